@@ -1,0 +1,43 @@
+/*
+ * cgroups, v1 (hybrid) and v2 behind one interface, chosen once at start.
+ *
+ *   v1: <hierarchy>/<own path>/<name>/s<slot> in each of memory, pids, cpu (cpuacct beside it when it is a hierarchy of its own)
+ *   v2: <mount>/<own path>/<name>/s<slot>; sandboxd moves itself (and every process beside it in a delegated unit) to a leaf first, because a v2
+ *       cgroup that hands controllers down may hold no processes
+ *
+ * How a child joins, and why: on v1 the single-threaded child writes "0" to `tasks` through a descriptor opened beforehand, the one form that takes no
+ * global lock (any other pid, or cgroup.procs, waits 6–20 ms for an RCU grace period when writes are sparse). On v2 it is cloned into the cgroup (CLONE_INTO_CGROUP).
+ * A cgroup that was killed with cgroup.kill is never used again.
+ */
+#ifndef FLASHD_CGROUP_H
+#define FLASHD_CGROUP_H
+#include <flashd/error.h>
+#include <flashd/protocol.h>
+#include <stdint.h>
+
+enum { FL_CGROUP_JOINS_MAX = 4 };
+
+struct fl_cgroup {
+  uint32_t slot;
+  int join_fds[FL_CGROUP_JOINS_MAX];           /* v1: `tasks` of each hierarchy, write "0" into each; unused ones -1 */
+  uint32_t joins;
+  int into_fd;                                 /* v2: the directory, for CLONE_INTO_CGROUP; else -1 */
+};
+
+struct fl_cgroup_report { uint32_t oom_kills, pids_refused; uint64_t memory_peak_bytes, cpu_us; };
+
+struct fl_cgroup_host;                         /* the back end chosen, and the directories opened */
+
+int fl_cgroup_host_open(const char *name, struct fl_cgroup_host **ret_host, struct fl_error *err);
+void fl_cgroup_host_close(struct fl_cgroup_host *host);                   /* removes the named directory too when it is empty */
+uint32_t fl_cgroup_host_features(const struct fl_cgroup_host *host);      /* enum fl_feature, the CGROUP bits */
+/* Kills and removes everything below the named directory: a dead generation's. Bounded in time (5 s), then fails naming what stays. */
+int fl_cgroup_host_sweep(struct fl_cgroup_host *host, struct fl_error *err);
+
+int fl_cgroup_create(struct fl_cgroup_host *host, uint32_t slot, const struct fl_limits *limits, struct fl_cgroup *ret_cgroup, struct fl_error *err);
+int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err);
+int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
+int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);
+int fl_cgroup_remove(struct fl_cgroup_host *host, uint32_t slot, struct fl_error *err);   /* -EBUSY while something lives in it */
+void fl_cgroup_close(struct fl_cgroup *cgroup);                           /* closes descriptors only; safe on a half-made one */
+#endif

@@ -1,0 +1,177 @@
+/*
+ * Control protocol: gateway ↔ sandboxd, one AF_UNIX SOCK_SEQPACKET, one message a packet, fixed width, little-endian.
+ *
+ *   gateway                                    sandboxd
+ *      │ HELLO ───────────────────────────────▶ │  first, once per connection
+ *      │ ◀────────────────── HELLO_OK, RUNTIME… │  one RUNTIME event per runtime, again whenever its state changes
+ *      │ CREATE + 4 descriptors ──────────────▶ │
+ *      │ ◀──────────────── CREATED or FAILED    │  same request id
+ *      │ DESTROY ─────────────────────────────▶ │
+ *      │ ◀──────────────────────────── ENDED    │  exactly one per created instance, asked for or not
+ *      │ STATS ───────────────────────────────▶ │
+ *      │ ◀─────────────────────────── STATS_OK  │
+ *      │ USAGE ───────────────────────────────▶ │
+ *      │ ◀──────────────────────────── USAGE_OK │
+ *
+ * The gateway is treated as hostile: a packet with a wrong size, an unknown type, an out-of-range field or the wrong number of
+ * descriptors is answered by FAILED (bad_message) and changes nothing. When the connection ends, every instance is destroyed.
+ * src/sandbox/protocol.ts mirrors this file; a test compares them.
+ */
+#ifndef FLASHD_PROTOCOL_H
+#define FLASHD_PROTOCOL_H
+#include <stdint.h>
+
+enum { FL_PROTOCOL_VERSION = 1, FL_PROTOCOL_MAGIC = 0x464c };
+
+enum {
+  FL_RUNTIMES_MAX = 32,
+  FL_NAME_MAX = 32,                            /* bytes of a runtime's name, NUL included */
+  FL_USAGE_MAX = 64,                           /* instances in one USAGE_OK */
+  FL_PHASES = 8,
+  FL_MESSAGE_MAX = 2048                        /* bytes of the longest message */
+};
+
+enum fl_message_type {
+  FL_MSG_HELLO = 1,
+  FL_MSG_CREATE = 2,
+  FL_MSG_DESTROY = 3,
+  FL_MSG_STATS = 4,
+  FL_MSG_USAGE = 5,
+  FL_MSG_HELLO_OK = 129,
+  FL_MSG_RUNTIME = 130,
+  FL_MSG_CREATED = 131,
+  FL_MSG_FAILED = 132,
+  FL_MSG_ENDED = 133,
+  FL_MSG_STATS_OK = 134,
+  FL_MSG_USAGE_OK = 135
+};
+
+struct fl_header {                             /* 16 bytes, starts every message */
+  uint16_t magic;                              /* FL_PROTOCOL_MAGIC */
+  uint16_t version;                            /* FL_PROTOCOL_VERSION */
+  uint16_t type;                               /* enum fl_message_type */
+  uint16_t size;                               /* of the whole message, header included */
+  uint64_t request;                            /* chosen by the gateway, echoed; 0 in events. Below 2^53 */
+};
+
+struct fl_hello { struct fl_header header; };
+
+enum fl_feature {                              /* HELLO_OK.features */
+  FL_FEATURE_CGROUP_V2 = 1 << 0,               /* else v1 */
+  FL_FEATURE_CGROUP_MEMORY = 1 << 1,
+  FL_FEATURE_CGROUP_PIDS = 1 << 2,
+  FL_FEATURE_CGROUP_CPU = 1 << 3,
+  FL_FEATURE_PAGEMAP_SCAN = 1 << 4,
+  FL_FEATURE_SOFT_DIRTY = 1 << 5,
+  FL_FEATURE_SECCOMP_NOTIFY = 1 << 6,
+  FL_FEATURE_LANDLOCK = 1 << 7
+};
+
+struct fl_hello_ok {
+  struct fl_header header;
+  uint32_t features;                           /* enum fl_feature, or-ed */
+  uint32_t runtimes;                           /* how many RUNTIME events follow at once */
+  uint32_t instances_max;
+  uint32_t reserved;
+};
+
+enum fl_runtime_state { FL_RUNTIME_BOOTING = 1, FL_RUNTIME_READY = 2, FL_RUNTIME_FAILED = 3 };
+
+struct fl_runtime {                            /* event */
+  struct fl_header header;
+  uint32_t index;                              /* what CREATE names it by */
+  uint32_t state;                              /* enum fl_runtime_state; READY when at least one template can fork */
+  uint32_t templates;                          /* how many can */
+  uint32_t reserved;
+  char name[FL_NAME_MAX];
+  char detail[256];                            /* why it failed, or empty */
+};
+
+struct fl_limits {
+  uint64_t memory_bytes;                       /* 16 MiB … 1 TiB; swap is never granted on top */
+  uint64_t tmp_bytes;                          /* 64 KiB … 64 GiB; the writable layer: /tmp, /var/tmp, /dev/shm, $HOME together */
+  uint32_t tmp_inodes;                         /* 16 … 1,000,000 */
+  uint32_t pids;                               /* 1 … 32,768 processes and threads */
+  uint32_t cpu_millis;                         /* 10 … 1,024,000 thousandths of a CPU */
+  uint32_t descriptors;                        /* 16 … 65,536; RLIMIT_NOFILE */
+};
+
+struct fl_create {                             /* + descriptors: data, stdout, stderr, bundle directory (O_PATH or O_RDONLY) */
+  struct fl_header header;
+  uint32_t runtime;                            /* index of a READY runtime */
+  uint32_t flags;                              /* 0 */
+  struct fl_limits limits;
+};
+enum { FL_CREATE_DESCRIPTORS = 4 };
+
+enum fl_phase {                                /* CREATED.phase_ns: durations, consecutive */
+  FL_PHASE_ACCEPT = 0,                         /* CREATE received → part taken, sent to the template */
+  FL_PHASE_CLONE = 1,                          /* the template's clone3 */
+  FL_PHASE_NAMESPACES = 2,                     /* child: setns, bundle mounted */
+  FL_PHASE_CGROUP = 3,
+  FL_PHASE_DESCRIPTORS = 4,
+  FL_PHASE_CREDENTIALS = 5,                    /* ids, capabilities, limits */
+  FL_PHASE_THREADS = 6,
+  FL_PHASE_SEAL = 7                            /* seccomp seal; the next instruction is sigreturn */
+};
+
+struct fl_created {
+  struct fl_header header;
+  uint64_t instance;                           /* non-zero, never reused, below 2^53 */
+  uint32_t pid;                                /* on the host */
+  uint32_t slot;                               /* of the sandbox; host uid = uid base + slot * 65536 + 1000 */
+  uint32_t pooled;                             /* 1: the sandbox came from the pool, 0: built on demand */
+  uint32_t reserved;
+  uint32_t phase_ns[FL_PHASES];
+};
+
+struct fl_failed {
+  struct fl_header header;
+  uint32_t code;                               /* enum fl_error */
+  int32_t errno_value;
+  char op[32];                                 /* what failed, e.g. "clone3" */
+  char detail[128];
+};
+
+enum fl_destroy_flags {
+  FL_DESTROY_EXPECT_EXIT = 1                   /* its data socket has ended: wait a moment for its own exit status before killing it */
+};
+
+struct fl_destroy {
+  struct fl_header header;
+  uint64_t instance;
+  uint32_t flags;
+  uint32_t reserved;
+};
+
+enum fl_end { FL_END_EXITED = 1, FL_END_SIGNALED = 2, FL_END_DESTROYED = 3 };
+
+struct fl_ended {                              /* the reply to DESTROY, or an event (request 0) */
+  struct fl_header header;
+  uint64_t instance;
+  uint32_t how;                                /* enum fl_end */
+  int32_t status;                              /* exit status, or signal number */
+  uint32_t oom_kills;
+  uint32_t pids_refused;                       /* forks refused by the pids limit */
+  uint64_t memory_peak_bytes;                  /* 0: unknown */
+  uint64_t cpu_us;
+};
+
+struct fl_stats { struct fl_header header; };
+struct fl_stats_ok {
+  struct fl_header header;
+  uint32_t instances, sandboxes_pooled, sandboxes_building, sandboxes_ending, templates_ready, reserved;
+  uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, rss_bytes;
+};
+
+struct fl_usage {
+  struct fl_header header;
+  uint64_t after;                              /* instances with a greater id, in order */
+};
+struct fl_usage_ok {
+  struct fl_header header;
+  uint32_t count;
+  uint32_t more;                               /* 1: ask again with `after` = the last id */
+  struct { uint64_t instance, memory_bytes; } entry[FL_USAGE_MAX];
+};
+#endif

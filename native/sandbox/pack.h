@@ -1,0 +1,35 @@
+/*
+ * The runtimes' pack: what the packaged binary embeds for its languages, encoded by build/pack-runtimes.ts, read once by sandboxd.
+ * It comes from our own binary, yet every length is checked.
+ *
+ *   "FLPK" u32 version=1 u32 count, then per runtime:
+ *     str name · u32 flags=0 · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 files, files × { str path, u32 mode, u32 size, bytes }
+ *   str = u32 length, bytes (no NUL inside). u32 little-endian. Nothing follows the last runtime.
+ *
+ * argv[0] is an absolute path inside the base root. A path is relative, without "." or "..": the file stands at /opt/flashd/<name>/<path>.
+ */
+#ifndef FLASHD_PACK_H
+#define FLASHD_PACK_H
+#include <flashd/error.h>
+#include <flashd/protocol.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FL_PACK_ARGS_MAX = 32, FL_PACK_FILES_MAX = 64, FL_PACK_PATH_MAX = 200 };
+
+struct fl_pack_file { const char *path; uint32_t mode, size; const uint8_t *bytes; };
+
+struct fl_pack_runtime {
+  char name[FL_NAME_MAX];
+  char *argv[FL_PACK_ARGS_MAX + 1];            /* NULL-terminated */
+  char *envp[FL_PACK_ARGS_MAX + 1];
+  uint32_t files;
+  struct fl_pack_file file[FL_PACK_FILES_MAX];
+};
+
+struct fl_pack { uint32_t count; struct fl_pack_runtime runtime[FL_RUNTIMES_MAX]; };
+
+/* Copies what it keeps out of bytes, except the files' contents, which go on pointing into them. */
+int fl_pack_parse(const uint8_t *bytes, size_t length, struct fl_pack **ret_pack, struct fl_error *err);
+void fl_pack_free(struct fl_pack *pack);
+#endif

@@ -1,0 +1,76 @@
+/*
+ * Parts: everything of a sandbox that is made ahead of need, and the pool that keeps it.
+ *
+ * A sandbox is: one cgroup, one network namespace (loopback up), one root filesystem (read-only base, private writable layer) and the
+ * remaining namespaces (user, pid, mount, ipc, uts, cgroup), held by a tiny init that is pid 1 inside. They are built by a separate builder
+ * process, so that neither a slow clone(CLONE_NEWNET) nor an rmdir of a cgroup ever stalls a cold start. The init is a child of sandboxd
+ * (CLONE_PARENT) and dies with it (PDEATHSIG); when it dies the kernel kills whatever runs in its pid namespace.
+ *
+ *   builder:  build ─▶ pool ─▶ take ─▶ (an instance lives in it) ─▶ end ─▶ remove
+ *
+ * A sandbox is used once and never handed to a second instance.
+ */
+#ifndef FLASHD_PARTS_H
+#define FLASHD_PARTS_H
+#include <flashd/error.h>
+#include <flashd/protocol.h>
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "cgroup/cgroup.h"
+#include "sandbox/pack.h"
+
+enum { FL_INNER_UID = 1000, FL_UIDS_PER_SLOT = 65536 };
+
+struct fl_sandbox {
+  uint32_t slot;                /* unique among the living; its host ids start at uid_base + slot * FL_UIDS_PER_SLOT */
+  bool pooled;                  /* came from the pool, rather than on demand */
+  pid_t init_pid;               /* host pid */
+  int init_pidfd;               /* setns() target; SIGKILL through it ends the sandbox */
+  int scratch_fd;               /* O_PATH, the root of the writable layer's tmpfs: resized by limits */
+  struct fl_cgroup cgroup;
+};
+
+struct fl_parts_config {
+  const char *cgroup_name;      /* one path component, e.g. "flashd-1a2b3c4d": ours alone; what stands in it at start is a dead generation's */
+  uint32_t uid_base;            /* multiple of 65536 */
+  uint32_t slots;               /* how many sandboxes may live at once, pooled ones included */
+  uint32_t pool_floor;          /* kept ready at least */
+  uint32_t pool_ceiling;        /* kept ready at most; sized in between by recent demand */
+  struct fl_limits defaults;    /* what a pooled sandbox is built with */
+  const struct fl_pack *pack;   /* runtimes' files: they stand in the base under /opt/flashd/<runtime>/ */
+};
+
+struct fl_parts;
+
+/* Removes what a dead generation left (processes, cgroups), builds the base root, compiles the filter, starts the builder and the filling. */
+int fl_parts_open(const struct fl_parts_config *config, struct fl_parts **ret_parts, struct fl_error *err);
+/* Ends every sandbox and the builder, removes cgroups and mounts. NULL is fine. */
+void fl_parts_close(struct fl_parts *parts);
+
+/* Readable when the builder has something to say; then call dispatch, which never blocks. */
+int fl_parts_fd(const struct fl_parts *parts);
+int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err);
+
+/* FAST PATH. Takes a ready sandbox and applies limits where they differ from the defaults. With an empty pool: -EAGAIN, a build has been ordered, and the
+ * caller asks again after a dispatch (pooled = false then). FL_ERR_FULL when no slot is free. */
+int fl_parts_take(struct fl_parts *parts, const struct fl_limits *limits, struct fl_sandbox *ret_sandbox, struct fl_error *err);
+
+/* Kills everything in the sandbox and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
+ * The caller (who is the parent) goes on reaping with waitpid(-1): its instance first, the init after; tell fl_parts_reaped each unknown pid. */
+void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox);
+/* True if the pid was a sandbox's init or the builder. A pooled sandbox whose init died is dropped and replaced; a dead builder is restarted. */
+bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status);
+
+struct fl_parts_levels { uint32_t pooled, building, ending; uint64_t built, on_demand; };
+void fl_parts_levels(const struct fl_parts *parts, struct fl_parts_levels *ret_levels);
+
+/* For booting a template: moves the calling, single-threaded process into a fresh mount namespace whose root is the base (read-only, /dev, a /proc of the
+ * current pid namespace, a small private /tmp), and fresh, empty net, ipc and uts namespaces. */
+int fl_parts_enter_base(const struct fl_parts *parts, struct fl_error *err);
+/* The instances' seccomp allow-list plus what the parasite needs (setns, clone3, move_mount …, closed by the seal in the child). Valid until close. */
+struct sock_fprog fl_parts_filter(const struct fl_parts *parts);
+const struct fl_cgroup_host *fl_parts_cgroup_host(const struct fl_parts *parts);
+#endif

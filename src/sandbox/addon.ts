@@ -1,0 +1,66 @@
+/**
+ * The shape of the native addon (native/addon, loaded by src/native-addon.ts). Only src/sandbox and src/main.ts use it.
+ * Every function throws an Error with `code` (an errno name such as "EPIPE") and `syscall` when a system call fails, and a TypeError for arguments of the wrong shape.
+ */
+
+/** A channel: the gateway's end of one instance (data socket, stdout and stderr pipes). A small non-negative integer, reused after close. */
+export type ChannelId = number;
+
+/** Called inside one batch per turn of the event loop; must not throw. `headers` and error texts are validated (bounds, CR, LF, NUL, header-name tokens). */
+export interface AddonEvents {
+  /** headers: "name\0value\0…" as latin1 text. body: null when empty. Times in microseconds, 0 when not measured. */
+  onResponse(channel: ChannelId, id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  /** fault: enum fl_fault. text: "type\0message\0stack\0" as UTF-8 text with replacement characters. */
+  onFault(channel: ChannelId, id: number, fault: number, text: string, loadUs: number, handlerUs: number): void;
+  /** The data socket ended or broke the protocol; nothing more comes from it. reason: "end" | "garbage" | "reset". Log pipes stay until their own end or close(). */
+  onBroken(channel: ChannelId, reason: string, detail: string): void;
+  /** stream: 1 stdout, 2 stderr. At most 64 KiB a call. An empty chunk is the end of that stream. */
+  onLog(channel: ChannelId, stream: 1 | 2, chunk: Uint8Array): void;
+  /** One control packet from sandboxd. */
+  onControl(packet: Uint8Array): void;
+  /** sandboxd's end of the control socket is gone. */
+  onControlEnd(): void;
+  /** The supervisor hands over a control socket to a (new) sandboxd: call openControl(fd). */
+  onLifeline(controlFd: number): void;
+}
+
+export interface AddonLimits {
+  /** Bytes; a longer response is reported by onBroken("garbage", "too-large") */
+  responseBodyMax: number;
+  channelsMax: number;
+}
+
+export interface Addon {
+  /** Once per process, before anything below up to `closeChannel`. */
+  start(events: AddonEvents, limits: AddonLimits): void;
+  /** Unreferences everything so that the process can end; closes all channels and the control socket. */
+  stop(): void;
+
+  /** Reads the supervisor's socket (descriptor 3 of the gateway). */
+  openLifeline(fd: number): void;
+  openControl(fd: number): void;
+  /** One packet without descriptors. */
+  sendControl(packet: Uint8Array): void;
+  /** Makes the socket pair and the two pipes, sends `packet` (struct fl_create) with the four far ends, keeps the near ones. */
+  openChannel(packet: Uint8Array, bundleFd: number): ChannelId;
+  /**
+   * Writes one frame (native/include/flashd/frame.h); what does not fit now is queued and flushed as the instance reads. Chunks are copied.
+   * A frame of type INIT is queued without being flushed: the following REQUEST takes it along.
+   */
+  send(channel: ChannelId, type: number, flags: number, id: number, aux: number, meta: string | Uint8Array, body: readonly Uint8Array[]): void;
+  /** Closes the data socket and, after what they still hold has been delivered, the pipes. No event follows but onLog. */
+  closeChannel(channel: ChannelId): void;
+
+  /** A sealed, executable memfd with these bytes. Closed on exec unless kept. */
+  memfd(name: string, bytes: Uint8Array): number;
+  /** Replaces this process (execveat, AT_EMPTY_PATH): keepFds are made inheritable, signal dispositions and the mask are reset. Never returns. */
+  exec(fd: number, argv: readonly string[], env: readonly string[], keepFds: readonly number[]): never;
+  /** The gateway's own seccomp filter on every thread (TSYNC). Irreversible. Returns the number of BPF instructions. */
+  confine(): number;
+  /** sd_notify(3) to $NOTIFY_SOCKET; false when it is not set. */
+  notify(state: string): boolean;
+  /** SO_PEERCRED of a connected unix socket. */
+  peer(fd: number): { pid: number; uid: number; gid: number };
+  /** dup(2) with close-on-exec set, and close(2), for descriptors handed between the parts above. */
+  closeFd(fd: number): void;
+}
