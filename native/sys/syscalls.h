@@ -1,0 +1,30 @@
+/*
+ * System calls glibc 2.36 has no function for, plus the few sequences everyone would write the same way. Each returns a value >= 0 or a
+ * negative errno. glibc itself has the mount API (sys/mount.h), pidfd_open and pidfd_send_signal (sys/pidfd.h), close_range, execveat.
+ * Do not include linux/mount.h beside sys/mount.h: they redefine each other's types.
+ */
+#ifndef FLASHD_SYSCALLS_H
+#define FLASHD_SYSCALLS_H
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Like fork for a single-threaded caller: returns in both processes, on the same stack, copied. No atfork handlers run. */
+int fl_clone3(const struct clone_args *args);
+int fl_pivot_root(const char *new_root, const char *put_old);
+int fl_set_no_new_privs(void);
+/* SECCOMP_SET_MODE_FILTER; needs no_new_privs or CAP_SYS_ADMIN. flags: SECCOMP_FILTER_FLAG_*. */
+int fl_seccomp_filter(const struct sock_fprog *program, unsigned flags);
+/* Empties the bounding and ambient sets; needs CAP_SETPCAP. */
+int fl_capabilities_bound_none(void);
+/* Empties permitted, effective and inheritable. */
+int fl_capabilities_drop(void);
+/* Closes every descriptor from first on. */
+int fl_close_from(unsigned first);
+/* Default disposition for every signal, nothing blocked. */
+void fl_signals_reset(void);
+/* SIGKILL when the parent ends; -ESRCH if it has ended already (getppid() no longer is parent). */
+int fl_die_with_parent(pid_t parent);
+int fl_pidfd_kill(int pidfd);
+#endif
