@@ -1,0 +1,127 @@
+/**
+ * Every option of flashd, once: from this table follow the configuration's type, its JSON schema, the FLASHD_* environment variables,
+ * the flags of `flashd serve`, its --help and docs/configuration.md. Names are derived: maxBodyBytes, FLASHD_MAX_BODY_BYTES, --max-body-bytes.
+ * An option of FUNCTION_DEFAULTS stands under "functionDefaults" in the file and is called FLASHD_FUNCTION_… and --function-… elsewhere.
+ */
+import { availableParallelism, totalmem } from 'node:os';
+
+type Common = {
+  readonly description: string;
+  /** Said in place of the value when the default depends on the machine. */
+  readonly defaultText?: string;
+};
+export type NumberOption = Common & {
+  readonly type: 'integer' | 'number';
+  readonly default: number;
+  readonly minimum: number;
+  readonly maximum: number;
+};
+export type TextOption = Common & {
+  readonly type: 'string';
+  readonly default: string;
+  readonly pattern?: string;
+  readonly values?: readonly string[];
+  /** What the pattern means, for people. */
+  readonly format?: string;
+};
+export type Option = NumberOption | TextOption;
+
+const MIB = 1024 * 1024;
+const integer = (value: number, minimum: number, maximum: number, description: string, defaultText?: string): NumberOption => ({
+  type: 'integer',
+  default: value,
+  minimum,
+  maximum,
+  description,
+  ...(defaultText === undefined ? {} : { defaultText }),
+});
+const text = (value: string, description: string, rest: Partial<TextOption> = {}): TextOption => ({ type: 'string', default: value, description, ...rest });
+
+export const OPTIONS = {
+  listen: text('127.0.0.1:8080', 'address and port that function URLs are served on; port 0 takes a free one', {
+    pattern: '^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]{1,5}$',
+    format: 'HOST:PORT or [IPV6]:PORT',
+  }),
+  stateDir: text('/var/lib/flashd', 'directory of the registry, the bundles, the logs and the management socket', {
+    pattern: '^/[^\\u0000]*$',
+    format: 'an absolute path',
+  }),
+  user: text('flashd', 'user that the gateway runs as: a name, or UID:GID; without the user flashd it is 64999:64999', {
+    pattern: '^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}:[0-9]{1,10})$',
+    format: 'a user name or UID:GID',
+  }),
+  domain: text('', 'when set, NAME.<domain> in the Host header addresses the function NAME', {
+    pattern: '^([a-z0-9-]+(\\.[a-z0-9-]+)*)?$',
+    format: 'a lower-case domain name',
+  }),
+
+  maxBodyBytes: integer(6 * MIB, 0, 64 * MIB, 'largest request body'),
+  maxResponseBytes: integer(6 * MIB, 1024, 64 * MIB, 'largest response body of a function'),
+  maxFunctions: integer(1000, 1, 100_000, 'functions that may be deployed at once'),
+  maxInstances: integer(256, 1, 16_384, 'instances of all functions together'),
+  queueMax: integer(2048, 0, 1_000_000, 'requests of all functions together that may wait for an instance'),
+  memoryBudgetMb: integer(
+    Math.max(64, Math.floor(totalmem() / MIB / 2)),
+    64,
+    16_777_216,
+    'memory that all instances together may use before idle ones are evicted',
+    "half of the machine's memory",
+  ),
+  drainSeconds: integer(20, 0, 3600, 'how long running requests may still take when flashd stops'),
+
+  templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
+  poolFloor: integer(8, 1, 4096, 'sandboxes kept ready at least'),
+  poolCeiling: integer(64, 1, 4096, 'sandboxes kept ready at most'),
+  slots: integer(512, 1, 16_384, 'sandboxes that may exist at once, the ready ones included'),
+  uidBase: integer(1_879_048_192, 65_536, 4_294_836_224, 'first host uid of the sandboxes, a multiple of 65536; each slot takes 65536 ids'),
+
+  bundleMaxMb: integer(256, 1, 16_384, 'largest function, unpacked'),
+  bundleMaxFiles: integer(20_000, 1, 1_000_000, 'files and directories in a function at most'),
+  keepVersions: integer(10, 1, 1000, 'versions kept of each function, the live one included'),
+
+  logLevel: text('info', "level of flashd's own log", { values: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] }),
+  logLinesPerSecond: integer(1000, 1, 1_000_000, "log lines a second kept of each function; ten times as many in a burst"),
+  logBytesPerSecond: integer(MIB, 1024, 1024 * MIB, 'log bytes a second kept of each function; ten times as many in a burst'),
+  logLineBytes: integer(16_384, 64, MIB, 'longest log line of a function; the rest of a longer one is cut off'),
+  logFileMb: integer(8, 1, 1024, "size at which a function's log file is rotated; one old file is kept"),
+} as const satisfies Record<string, Option>;
+
+/** What a function.json leaves out. Names and ranges are those of src/deploy/function.schema.json; a test compares them. */
+export const FUNCTION_DEFAULTS = {
+  timeoutMs: integer(30_000, 1, 3_600_000, 'wall-clock time of one invocation, waiting included'),
+  memoryMb: integer(128, 16, 1_048_576, 'memory of one instance'),
+  cpu: { type: 'number', default: 1, minimum: 0.01, maximum: 1024, description: 'CPUs of one instance, e.g. 0.5' } as NumberOption,
+  pids: integer(64, 1, 32_768, 'processes and threads of one instance'),
+  tmpMb: integer(64, 1, 65_536, 'writable files of one instance: /tmp, /var/tmp, /dev/shm and $HOME together'),
+  descriptors: integer(1024, 16, 65_536, 'open descriptors of one process'),
+  concurrency: integer(1, 1, 1000, 'requests that one instance works on at a time'),
+  maxInstances: integer(64, 1, 16_384, 'instances of one function'),
+  queue: integer(256, 0, 1_000_000, 'requests of one function that may wait for an instance'),
+  keepWarmSeconds: integer(60, 0, 86_400, 'how long an idle instance is kept'),
+} as const satisfies Record<string, Option>;
+
+type ValueOf<T extends Option> = T extends NumberOption ? number : string;
+export type FunctionDefaults = { readonly [K in keyof typeof FUNCTION_DEFAULTS]: ValueOf<(typeof FUNCTION_DEFAULTS)[K]> };
+export type Config = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> } & { readonly functionDefaults: FunctionDefaults };
+
+export type NamedOption = {
+  readonly option: Option;
+  /** Path in the configuration: ["listen"] or ["functionDefaults", "timeoutMs"]. */
+  readonly path: readonly string[];
+  readonly environment: string;
+  readonly flag: string;
+};
+
+const words = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+const named = (path: readonly string[], flag: string, option: Option): NamedOption => ({
+  option,
+  path,
+  flag: `--${flag}`,
+  environment: `FLASHD_${flag.replaceAll('-', '_').toUpperCase()}`,
+});
+
+/** The two tables as one list, in the order of the documentation. */
+export const NAMED_OPTIONS: readonly NamedOption[] = [
+  ...Object.entries(OPTIONS).map(([name, option]) => named([name], words(name), option)),
+  ...Object.entries(FUNCTION_DEFAULTS).map(([name, option]) => named(['functionDefaults', name], `function-${words(name)}`, option)),
+];
