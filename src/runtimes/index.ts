@@ -1,0 +1,39 @@
+/**
+ * The table of runtimes, read from src/runtimes/<name>/runtime.json: all that the TypeScript side knows of a language.
+ * A new language is its folder and its line here; a test compares the two.
+ */
+import native from './native/runtime.json' with { type: 'json' };
+import python from './python/runtime.json' with { type: 'json' };
+
+export type Runtime = {
+  readonly name: string;
+  readonly description: string;
+  /** What REQUEST.meta is (native/include/flashd/frame.h): the Lambda event as JSON, or the bare HTTP request. */
+  readonly event: 'json' | 'http';
+  /** Names of handler files in the order of preference; one `*` stands for anything. A function directory with one of them is of this runtime. */
+  readonly handlers: readonly string[];
+  /** The entry point inside the handler when function.json names none. */
+  readonly symbol: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** What is packed for it: where the file stands under /opt/flashd/<name>/, where it comes from in this repository. */
+  readonly files: readonly { readonly path: string; readonly from: string; readonly mode: string }[];
+  /** The most requests that one instance can work on at a time. */
+  readonly maxConcurrency: number;
+};
+
+const described = [python, native] as readonly unknown[] as readonly Runtime[];
+
+export const RUNTIMES: ReadonlyMap<string, Runtime> = new Map(described.map((runtime) => [runtime.name, runtime]));
+
+/** Whether the file is a handler as this runtime names them. */
+export function isHandlerOf(runtime: Runtime, fileName: string): boolean {
+  return runtime.handlers.some((pattern) => matches(pattern, fileName));
+}
+
+export function matches(pattern: string, fileName: string): boolean {
+  const star = pattern.indexOf('*');
+  if (star === -1) return pattern === fileName;
+  const [before, after] = [pattern.slice(0, star), pattern.slice(star + 1)];
+  return fileName.length >= before.length + after.length && fileName.startsWith(before) && fileName.endsWith(after);
+}

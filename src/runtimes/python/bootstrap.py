@@ -1,0 +1,146 @@
+"""
+The Python runtime's shim: boots once as a template, warms its own request loop, writes READY and waits in poll() on descriptor 3. Every instance is
+a fork that wakes up in that poll() and reads INIT and REQUEST frames (native/include/flashd/frame.h is the protocol). The time from INIT to the
+first response is the cold start, and each page touched in it costs a fault: the path is short, raw and free of imports.
+usage: bootstrap.py FUNCTION_DIRECTORY
+"""
+import gc, json, marshal, os, random, socket, sys, threading, time, types
+from importlib.util import MAGIC_NUMBER
+
+sys.path.insert(0, os.path.dirname(__file__))
+import channel, payload
+from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, HEADER, INIT, LOAD, NO_HANDLER, READ_BYTES, READY, REQUEST, RESPONSE
+del sys.path[0], sys.modules['channel'], sys.modules['payload']  # the names are the function's
+
+# What handlers import most is there when they do. What draws random numbers or keeps a pid while it is imported may not join (multiprocessing does).
+PRELOAD = '''argparse base64 collections.abc concurrent.futures contextlib copy csv dataclasses datetime decimal email.message enum functools gzip hashlib
+  hmac html http.client importlib.metadata inspect io itertools logging math operator pathlib secrets shutil ssl string subprocess tempfile textwrap
+  typing urllib.error urllib.parse urllib.request uuid zlib'''
+
+OWN_FILES = __file__, payload.__file__, channel.__file__
+
+
+class Instance:
+  def __init__(self, fd, root):
+    self.channel, self.root, self.load_us = channel.Channel(fd), root, 0
+    self.handler = self.failure = self.common = None
+
+  def send(self, kind, id, aux, meta, body=b'', handler_us=0):
+    load_us, self.load_us = self.load_us, 0  # told once
+    self.channel.send(kind, id, aux, meta, body, load_us, handler_us)
+
+  def read(self, file):
+    fd, chunks = os.open(f'{self.root}/{file}', os.O_RDONLY | os.O_CLOEXEC), []
+    while not chunks or len(chunks[-1]) == READ_BYTES:
+      chunks.append(os.read(fd, READ_BYTES))
+    os.close(fd)
+    return chunks[0] if len(chunks) == 1 else b''.join(chunks)
+
+  def compiled(self, file):
+    """A .pyc that is valid without looking at its source (compileall --invalidation-mode unchecked-hash) saves the compiler's page faults."""
+    folder, _, stem = file.removesuffix('.py').rpartition('/')
+    try:
+      bytecode = self.read(f'{folder}/__pycache__/{stem}.{sys.implementation.cache_tag}.pyc')
+      if bytecode[:8] == MAGIC_NUMBER + b'\1\0\0\0':
+        return marshal.loads(bytecode[16:])
+    except OSError:
+      pass
+    return compile(self.read(file), f'{self.root}/{file}', 'exec', dont_inherit=True)
+
+  def load(self, file, symbol):
+    fault, name = NO_HANDLER, file.removesuffix('.py').replace('/', '.')
+    try:
+      os.stat(file)
+      fault = LOAD
+      code = self.compiled(file)
+      module = sys.modules[name] = types.ModuleType(name)
+      module.__file__, module.__package__ = f'{self.root}/{file}', name.rpartition('.')[0]
+      exec(code, module.__dict__)
+      fault = NO_HANDLER
+      self.handler = getattr(module, symbol)
+    except BaseException as error:
+      self.failure = fault, payload.describe(error, OWN_FILES)
+
+  def start(self, meta):
+    """INIT. What every fork would repeat of the template's memory is renewed first."""
+    started = time.perf_counter_ns()
+    random.seed()
+    threading.main_thread()._set_native_id()
+    os.set_inheritable(self.channel.fd, False)
+    config = dict(item.split('=', 1) for item in meta.decode().split('\0')[:-1])
+    for key, value in config.items():
+      if key.startswith('env.'):
+        os.environ[key[4:]] = value
+    time.tzset()
+    self.common = payload.common(config)
+    os.chdir(self.root)
+    sys.path.insert(0, self.root)
+    self.load(config['handler'], config['symbol'])
+    self.load_us = (time.perf_counter_ns() - started) // 1000
+    if self.failure and not self.channel.data:  # there is nobody to answer yet; a request that comes nevertheless is told the same
+      self.send(ERROR, 0, *self.failure)
+    for _ in range(int(config['concurrency']) - 1):
+      threading.Thread(target=self.serve, daemon=True).start()
+
+  def answer(self, header, meta, body):
+    if self.failure:
+      return self.send(ERROR, header[2], *self.failure)
+    event = payload.decode(meta, body, bool(header[4] & BODY_BINARY))
+    context, fault, spent = payload.Context(self.common, event['requestContext']['requestId'], header[5]), CALL, None
+    started = time.perf_counter_ns()
+    try:
+      result = self.handler(event, context)
+      fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
+      kind, (aux, meta, body) = RESPONSE, payload.encode(result)
+    except BaseException as error:
+      spent = spent or time.perf_counter_ns() - started
+      kind, aux, meta, body = ERROR, EXIT if isinstance(error, SystemExit) else fault, payload.describe(error, OWN_FILES), b''
+    for stream in sys.stdout, sys.stderr:
+      try:
+        stream.flush()
+      except Exception:  # closed or replaced by the function: its own affair
+        pass
+    self.send(kind, header[2], aux, meta, body, spent // 1000)
+    if kind == ERROR and aux == EXIT:
+      os._exit(1)
+
+  def serve(self):
+    while True:
+      with self.channel.reading:
+        frame = self.channel.receive()
+      if not frame:
+        return
+      if frame[0][3] == INIT:
+        self.start(frame[1])
+      else:
+        self.answer(*frame)
+
+
+def warm(root):
+  """Runs a dummy function through this very code until the interpreter has specialised it, then forgets it."""
+  event = json.dumps({'version': '2.0', 'rawPath': '/', 'headers': {'host': 'localhost'}, 'requestContext': {'requestId': '0' * 36}}).encode()
+  init = b'function=warmup\0version=0\0handler=handler.py\0symbol=handler\0memory_bytes=134217728\0concurrency=1\0env.LANG=C.UTF-8\0'
+  for _ in range(16):
+    near, far = socket.socketpair()
+    far.sendall(HEADER.pack(len(init), len(init), 0, INIT, 0, 0, 0, 0, 0) + init + b''.join(
+      HEADER.pack(len(event) + len(body), len(event), 1, REQUEST, 0, 1000, 0, 0, 0) + event + body for body in (b'', b'text')))
+    far.shutdown(socket.SHUT_WR)
+    Instance(near.fileno(), root).serve()
+    near.close(), far.close()
+    sys.path.remove(root)
+    del sys.modules['handler']
+  sys.path_importer_cache.pop(root, None)
+  os.chdir('/')
+
+
+if __name__ == '__main__':
+  for module in PRELOAD.split():
+    __import__(module)
+  sys.stdout.reconfigure(line_buffering=True)
+  warm(os.path.dirname(__file__) + '/warmup')
+  gc.collect()
+  gc.freeze()
+  instance = Instance(3, sys.argv[1])
+  instance.send(READY, 0, 0, b'')
+  instance.serve()
+  os._exit(0)
