@@ -1,0 +1,41 @@
+/** `npm start`: serves in the foreground with every directory of functions/ deployed, and prints a curl line for each. Ctrl-C ends it all. */
+import { spawn } from 'node:child_process';
+import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { compileFunctions, functionDirectories } from './functions.ts';
+import { binaryPath } from './package.ts';
+import { CommandFailed, run, step } from './steps.ts';
+
+const READY_SECONDS = 60;
+const READY_POLL_MS = 100;
+
+await compileFunctions();
+const listen = process.env['FLASHD_LISTEN'] ?? '127.0.0.1:8080';
+const server = spawn(binaryPath, ['serve'], { stdio: ['ignore', 'inherit', 'inherit'] });
+const ended = new Promise<number>(resolve => {
+  server.on('error', error => { console.error(error.message); resolve(111); });
+  server.on('exit', (code, signal) => resolve(signal === null ? (code ?? 111) : 111));
+});
+// A terminal's Ctrl-C reaches the server too; a signal sent to this process alone would not.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => server.kill('SIGTERM'));
+void ended.then(code => process.exit(code));
+
+try {
+  await step(`start: wait for http://${listen}`, waitUntilReady);
+  const directories = functionDirectories();
+  await step(`start: deploy ${directories.map(directory => basename(directory)).join(' ')}`, () => run(binaryPath, ['deploy', ...directories]));
+  console.log('\nTry:');
+  for (const directory of directories) console.log(`  curl http://${listen}/function/${basename(directory)}`);
+  console.log('\nCtrl-C stops it.');
+} catch (error) {
+  if (!(error instanceof CommandFailed)) console.error(error instanceof Error ? error.message : error);
+  server.kill('SIGTERM');
+}
+
+async function waitUntilReady(): Promise<void> {
+  for (const end = Date.now() + READY_SECONDS * 1000; Date.now() < end; await sleep(READY_POLL_MS)) {
+    const healthy = await fetch(`http://${listen}/healthz`, { signal: AbortSignal.timeout(1000) }).then(response => response.ok, () => false);
+    if (healthy) return;
+  }
+  throw new Error(`not ready after ${READY_SECONDS} s`);
+}

@@ -1,0 +1,84 @@
+/** Imports follow the table of layers, which src/README.md explains: a folder imports only what stands in its row, and itself. */
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+
+const src = join(import.meta.dirname, '../../src');
+const packageJson = JSON.parse(readFileSync(join(src, '../package.json'), 'utf8')) as { dependencies: Record<string, string> };
+
+/** A layer is a folder of src/ or a file directly in it. */
+const LAYERS: Record<string, readonly string[]> = {
+  'main.ts': ['cli', 'config', 'http', 'invocation', 'pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'launcher', 'errors', 'native-addon.ts', 'assets.ts'],
+  cli: ['launcher', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors', 'assets.ts'],
+  launcher: ['config', 'errors', 'native-addon.ts', 'assets.ts'],
+  http: ['invocation', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
+  invocation: ['pool', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
+  pool: ['sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
+  sandbox: ['errors'],
+  registry: ['deploy', 'config', 'errors', 'native-addon.ts'],
+  deploy: ['runtimes', 'config', 'errors'],
+  observability: ['config', 'errors'],
+  config: ['errors'],
+  runtimes: ['errors'],
+  errors: [],
+  'native-addon.ts': ['sandbox', 'assets.ts'],
+  'assets.ts': [],
+};
+
+/** Packages that one layer alone may import, so that replacing one is a change in one place. */
+const OWNERS: Record<string, string> = {
+  'uWebSockets.js': 'http',
+  'better-sqlite3': 'registry',
+  'commander': 'cli',
+  'prom-client': 'observability',
+  'pino': 'observability',
+  'tar': 'deploy',
+};
+
+type Import = { file: string; layer: string; target: string };
+
+function layerOf(file: string): string {
+  return file.split('/')[0]!;
+}
+
+/** Static and dynamic imports and re-exports; types count too, since they bind layers just the same. */
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(src, file), 'utf8');
+  const pattern = /(?:^\s*(?:import|export)\s[^'"`;]*?from\s*|^\s*import\s*|\bimport\(\s*)['"]([^'"]+)['"]/gm;
+  return [...text.matchAll(pattern)].map(match => ({ file, layer: layerOf(file), target: match[1]! }));
+}
+
+const imports = globSync('**/*.ts', { cwd: src }).flatMap(importsOf);
+
+test('every layer of src/ stands in the table', () => {
+  const found = new Set(globSync('**/*.ts', { cwd: src }).map(layerOf));
+  assert.deepEqual([...found].sort(), Object.keys(LAYERS).sort());
+});
+
+test('a layer imports only the layers in its row', () => {
+  const wrong = imports
+    .filter(({ target }) => target.startsWith('.'))
+    .map(entry => ({ ...entry, to: normalize(join(dirname(entry.file), entry.target)) }))
+    .filter(({ to }) => !to.startsWith('..'))
+    .filter(({ layer, to }) => layerOf(to) !== layer && !LAYERS[layer]!.includes(layerOf(to)))
+    .map(({ file, target }) => `${file} imports ${target}`);
+  assert.deepEqual(wrong, []);
+});
+
+test('the table of layers has no cycle', () => {
+  const visit = (layer: string, path: string[]): void => {
+    assert.ok(!path.includes(layer), `cycle: ${[...path, layer].join(' → ')}`);
+    for (const next of LAYERS[layer]!) visit(next, [...path, layer]);
+  };
+  for (const layer of Object.keys(LAYERS)) visit(layer, []);
+});
+
+test('a package is imported by its owner alone, and all are declared', () => {
+  const wrong = imports
+    .filter(({ target }) => !target.startsWith('.') && !target.startsWith('node:'))
+    .map(entry => ({ ...entry, name: entry.target.startsWith('@') ? entry.target.split('/').slice(0, 2).join('/') : entry.target.split('/')[0]! }))
+    .filter(({ layer, name }) => !(name in packageJson.dependencies) || (OWNERS[name] ?? layer) !== layer)
+    .map(({ file, target }) => `${file} imports ${target}`);
+  assert.deepEqual(wrong, []);
+});
