@@ -87,13 +87,24 @@ struct fl_runtime {                            /* event */
   char detail[256];                            /* why it failed, or empty */
 };
 
+#define FL_MEMORY_BYTES_MIN (16ull << 20)
+#define FL_MEMORY_BYTES_MAX (1ull << 40)
+#define FL_TMP_BYTES_MIN (64ull << 10)
+#define FL_TMP_BYTES_MAX (64ull << 30)
+enum {
+  FL_TMP_INODES_MIN = 16, FL_TMP_INODES_MAX = 1000000,
+  FL_PIDS_MIN = 1, FL_PIDS_MAX = 32768,
+  FL_CPU_MILLIS_MIN = 10, FL_CPU_MILLIS_MAX = 1024000,
+  FL_DESCRIPTORS_MIN = 16, FL_DESCRIPTORS_MAX = 65536
+};
+
 struct fl_limits {
-  uint64_t memory_bytes;                       /* 16 MiB … 1 TiB; swap is never granted on top */
-  uint64_t tmp_bytes;                          /* 64 KiB … 64 GiB; the writable layer: /tmp, /var/tmp, /dev/shm, $HOME together */
-  uint32_t tmp_inodes;                         /* 16 … 1,000,000 */
-  uint32_t pids;                               /* 1 … 32,768 processes and threads */
-  uint32_t cpu_millis;                         /* 10 … 1,024,000 thousandths of a CPU */
-  uint32_t descriptors;                        /* 16 … 65,536; RLIMIT_NOFILE */
+  uint64_t memory_bytes;                       /* swap is never granted on top */
+  uint64_t tmp_bytes;                          /* the writable layer: /tmp, /var/tmp, /dev/shm, $HOME together */
+  uint32_t tmp_inodes;
+  uint32_t pids;                               /* processes and threads */
+  uint32_t cpu_millis;                         /* thousandths of a CPU */
+  uint32_t descriptors;                        /* RLIMIT_NOFILE */
 };
 
 struct fl_create {                             /* + descriptors: data, stdout, stderr, bundle directory (O_PATH or O_RDONLY) */

@@ -1,0 +1,36 @@
+/*
+ * x86-64 leaves of the injector: registers for a remote call, and the signal frame from which a thread resumes.
+ *
+ *   stack of a frozen thread                       (addresses grow upwards)
+ *   ┌──────────────────────┐ rsp at the freeze
+ *   │ red zone, 128 bytes  │
+ *   ├──────────────────────┤ 64-byte aligned
+ *   │ xstate image + magic │ as PTRACE_GETREGSET gave it, with the words sigreturn checks
+ *   ├──────────────────────┤
+ *   │ siginfo (zero)       │
+ *   │ ucontext             │ registers, altstack, mask, pointer to the xstate
+ *   │ address of the libc's│ what `ret` pops in fl_leave(): mov $15, %rax; syscall
+ *   │ rt_sigreturn code    │
+ *   └──────────────────────┘ fl_parasite_thread.frame
+ */
+#ifndef FLASHD_FRAME_X86_64_H
+#define FLASHD_FRAME_X86_64_H
+#include <flashd/error.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+struct fl_tracee;
+
+void fl_arch_set_call(struct user_regs_struct *regs, uint64_t call_at, long nr, const uint64_t args[6]);
+int64_t fl_arch_result(const struct user_regs_struct *regs);
+/* Points the thread at entry(argument) with a stack of its own. */
+void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t stack_top, uint64_t argument);
+
+/* Writes the frame of the thread into its stack; *ret_frame is what goes into rsp. An interrupted system call is rewound, so that it is made again. */
+int fl_arch_write_frame(const struct fl_tracee *tracee, uint32_t thread, uint64_t sigreturn_at, const stack_t *altstack, uint64_t *ret_frame, struct fl_error *err);
+
+/* Looks through code bytes for: a `syscall` that ends in ret, and the rt_sigreturn code. Offsets, or -1. */
+struct fl_gadgets { int64_t call, sigreturn; };
+struct fl_gadgets fl_arch_find_gadgets(const uint8_t *code, uint64_t size);
+#endif

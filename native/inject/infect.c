@@ -1,0 +1,181 @@
+/* See infect.h. */
+#include "inject/infect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/prctl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "inject/arch/x86_64/frame.h"
+#include "inject/inspect.h"
+#include "inject/tracee.h"
+#include "parasite_blob.h"
+#include "sys/packet.h"
+
+enum { PAGE_BYTES = 4096, SOCKET_BUFFER_BYTES = 1 << 20 };
+
+#define ROUND_UP(value) (((value) + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1))
+#define CODE_BYTES ROUND_UP(sizeof fl_parasite_blob)
+#define ARGS_BYTES ROUND_UP(sizeof(struct fl_parasite))
+#define REGION_BYTES (CODE_BYTES + ARGS_BYTES + FL_PARASITE_STACK_BYTES)
+
+static int64_t call(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, const char *op)
+{
+  int64_t result = fl_tracee_call(tracee, thread, nr, (const uint64_t[6]){a, b, c, d, e, 0}, err);
+
+  if (result < 0 && result >= -PAGE_BYTES && err && err->code == FL_OK)
+    return fl_fail(err, FL_ERR_TEMPLATE, (int)-result, op, "in thread %d of the template", tracee->thread[thread].tid);
+  return result;
+}
+
+/* The process receives the socket like any other descriptor: recvmsg on its descriptor 3, executed in it. */
+static int hand_over_socket(struct fl_tracee *tracee, int data_fd, uint64_t scratch, int *ret_socket, int *ret_remote, struct fl_error *err)
+{
+  struct { struct msghdr header; struct iovec iov; char byte; union { struct cmsghdr head; char bytes[CMSG_SPACE(sizeof(int))]; } control; } message = {0};
+  int pair[2];
+
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int ours = pair[0], theirs = pair[1];
+  setsockopt(ours, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
+  setsockopt(theirs, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
+  int r = fl_packet_send(data_fd, "", 1, &theirs, 1);
+  if (r < 0)
+    return fl_fail(err, FL_ERR_TEMPLATE, -r, "sendmsg", "the parasite's socket");
+  message.header = (struct msghdr){
+      .msg_iov = (struct iovec *)(scratch + offsetof(__typeof__(message), iov)), .msg_iovlen = 1,
+      .msg_control = (void *)(scratch + offsetof(__typeof__(message), control)), .msg_controllen = sizeof message.control};
+  message.iov = (struct iovec){(void *)(scratch + offsetof(__typeof__(message), byte)), 1};
+  if ((r = fl_tracee_write(tracee, scratch, &message, sizeof message, err)) < 0)
+    return r;
+  int64_t received = call(tracee, 0, err, SYS_recvmsg, 3, scratch, MSG_CMSG_CLOEXEC, 0, 0, "remote_recvmsg");
+  if (received < 0)
+    return (int)received;
+  if ((r = fl_tracee_read(tracee, scratch, &message, sizeof message, err)) < 0)
+    return r;
+  if (received != 1 || message.control.head.cmsg_type != SCM_RIGHTS)
+    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "remote_recvmsg", "no descriptor arrived");
+  memcpy(ret_remote, CMSG_DATA(&message.control.head), sizeof(int));
+  *ret_socket = fl_steal_fd(&ours);
+  return 0;
+}
+
+/* Everything the kernel knows of a thread and a fork would lose. */
+static int describe_thread(struct fl_tracee *tracee, uint32_t index, uint64_t sigreturn_at, uint64_t scratch, struct fl_parasite_thread *ret, struct fl_error *err)
+{
+  const struct fl_thread *thread = &tracee->thread[index];
+  struct __ptrace_rseq_configuration rseq = {0};
+  char path[64], comm[32];
+  size_t robust_bytes = 0;
+  stack_t altstack;
+
+  *ret = (struct fl_parasite_thread){.tid = thread->tid, .tls = thread->regs.fs_base};
+  int64_t r = call(tracee, index, err, SYS_sigaltstack, 0, scratch, 0, 0, 0, "remote_sigaltstack");
+  if (r < 0 || (r = fl_tracee_read(tracee, scratch, &altstack, sizeof altstack, err)) < 0)
+    return (int)r;
+  r = call(tracee, index, err, SYS_prctl, PR_GET_TID_ADDRESS, scratch, 0, 0, 0, "remote_get_tid_address");
+  if (r < 0 || (r = fl_tracee_read(tracee, scratch, &ret->tid_address, sizeof ret->tid_address, err)) < 0)
+    return (int)r;
+  if (syscall(SYS_get_robust_list, thread->tid, &ret->robust_list, &robust_bytes) < 0)
+    return fl_fail_errno(err, "get_robust_list");
+  ret->robust_bytes = robust_bytes;
+  if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, (void *)sizeof rseq, &rseq) > 0) {
+    ret->rseq = rseq.rseq_abi_pointer;
+    ret->rseq_bytes = rseq.rseq_abi_size;
+    ret->rseq_signature = rseq.signature;
+  }
+  snprintf(path, sizeof path, "/proc/%d/task/%d/comm", tracee->pid, thread->tid);
+  if ((r = fl_file_read(AT_FDCWD, path, comm, sizeof comm)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, (int)-r, "read_comm", "thread %d", thread->tid);
+  memcpy(ret->comm, comm, strnlen(comm, FL_COMM_BYTES - 1));
+  ret->comm[strcspn(ret->comm, "\n")] = 0;
+  return fl_arch_write_frame(tracee, index, sigreturn_at, &altstack, &ret->frame, err);
+}
+
+static int allow_fork(void *context, uint64_t start, uint64_t bytes, struct fl_error *err)
+{
+  int64_t r = call(context, 0, err, SYS_madvise, start, bytes, MADV_DOFORK, 0, 0, "remote_madvise");
+
+  return r < 0 ? (int)r : 0;
+}
+
+/* The other threads' work is done: they end without touching memory that their descendants will need. */
+static int dismiss_threads(struct fl_tracee *tracee, struct fl_error *err)
+{
+  for (uint32_t i = 1; i < tracee->threads; i++) {
+    int64_t r = call(tracee, i, err, SYS_set_tid_address, 0, 0, 0, 0, 0, "remote_set_tid_address");
+
+    if (r >= 0)
+      r = call(tracee, i, err, SYS_set_robust_list, 0, sizeof(struct robust_list_head), 0, 0, 0, "remote_set_robust_list");
+    if (r >= 0)
+      r = fl_tracee_end_thread(tracee, i, err);
+    if (r < 0)
+      return (int)r;
+  }
+  tracee->threads = 1;
+  return 0;
+}
+
+static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_parasite *parasite, int *ret_socket, struct fl_error *err)
+{
+  uint64_t sigreturn_at;
+  int r = fl_inspect_gadgets(tracee, &parasite->gadget, &sigreturn_at, err);
+
+  if (r < 0)
+    return r;
+  tracee->call_at = parasite->gadget;
+  int64_t region = call(tracee, 0, err, SYS_mmap, 0, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, "remote_mmap");
+  if (region < 0)
+    return (int)region;
+  uint64_t args = (uint64_t)region + CODE_BYTES, stack_top = (uint64_t)region + REGION_BYTES;
+  parasite->region = (uint64_t)region;
+  parasite->region_bytes = REGION_BYTES;
+  parasite->threads = tracee->threads;
+  if ((r = fl_tracee_write(tracee, (uint64_t)region, fl_parasite_blob, sizeof fl_parasite_blob, err)) < 0 ||
+      (r = hand_over_socket(tracee, data_fd, args, ret_socket, &parasite->socket, err)) < 0)
+    return r;
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    if ((r = describe_thread(tracee, i, sigreturn_at, args, &parasite->thread[i], err)) < 0)
+      return r;
+  if ((r = fl_inspect_dontfork(tracee->pid, allow_fork, tracee, err)) < 0 || (r = dismiss_threads(tracee, err)) < 0 ||
+      (r = fl_tracee_write(tracee, args, parasite, sizeof *parasite, err)) < 0)
+    return r;
+  int64_t protected = call(tracee, 0, err, SYS_mprotect, (uint64_t)region, CODE_BYTES, PROT_READ | PROT_EXEC, 0, 0, "remote_mprotect");
+  if (protected < 0)
+    return (int)protected;
+  fl_arch_set_entry(&tracee->thread[0].regs, (uint64_t)region + FL_PARASITE_OFFSET_FL_PARASITE_ENTRY, stack_top, args);
+  return ptrace(PTRACE_SETREGS, tracee->pid, NULL, &tracee->thread[0].regs) < 0 ? fl_fail_errno(err, "ptrace_setregs") : 0;
+}
+
+int fl_infect(pid_t pid, int data_fd, int *ret_socket, uint32_t *ret_threads, struct fl_error *err)
+{
+  fl_autofree struct fl_tracee *tracee = calloc(1, sizeof *tracee);
+  fl_autofree struct fl_parasite *parasite = calloc(1, sizeof *parasite);
+  fl_autoclose int socket_fd = -1;
+  int r;
+
+  if (!tracee || !parasite)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "tracee");
+  if ((r = fl_inspect_descriptors(pid, err)) < 0 || (r = fl_inspect_timers(pid, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 ||
+      (r = fl_tracee_stop(pid, tracee, err)) < 0)
+    return r;
+  uint32_t threads = tracee->threads;
+  r = place_parasite(tracee, data_fd, parasite, &socket_fd, err);
+  fl_tracee_release(tracee);
+  if (r < 0)
+    return r;
+  *ret_threads = threads;
+  *ret_socket = fl_steal_fd(&socket_fd);
+  return 0;
+}

@@ -1,0 +1,21 @@
+/*
+ * What a template may not hold, because a fork cannot carry it or would share it between sandboxes. Each refusal names the thing
+ * (FL_ERR_UNSUPPORTED): shared writable memory, descriptors beyond 0 … 3, POSIX timers. And what must be found in it: the two gadgets.
+ */
+#ifndef FLASHD_INSPECT_H
+#define FLASHD_INSPECT_H
+#include <flashd/error.h>
+#include <stdint.h>
+
+#include "inject/tracee.h"
+
+int fl_inspect_descriptors(pid_t pid, struct fl_error *err);
+int fl_inspect_timers(pid_t pid, struct fl_error *err);
+int fl_inspect_memory(pid_t pid, struct fl_error *err);
+/* Addresses in the executable file mappings of the (stopped) process. */
+int fl_inspect_gadgets(const struct fl_tracee *tracee, uint64_t *ret_call, uint64_t *ret_sigreturn, struct fl_error *err);
+
+/* Calls visit for each mapping that fork would not copy (VmFlags dc) though it is ordinary memory. */
+typedef int (*fl_inspect_visit)(void *context, uint64_t start, uint64_t bytes, struct fl_error *err);
+int fl_inspect_dontfork(pid_t pid, fl_inspect_visit visit, void *context, struct fl_error *err);
+#endif

@@ -1,0 +1,137 @@
+/* See template.h. */
+#include "inject/template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <flashd/frame.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "inject/infect.h"
+#include "sys/packet.h"
+#include "sys/syscalls.h"
+
+enum { KEPT_FDS = FL_DATA_FD + 1 };
+
+static uint64_t now_ns(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Everything but what setns into a sandbox needs leaves the bounding set, so that the exec as root grants no more. */
+static int bound_capabilities(void)
+{
+  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+    if (capability != CAP_SYS_ADMIN && capability != CAP_SYS_PTRACE && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+      return -errno;
+  return 0;
+}
+
+static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, int data_fd, pid_t parent, struct fl_error *err)
+{
+  struct sock_fprog filter = fl_parts_filter(parts);
+  int r = fl_parts_enter_base(parts, err);
+
+  if (r < 0)
+    return r;
+  int null = open("/dev/null", O_RDWR);
+  if (null < 0)
+    return fl_fail_errno(err, "open_null");
+  /* 2 is sandboxd's own until the freeze: what the runtime complains about at its start is readable. */
+  if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(data_fd, FL_DATA_FD) < 0 || fcntl(FL_DATA_FD, F_SETFD, 0) < 0)
+    return fl_fail_errno(err, "dup2");
+  if ((r = fl_close_from(KEPT_FDS)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "close_range", "template");
+  fl_signals_reset();
+  umask(022);
+  setsid();
+  if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
+    return fl_fail_errno(err, "setrlimit");
+  if ((r = bound_capabilities()) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "capbset_drop", "template");
+  if ((r = fl_die_with_parent(parent)) < 0 || (r = fl_set_no_new_privs()) < 0 || (r = fl_seccomp_filter(&filter, 0)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "confine_template", "%s", runtime->name);
+  execve(runtime->argv[0], runtime->argv, runtime->envp);
+  return fl_fail_errno(err, "execve");
+}
+
+int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, struct fl_template *ret_template, struct fl_error *err)
+{
+  pid_t self = getpid();
+  int pair[2];
+
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int ours = pair[0], theirs = pair[1];
+  pid_t pid = fork();
+  if (pid < 0)
+    return fl_fail_errno(err, "fork");
+  if (pid == 0) {
+    struct fl_error failure = {0};
+
+    become_runtime(parts, &pack->runtime[runtime], theirs, self, &failure);
+    dprintf(STDERR_FILENO, "flashd-sandboxd: template %s: %s: %s %s\n", pack->runtime[runtime].name, failure.op, strerror(failure.errno_value), failure.detail);
+    _exit(111);
+  }
+  *ret_template = (struct fl_template){
+      .state = FL_TEMPLATE_BOOTING, .runtime = runtime, .pid = pid, .data_fd = fl_steal_fd(&ours), .socket = -1, .booted_ns = now_ns()};
+  return 0;
+}
+
+int fl_template_freeze(struct fl_template *template, struct fl_error *err)
+{
+  struct fl_frame frame;
+  struct fl_fork_report report;
+  ssize_t length = recv(template->data_fd, &frame, sizeof frame, MSG_WAITALL | MSG_DONTWAIT);
+
+  if (length != (ssize_t)sizeof frame)
+    return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "boot", "the runtime ended before it was ready");
+  if (frame.type != FL_FRAME_READY || frame.length != 0)
+    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
+  int r = fl_infect(template->pid, template->data_fd, &template->socket, &template->threads, err);
+  if (r < 0)
+    return r;
+  fl_close(&template->data_fd);
+  length = recv(template->socket, &report, sizeof report, 0);
+  if (length != (ssize_t)sizeof report || report.kind != FL_FORK_READY)
+    return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "infect", "the parasite did not answer");
+  template->state = FL_TEMPLATE_READY;
+  return 0;
+}
+
+int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err)
+{
+  int r = fl_packet_send(template->socket, fork, sizeof *fork, fds, fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
+
+  return r < 0 ? fl_fail(err, FL_ERR_TEMPLATE, -r, "fork_request", "template %d", template->pid) : 0;
+}
+
+int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report)
+{
+  ssize_t length = recv(template->socket, ret_report, sizeof *ret_report, MSG_DONTWAIT);
+
+  if (length == (ssize_t)sizeof *ret_report)
+    return 0;
+  return length < 0 ? -errno : length == 0 ? -EPIPE : -EPROTO;
+}
+
+void fl_template_kill(struct fl_template *template)
+{
+  if (template->state == FL_TEMPLATE_BOOTING || template->state == FL_TEMPLATE_READY)
+    kill(template->pid, SIGKILL);
+  template->state = FL_TEMPLATE_DEAD;
+  fl_close(&template->data_fd);
+  fl_close(&template->socket);
+}

@@ -1,0 +1,44 @@
+/*
+ * One language template: a child process that boots a runtime from the pack inside the base root, warms itself, says READY on its descriptor 3, and
+ * is then frozen and infected. From there on it only forks.
+ *
+ *   BOOTING ── READY frame ──▶ freeze, infect ──▶ READY ── fork requests … ──▶ DEAD (killed, or it died: the owner boots another)
+ *
+ * It runs trusted code only (our bootstrap and the runtime's own libraries), as host root with CAP_SYS_ADMIN and CAP_SYS_PTRACE alone: what setns into pooled
+ * sandboxes needs. It lives in a read-only mount namespace with an empty network, under the same seccomp filter that its children inherit.
+ */
+#ifndef FLASHD_TEMPLATE_H
+#define FLASHD_TEMPLATE_H
+#include <flashd/error.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "parasite/parasite.h"
+#include "sandbox/pack.h"
+#include "sandbox/parts.h"
+
+enum { FL_TEMPLATE_BOOT_MS = 30000 };
+
+enum fl_template_state { FL_TEMPLATE_NONE = 0, FL_TEMPLATE_BOOTING, FL_TEMPLATE_READY, FL_TEMPLATE_DEAD };
+
+struct fl_template {
+  enum fl_template_state state;
+  uint32_t runtime;                            /* index in the pack */
+  pid_t pid;
+  int data_fd;                                 /* BOOTING: our end of its descriptor 3 */
+  int socket;                                  /* READY: to the parasite */
+  uint32_t threads;
+  uint64_t booted_ns, forks;
+};
+
+/* Starts the process. The caller waits for data_fd to be readable. */
+int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, struct fl_template *ret_template, struct fl_error *err);
+/* data_fd is readable: takes the READY frame, freezes and infects. Blocks for the few milliseconds that takes. On failure: fl_template_kill. */
+int fl_template_freeze(struct fl_template *template, struct fl_error *err);
+/* FAST PATH. Sends the request; the plan's descriptors stay the caller's. */
+int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err);
+/* The socket is readable: one report, or -EAGAIN, or another -errno when the template is gone. */
+int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report);
+/* Kills it, unless it is dead already; the caller reaps. Closes the descriptors. */
+void fl_template_kill(struct fl_template *template);
+#endif

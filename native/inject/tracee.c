@@ -1,0 +1,161 @@
+/* See tracee.h. */
+#include "inject/tracee.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "inject/arch/x86_64/frame.h"
+
+enum { STOP_ROUNDS_MAX = 16 };
+
+static int wait_stopped(pid_t tid, struct fl_error *err)
+{
+  int status;
+
+  for (;;) {
+    if (waitpid(tid, &status, __WALL) < 0) {
+      if (errno == EINTR)
+        continue;
+      return fl_fail_errno(err, "waitpid");
+    }
+    if (WIFSTOPPED(status))
+      return status >> 8;
+    return fl_fail(err, FL_ERR_TEMPLATE, ESRCH, "waitpid", "thread %d ended (status %#x) while it was stopped", tid, status);
+  }
+}
+
+static bool known(const struct fl_tracee *tracee, pid_t tid)
+{
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    if (tracee->thread[i].tid == tid)
+      return true;
+  return false;
+}
+
+static int seize(struct fl_tracee *tracee, pid_t tid, struct fl_error *err)
+{
+  if (tracee->threads == FL_PARASITE_THREADS_MAX)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "freeze", "more than %d threads", FL_PARASITE_THREADS_MAX);
+  if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+    return errno == ESRCH ? 0 : fl_fail_errno(err, "ptrace_seize");
+  struct fl_thread *thread = &tracee->thread[tracee->threads];
+  *thread = (struct fl_thread){.tid = tid};
+  tracee->threads++;
+  if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+    return fl_fail_errno(err, "ptrace_interrupt");
+  int r = wait_stopped(tid, err);
+  if (r < 0)
+    return r;
+  if (ptrace(PTRACE_GETREGS, tid, NULL, &thread->regs) < 0)
+    return fl_fail_errno(err, "ptrace_getregs");
+  return 0;
+}
+
+/* One pass over /proc/PID/task; returns how many threads were new. */
+static int seize_round(struct fl_tracee *tracee, struct fl_error *err)
+{
+  char path[64];
+  int fresh = 0;
+
+  snprintf(path, sizeof path, "/proc/%d/task", tracee->pid);
+  fl_autoclosedir DIR *tasks = opendir(path);
+  if (!tasks)
+    return fl_fail_errno(err, "opendir_task");
+  for (const struct dirent *entry; (entry = readdir(tasks));) {
+    pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+    if (tid <= 0 || known(tracee, tid))
+      continue;
+    int r = seize(tracee, tid, err);
+    if (r < 0)
+      return r;
+    fresh++;
+  }
+  return fresh;
+}
+
+int fl_tracee_stop(pid_t pid, struct fl_tracee *tracee, struct fl_error *err)
+{
+  *tracee = (struct fl_tracee){.pid = pid};
+  int r = seize(tracee, pid, err);               /* the main thread first: it is thread[0] */
+  for (int round = 0; r >= 0; round++) {
+    r = seize_round(tracee, err);
+    if (r == 0)
+      return 0;
+    if (round == STOP_ROUNDS_MAX)
+      r = fl_fail(err, FL_ERR_TEMPLATE, EAGAIN, "freeze", "threads keep appearing");
+  }
+  fl_tracee_release(tracee);
+  return r;
+}
+
+void fl_tracee_release(struct fl_tracee *tracee)
+{
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    ptrace(PTRACE_DETACH, tracee->thread[i].tid, NULL, NULL);
+  tracee->threads = 0;
+}
+
+int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err)
+{
+  pid_t tid = tracee->thread[thread].tid;
+  struct user_regs_struct regs = tracee->thread[thread].regs;
+
+  fl_arch_set_call(&regs, tracee->call_at, nr, args);
+  if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 || ptrace(PTRACE_SINGLESTEP, tid, NULL, NULL) < 0)
+    return fl_fail_errno(err, "remote_call");
+  int stop = wait_stopped(tid, err);
+  if (stop < 0)
+    return stop;
+  if ((stop & 0xff) != SIGTRAP)
+    return fl_fail(err, FL_ERR_TEMPLATE, EINTR, "remote_call", "stopped by signal %d during call %ld", stop & 0xff, nr);
+  if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
+    return fl_fail_errno(err, "ptrace_getregs");
+  return fl_arch_result(&regs);
+}
+
+int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err)
+{
+  pid_t tid = tracee->thread[thread].tid;
+  struct user_regs_struct regs = tracee->thread[thread].regs;
+
+  fl_arch_set_call(&regs, tracee->call_at, SYS_exit, (const uint64_t[6]){0});
+  if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 || ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0)
+    return fl_fail_errno(err, "end_thread");
+  tracee->thread[thread].tid = 0;
+  return 0;
+}
+
+static int transfer(const struct fl_tracee *tracee, uint64_t address, void *bytes, size_t size, int flags, struct fl_error *err)
+{
+  char path[64];
+
+  snprintf(path, sizeof path, "/proc/%d/mem", tracee->pid);
+  fl_autoclose int mem = open(path, flags | O_CLOEXEC);
+  if (mem < 0)
+    return fl_fail_errno(err, "open_mem");
+  ssize_t done = flags == O_RDONLY ? pread(mem, bytes, size, (off_t)address) : pwrite(mem, bytes, size, (off_t)address);
+  if (done != (ssize_t)size)
+    return fl_fail(err, FL_ERR_SYSTEM, done < 0 ? errno : EFAULT, flags == O_RDONLY ? "read_mem" : "write_mem", "%zu bytes at %#lx", size, address);
+  return 0;
+}
+
+int fl_tracee_read(const struct fl_tracee *tracee, uint64_t address, void *bytes, size_t size, struct fl_error *err)
+{
+  return transfer(tracee, address, bytes, size, O_RDONLY, err);
+}
+
+int fl_tracee_write(const struct fl_tracee *tracee, uint64_t address, const void *bytes, size_t size, struct fl_error *err)
+{
+  return transfer(tracee, address, (void *)bytes, size, O_WRONLY, err);
+}

@@ -1,0 +1,40 @@
+/*
+ * A stopped process: every thread seized and interrupted (ptrace), its state readable, system calls executable inside it. Paired verbs:
+ * fl_tracee_stop / fl_tracee_release. While it is stopped nothing of it runs but what we make it run.
+ * Technique: CRIU's compel and FlashCube; PTRACE_SEIZE, so that no signal is ever visible to the process.
+ */
+#ifndef FLASHD_TRACEE_H
+#define FLASHD_TRACEE_H
+#include <flashd/error.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "parasite/parasite.h"
+
+struct fl_thread {
+  pid_t tid;
+  struct user_regs_struct regs;                /* as it was stopped */
+};
+
+struct fl_tracee {
+  pid_t pid;
+  uint32_t threads;
+  uint64_t call_at;                            /* address of a `syscall` instruction, for fl_tracee_call */
+  struct fl_thread thread[FL_PARASITE_THREADS_MAX];   /* [0] is the main thread */
+};
+
+int fl_tracee_stop(pid_t pid, struct fl_tracee *ret_tracee, struct fl_error *err);
+/* Lets every thread go on, wherever its registers point now. */
+void fl_tracee_release(struct fl_tracee *tracee);
+
+/* Executes one system call in the given thread and waits for it. Returns its result (negative errno included), or fills err and returns it. */
+int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err);
+/* Sends one thread, never the main one, into exit(2). */
+int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err);
+
+int fl_tracee_read(const struct fl_tracee *tracee, uint64_t address, void *bytes, size_t size, struct fl_error *err);
+/* Writes through ptrace's access: read-only mappings too. */
+int fl_tracee_write(const struct fl_tracee *tracee, uint64_t address, const void *bytes, size_t size, struct fl_error *err);
+#endif

@@ -1,0 +1,204 @@
+/*
+ * Turns a fresh clone of a template into an instance: runs the plan's steps in their order, rebuilds the threads, and leaves the region.
+ * The address space is still only the template's, which ran trusted code; the runtime's first own instruction comes after the last step.
+ */
+#include "parasite/child.h"
+
+#include "parasite/sys.h"
+
+static const char path_null[] = "/dev/null";
+static const char path_function[] = "/function";
+static const char path_empty[] = "";
+
+static long capabilities_set(uint32_t low, uint32_t high)
+{
+  struct fl_cap_header header = {FL_CAP_VERSION_3, 0};
+  struct fl_cap_data data[2] = {{low, low, 0}, {high, high, 0}};
+
+  return fl_syscall(FL_NR_capset, (long)&header, (long)data, 0, 0, 0);
+}
+
+static long place(int32_t fd, int32_t number)
+{
+  return fd == number ? 0 : fl_syscall(FL_NR_dup3, fd, number, 0, 0, 0);
+}
+
+static long mount_bundle(int32_t fd)
+{
+  long result = fl_syscall(FL_NR_move_mount, fd, (long)path_empty, FL_AT_FDCWD, (long)path_function, FL_MOVE_MOUNT_F_EMPTY_PATH);
+
+  return result < 0 ? result : fl_syscall(FL_NR_chdir, (long)path_function, 0, 0, 0, 0);
+}
+
+static long open_null(void)
+{
+  long fd = fl_syscall(FL_NR_open, (long)path_null, FL_O_RDONLY, 0, 0, 0);
+
+  return fd < 0 ? fd : place((int32_t)fd, 0);
+}
+
+/* The report socket moves right above the instance's own descriptors; everything beyond goes. */
+static long close_rest(struct fl_parasite *self)
+{
+  long result = place(self->socket, FL_DATA_FD + 1);
+
+  self->socket = FL_DATA_FD + 1;
+  return result < 0 ? result : fl_syscall(FL_NR_close_range, FL_DATA_FD + 2, ~0u, 0, 0, 0);
+}
+
+static long set_limit(uint32_t resource, uint64_t value)
+{
+  struct fl_rlimit limit = {value, value};
+
+  return fl_syscall(FL_NR_prlimit64, 0, resource, (long)&limit, 0, 0);
+}
+
+/* clone3 with set_tid needs CAP_CHECKPOINT_RESTORE: it survives the change of user only when there are threads to rebuild. */
+static long change_identity(uint32_t id, uint32_t threads)
+{
+  long result;
+
+  if ((result = fl_syscall(FL_NR_setgroups, 0, 0, 0, 0, 0)) < 0 || (result = fl_syscall(FL_NR_setresgid, id, id, id, 0, 0)) < 0)
+    return result;
+  if (threads > 1 && (result = fl_syscall(FL_NR_prctl, FL_PR_SET_KEEPCAPS, 1, 0, 0, 0)) < 0)
+    return result;
+  if ((result = fl_syscall(FL_NR_setresuid, id, id, id, 0, 0)) < 0 || threads <= 1)
+    return result;
+  return capabilities_set(0, 1u << (FL_CAP_CHECKPOINT_RESTORE - 32));
+}
+
+static long drop_bounding(uint32_t last)
+{
+  long result = 0;
+
+  for (uint32_t capability = 0; capability <= last && result >= 0; capability++)
+    result = fl_syscall(FL_NR_prctl, FL_PR_CAPBSET_DROP, capability, 0, 0, 0);
+  return result;
+}
+
+/* What the kernel forgets of a thread at fork: robust list always, rseq in all but the forking one. */
+static void adopt(const struct fl_parasite_thread *thread, int main)
+{
+  if (thread->robust_list)
+    fl_syscall(FL_NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0, 0);
+  if (!main && thread->rseq)
+    fl_syscall(FL_NR_rseq, (long)thread->rseq, (long)thread->rseq_bytes, 0, (long)thread->rseq_signature, 0);
+}
+
+static void thread_main(void *self_pointer, void *thread_pointer)
+{
+  struct fl_parasite *self = self_pointer;
+  const struct fl_parasite_thread *thread = thread_pointer;
+
+  adopt(thread, 0);
+  fl_syscall(FL_NR_prctl, FL_PR_SET_NAME, (long)thread->comm, 0, 0, 0);
+  if (capabilities_set(0, 0) < 0)
+    fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
+  fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0);
+}
+
+static long rebuild_threads(struct fl_parasite *self, int32_t pid)
+{
+  /* glibc keeps a thread's id in its descriptor, at the address the kernel clears when the thread ends. */
+  struct fl_parasite_thread *first = &self->thread[0];
+
+  if (first->tid_address) {
+    *(int32_t *)first->tid_address = pid;
+    fl_syscall(FL_NR_set_tid_address, (long)first->tid_address, 0, 0, 0, 0);
+  }
+  adopt(first, 1);
+  for (uint32_t i = 1; i < self->threads; i++) {
+    struct fl_parasite_thread *thread = &self->thread[i];
+    uint64_t top = (thread->frame & ~63ul) - 64;
+    struct fl_clone_args args = {
+        .flags = FL_CLONE_VM | FL_CLONE_FS | FL_CLONE_FILES | FL_CLONE_SIGHAND | FL_CLONE_THREAD | FL_CLONE_SYSVSEM | FL_CLONE_SETTLS | FL_CLONE_CHILD_CLEARTID,
+        .child_tid = thread->tid_address, .stack = top - 1024, .stack_size = 1024, .tls = thread->tls, .set_tid = (uint64_t)&thread->tid, .set_tid_size = 1};
+    long result = fl_clone_thread(&args, sizeof args, thread_main, self, thread);
+
+    if (result < 0)
+      return result;
+  }
+  return 0;
+}
+
+static long seal(uint32_t threads)
+{
+  static const struct sock_filter filter[] = FL_SEAL_FILTER;
+  struct fl_bpf program = {sizeof filter / sizeof filter[0], filter};
+
+  return fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, threads > 1 ? FL_SECCOMP_FILTER_TSYNC : 0, (long)&program, 0, 0);
+}
+
+/* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. */
+__attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report)
+{
+  report->kind = FL_RESUMED;
+  fl_report(self->socket, report);
+  fl_syscall(FL_NR_close, self->socket, 0, 0, 0, 0);
+  for (uint32_t out = 1; out < self->threads;) {
+    long woken = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
+
+    out += woken > 0 ? (uint32_t)woken : 0;
+  }
+  fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0);
+}
+
+static long run_step(struct fl_parasite *self, const struct fl_fork *fork, const struct fl_step *step, const int32_t *fds)
+{
+  int32_t fd = step->fd == FL_NO_FD ? -1 : fds[step->fd];
+
+  switch (step->op) {
+  case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
+  case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
+  case FL_STEP_BUNDLE: return mount_bundle(fd);
+  case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
+  case FL_STEP_NULL: return open_null();
+  case FL_STEP_DESCRIPTOR: return place(fd, (int32_t)step->arg);
+  case FL_STEP_CLOSE_REST: return close_rest(self);
+  case FL_STEP_LIMIT: return set_limit(step->arg, step->value);
+  case FL_STEP_BOUNDING: return drop_bounding(step->arg);
+  case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads);
+  case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
+  case FL_STEP_THREADS: return rebuild_threads(self, fork->pid);
+  case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
+  case FL_STEP_SEAL: return seal(self->threads);
+  default: return -FL_EINVAL;
+  }
+}
+
+static uint32_t phase_of(uint16_t op)
+{
+  if (op <= FL_STEP_BUNDLE)
+    return FL_PHASE_NAMESPACES;
+  if (op == FL_STEP_CGROUP)
+    return FL_PHASE_CGROUP;
+  if (op <= FL_STEP_CLOSE_REST)
+    return FL_PHASE_DESCRIPTORS;
+  if (op <= FL_STEP_DUMPABLE)
+    return FL_PHASE_CREDENTIALS;
+  return op <= FL_STEP_CAPABILITIES ? FL_PHASE_THREADS : FL_PHASE_SEAL;
+}
+
+void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t start_ns)
+{
+  struct fl_fork_report report = {.request = fork->request, .kind = FL_FORK_FAILED, .start_ns = start_ns, .clone_ns = fl_now()};
+
+  for (uint32_t i = 0; i < fork->plan.steps; i++) {
+    const struct fl_step *step = &fork->plan.step[i];
+
+    if (step->op == FL_STEP_RESUME)
+      resume(self, &report);
+    long result = run_step(self, fork, step, fds);
+    if (result < 0) {
+      report.step = step->op;
+      report.error = (int32_t)-result;
+      break;
+    }
+    uint32_t phase = phase_of(step->op);
+    if (i + 1 == fork->plan.steps || phase_of(fork->plan.step[i + 1].op) != phase)
+      report.phase_ns[phase] = fl_now();
+  }
+  fl_report(self->socket, &report);
+  fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
+  __builtin_unreachable();
+}

@@ -1,0 +1,76 @@
+/*
+ * The parasite's main loop in a frozen template: take a fork request, clone, report. Everything the child does is in child.c.
+ * Freestanding: runs inside an unmodified runtime, on a stack of its own, without touching the runtime's memory.
+ */
+#include "parasite/parasite.h"
+
+#include "parasite/child.h"
+#include "parasite/sys.h"
+
+/* Returns the number of descriptors received, or a negative errno; a torn message is -EPROTO. */
+static long receive(struct fl_parasite *self, struct fl_fork *fork, int32_t *fds)
+{
+  union {
+    struct fl_cmsg head;
+    uint8_t bytes[FL_CMSG_BYTES(FL_PLAN_FDS_MAX)];
+  } control;
+  struct fl_iovec iov = {fork, sizeof *fork};
+  struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
+  long length = fl_syscall(FL_NR_recvmsg, self->socket, (long)&message, FL_MSG_CMSG_CLOEXEC, 0, 0);
+
+  if (length <= 0)
+    return length < 0 ? length : -FL_EPIPE;
+  if (length != (long)sizeof *fork || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)
+    return -FL_EPROTO;
+  long count = (long)((control.head.length - sizeof control.head) / sizeof(int32_t));
+  const int32_t *received = (const int32_t *)(control.bytes + sizeof control.head);
+  for (long i = 0; i < count; i++)
+    fds[i] = received[i];
+  return count;
+}
+
+static long clone_child(const struct fl_fork *fork, const int32_t *fds)
+{
+  int32_t pid = fork->pid;
+  struct fl_clone_args args = {.flags = FL_CLONE_PARENT, .set_tid = (uint64_t)&pid, .set_tid_size = 1};
+
+  if (fork->cgroup_fd != FL_NO_FD) {
+    args.flags |= FL_CLONE_INTO_CGROUP;
+    args.cgroup = (uint64_t)fds[fork->cgroup_fd];
+  }
+  long result = fl_syscall(FL_NR_setns, fds[FL_FD_INIT], FL_CLONE_NEWPID, 0, 0, 0);
+  return result < 0 ? result : fl_syscall(FL_NR_clone3, (long)&args, sizeof args, 0, 0, 0);
+}
+
+void fl_parasite_main(struct fl_parasite *self)
+{
+  struct fl_fork fork;
+  struct fl_fork_report report = {.kind = FL_FORK_READY};
+  int32_t fds[FL_PLAN_FDS_MAX];
+
+  for (;;) {
+    if (fl_report(self->socket, &report) < 0)
+      break;
+    long count = receive(self, &fork, fds);
+    if (count == -FL_EPIPE)
+      break;
+    report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};
+    if (count < 0) {
+      report.error = (int32_t)-count;
+      continue;
+    }
+    long pid = clone_child(&fork, fds);
+    if (pid == 0)
+      fl_child_run(self, &fork, fds, report.start_ns);
+    report.clone_ns = fl_now();
+    for (long i = 0; i < count; i++)
+      fl_syscall(FL_NR_close, fds[i], 0, 0, 0, 0);
+    if (pid < 0) {
+      report.error = (int32_t)-pid;
+    } else {
+      report.kind = FL_FORKED;
+      report.pid = (int32_t)pid;
+    }
+  }
+  fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
+}

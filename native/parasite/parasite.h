@@ -1,0 +1,65 @@
+/*
+ * What sandboxd and the parasite agree on. The parasite is a flat, position-independent blob that ptrace puts into the main thread of a frozen
+ * template; it forks the template on request. It knows numbers only: no libc, no heap, no strings but three paths.
+ *
+ *   region (one anonymous mapping in the template, unmapped in every child before its first instruction)
+ *   ┌─────────┬──────────────────────────────┬───────────┐
+ *   │ code r-x│ struct fl_parasite  r--      │ stack rw- │
+ *   └─────────┴──────────────────────────────┴───────────┘
+ *   frames: each thread's signal frame lies on that thread's own stack, below its red zone, written once at the freeze
+ *
+ *   sandboxd                      parasite (template)              child
+ *      │ struct fl_fork + fds ────▶ │ setns(pid), clone3 ─────────▶ │ the plan's steps, in order
+ *      │ ◀──────────── FL_FORKED    │ closes the fds                │
+ *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
+ *
+ * One bad request does not end it: the answer is FL_FORK_FAILED with the step and errno.
+ */
+#ifndef FLASHD_PARASITE_H
+#define FLASHD_PARASITE_H
+#include <flashd/frame.h>
+#include <flashd/seal.h>
+#include <stdint.h>
+
+#include "sandbox/plan.h"
+
+enum { FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
+
+struct fl_parasite_thread {
+  uint64_t frame;                              /* its stack pointer at the end: { address of rt_sigreturn code, ucontext … } */
+  uint64_t tls;                                /* fs base */
+  uint64_t tid_address;                        /* clear_child_tid */
+  uint64_t robust_list, robust_bytes;
+  uint64_t rseq, rseq_bytes, rseq_signature;   /* 0: not registered */
+  int32_t tid;                                 /* in the template, and again in the child */
+  char comm[FL_COMM_BYTES];
+};
+
+struct fl_parasite {
+  uint64_t region, region_bytes;               /* what a child unmaps */
+  uint64_t gadget;                             /* a `syscall` that returns, outside the region */
+  int32_t socket;                              /* SOCK_SEQPACKET to sandboxd */
+  uint32_t threads;                            /* [0] is the main thread */
+  uint32_t parked;                             /* futex word of the threads that wait for the last moment */
+  struct fl_parasite_thread thread[FL_PARASITE_THREADS_MAX];
+};
+
+struct fl_fork {
+  uint64_t request;                            /* echoed */
+  int32_t pid;                                 /* the child's pid in its own namespace: never the template's, so that libraries notice */
+  uint32_t cgroup_fd;                          /* index of the cgroup directory for CLONE_INTO_CGROUP, or FL_NO_FD */
+  struct fl_plan plan;
+};
+
+enum fl_fork_kind { FL_FORK_READY = 1, FL_FORKED = 2, FL_RESUMED = 3, FL_FORK_FAILED = 4 };
+
+struct fl_fork_report {
+  uint64_t request;
+  uint32_t kind;                               /* enum fl_fork_kind */
+  uint32_t step;                               /* FAILED: enum fl_step_op, 0 for the clone itself */
+  int32_t error;                               /* FAILED: errno */
+  int32_t pid;                                 /* FORKED: of the child, as sandboxd sees it */
+  uint64_t start_ns, clone_ns;                 /* CLOCK_MONOTONIC */
+  uint64_t phase_ns[FL_PHASES];                /* RESUMED: when each phase (enum fl_phase) ended, CLOCK_MONOTONIC */
+};
+#endif

@@ -1,0 +1,117 @@
+/* Makes and checks plans; pure. See plan.h for the order and its reasons. */
+#include "sandbox/plan.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+
+#include "base/cleanup.h"
+#include "sandbox/parts.h"
+
+enum { MEMLOCK_BYTES = 64 << 10, MSGQUEUE_BYTES = 800 << 10, SIGPENDING_MAX = 1024 };
+
+#define INSTANCE_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
+/* How often each step must stand in a plan, and whether it takes a descriptor. */
+static const struct step_rule {
+  const char *name;
+  uint8_t least, most;
+  bool fd;
+} rules[FL_STEP_OPS] = {
+    [FL_STEP_SESSION] = {"setsid", 1, 1, false},
+    [FL_STEP_NAMESPACES] = {"setns", 1, 1, true},
+    [FL_STEP_BUNDLE] = {"move_mount", 1, 1, true},
+    [FL_STEP_CGROUP] = {"cgroup", 0, FL_CGROUP_JOINS_MAX, true},
+    [FL_STEP_NULL] = {"open_null", 1, 1, false},
+    [FL_STEP_DESCRIPTOR] = {"dup3", 3, 3, true},
+    [FL_STEP_CLOSE_REST] = {"close_range", 1, 1, false},
+    [FL_STEP_LIMIT] = {"prlimit", 4, 8, false},
+    [FL_STEP_BOUNDING] = {"capbset_drop", 1, 1, false},
+    [FL_STEP_IDENTITY] = {"setresuid", 1, 1, false},
+    [FL_STEP_DUMPABLE] = {"dumpable", 1, 1, false},
+    [FL_STEP_THREADS] = {"threads", 1, 1, false},
+    [FL_STEP_CAPABILITIES] = {"capset", 1, 1, false},
+    [FL_STEP_SEAL] = {"seccomp", 1, 1, false},
+    [FL_STEP_RESUME] = {"resume", 1, 1, false},
+};
+
+const char *fl_step_name(uint32_t op)
+{
+  return op == 0 ? "clone3" : op < FL_STEP_OPS ? rules[op].name : "unknown";
+}
+
+static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, uint64_t value)
+{
+  if (plan->steps < FL_PLAN_STEPS_MAX)
+    plan->step[plan->steps++] = (struct fl_step){op, fd, arg, value};
+}
+
+int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err)
+{
+  const struct { uint32_t resource; uint64_t value; } limits[] = {
+      {RLIMIT_NOFILE, inputs->limits->descriptors}, {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, MEMLOCK_BYTES},
+      {RLIMIT_MSGQUEUE, MSGQUEUE_BYTES}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}, {RLIMIT_NPROC, inputs->limits->pids}};
+  struct fl_plan plan = {.fds = FL_FD_CGROUP + inputs->cgroup_joins};
+
+  add(&plan, FL_STEP_SESSION, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_NAMESPACES, FL_FD_INIT, 0, INSTANCE_NAMESPACES);
+  add(&plan, FL_STEP_BUNDLE, FL_FD_BUNDLE, 0, 0);
+  for (uint32_t i = 0; i < inputs->cgroup_joins; i++)
+    add(&plan, FL_STEP_CGROUP, (uint16_t)(FL_FD_CGROUP + i), 0, 0);
+  add(&plan, FL_STEP_NULL, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_STDOUT, 1, 0);
+  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_STDERR, 2, 0);
+  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_DATA, 3, 0);
+  add(&plan, FL_STEP_CLOSE_REST, FL_NO_FD, 0, 0);
+  for (size_t i = 0; i < FL_COUNT(limits); i++)
+    add(&plan, FL_STEP_LIMIT, FL_NO_FD, limits[i].resource, limits[i].value);
+  add(&plan, FL_STEP_BOUNDING, FL_NO_FD, inputs->cap_last, 0);
+  add(&plan, FL_STEP_IDENTITY, FL_NO_FD, inputs->uid, 0);
+  add(&plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_CAPABILITIES, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_SEAL, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_RESUME, FL_NO_FD, 0, 0);
+  int r = fl_plan_check(&plan, err);
+  if (r == 0)
+    *ret_plan = plan;
+  return r;
+}
+
+static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, uint32_t seen)
+{
+  if (rules[step->op].fd ? step->fd >= plan->fds : step->fd != FL_NO_FD)
+    return false;
+  switch (step->op) {
+  case FL_STEP_NAMESPACES: return step->fd == FL_FD_INIT && step->value == INSTANCE_NAMESPACES;
+  case FL_STEP_DESCRIPTOR: return step->arg == seen;             /* 1, 2, 3 in this order: none overwrites a later source */
+  case FL_STEP_LIMIT: return step->arg < RLIM_NLIMITS;
+  case FL_STEP_BOUNDING: return step->arg >= 40 && step->arg < 64;
+  case FL_STEP_IDENTITY: return step->arg > 0 && step->arg < FL_UIDS_PER_SLOT;
+  default: return true;
+  }
+}
+
+int fl_plan_check(const struct fl_plan *plan, struct fl_error *err)
+{
+  uint8_t seen[FL_STEP_OPS] = {0};
+  uint16_t last = 0;
+
+  if (plan->steps > FL_PLAN_STEPS_MAX || plan->fds > FL_PLAN_FDS_MAX || plan->fds < FL_FD_CGROUP)
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "%u steps, %u descriptors", plan->steps, plan->fds);
+  for (uint32_t i = 0; i < plan->steps; i++) {
+    const struct fl_step *step = &plan->step[i];
+
+    if (step->op == 0 || step->op >= FL_STEP_OPS || step->op < last)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "step %u: op %u after %u", i, step->op, last);
+    seen[step->op]++;
+    if (seen[step->op] > rules[step->op].most || !step_valid(plan, step, seen[step->op]))
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "step %u: %s", i, rules[step->op].name);
+    last = step->op;
+  }
+  for (uint32_t op = 1; op < FL_STEP_OPS; op++)
+    if (seen[op] < rules[op].least)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "%s is missing", rules[op].name);
+  return 0;
+}

@@ -1,0 +1,76 @@
+/*
+ * The plan: what a freshly cloned child does to become an instance, as data. It is made and checked by pure code in sandboxd and executed, step by
+ * step and blindly, by the parasite in the child. The order is a promise, and fl_plan_check holds it:
+ *
+ *   session      a session of its own: kill(0, …) reaches nobody else
+ *   namespaces   user, mount, net, ipc, uts, cgroup of the pooled sandbox (pid: already, by the clone); root and cwd change with them
+ *   bundle       the version's directory on /function; cwd there
+ *   cgroup       v1: "0" into each hierarchy's tasks (v2: done by the clone)
+ *   null, descriptor, close_rest    0 is a fresh /dev/null, 1 2 3 what sandboxd gave, nothing else but the report socket
+ *   limit        resource limits, hard = soft
+ *   bounding     every capability leaves the bounding set
+ *   identity     no groups, gid, uid; every capability goes with them, but CAP_CHECKPOINT_RESTORE when threads must be rebuilt
+ *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
+ *   threads      every thread of the template is rebuilt
+ *   capabilities all sets emptied in this thread (the others did it themselves)
+ *   seal         seccomp: setns, move_mount and clone3, which the steps above needed, are closed for good
+ *   resume       report, close the report socket, unmap the parasite, sigreturn
+ *
+ * No capability is left when the first instruction of the runtime executes, and no step after `capabilities` needs one.
+ */
+#ifndef FLASHD_PLAN_H
+#define FLASHD_PLAN_H
+#include <flashd/error.h>
+#include <flashd/protocol.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum fl_step_op {
+  FL_STEP_SESSION = 1,
+  FL_STEP_NAMESPACES,                          /* fd: pidfd of the sandbox's init; value: CLONE_NEW* flags */
+  FL_STEP_BUNDLE,                              /* fd: detached mount */
+  FL_STEP_CGROUP,                              /* fd: tasks; once per hierarchy */
+  FL_STEP_NULL,
+  FL_STEP_DESCRIPTOR,                          /* fd → number arg */
+  FL_STEP_CLOSE_REST,                          /* everything above FL_DATA_FD */
+  FL_STEP_LIMIT,                               /* RLIMIT_* arg = value */
+  FL_STEP_BOUNDING,                            /* capabilities 0 … arg */
+  FL_STEP_IDENTITY,                            /* uid = gid = arg */
+  FL_STEP_DUMPABLE,
+  FL_STEP_THREADS,
+  FL_STEP_CAPABILITIES,
+  FL_STEP_SEAL,
+  FL_STEP_RESUME,
+  FL_STEP_OPS
+};
+
+enum { FL_PLAN_STEPS_MAX = 32, FL_PLAN_FDS_MAX = 12, FL_NO_FD = 0xffff };
+
+struct fl_step {
+  uint16_t op;                                 /* enum fl_step_op */
+  uint16_t fd;                                 /* index into the descriptors that travel with the plan, or FL_NO_FD */
+  uint32_t arg;
+  uint64_t value;
+};
+
+struct fl_plan {
+  uint32_t steps, fds;
+  struct fl_step step[FL_PLAN_STEPS_MAX];
+};
+
+/* What the plan is made from: which descriptors there are, as indexes. */
+struct fl_plan_inputs {
+  uint32_t cgroup_joins;                       /* 0 on v2 */
+  uint32_t cap_last;                           /* highest capability the kernel knows */
+  uint32_t uid;
+  const struct fl_limits *limits;
+};
+
+/* Order in which the descriptors must be attached. */
+enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_BUNDLE, FL_FD_STDOUT, FL_FD_STDERR, FL_FD_DATA, FL_FD_CGROUP };
+
+int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err);
+/* Pure: every op known, in order, as often as it must be, with descriptors and numbers in range. The last line of defence before a plan runs as root. */
+int fl_plan_check(const struct fl_plan *plan, struct fl_error *err);
+const char *fl_step_name(uint32_t op);
+#endif

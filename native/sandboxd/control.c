@@ -1,0 +1,66 @@
+/* See control.h. */
+#include "sandboxd/control.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define REQUEST_ID_LIMIT (1ull << 53)
+
+static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
+    {FL_MSG_HELLO, sizeof(struct fl_hello), 0},
+    {FL_MSG_CREATE, sizeof(struct fl_create), FL_CREATE_DESCRIPTORS},
+    {FL_MSG_DESTROY, sizeof(struct fl_destroy), 0},
+    {FL_MSG_STATS, sizeof(struct fl_stats), 0},
+    {FL_MSG_USAGE, sizeof(struct fl_usage), 0},
+};
+
+struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
+{
+  return (struct fl_header){FL_PROTOCOL_MAGIC, FL_PROTOCOL_VERSION, (uint16_t)type, (uint16_t)size, request};
+}
+
+int fl_limits_check(const struct fl_limits *limits, struct fl_error *err)
+{
+  const struct { const char *name; uint64_t value, least, most; } ranges[] = {
+      {"memory_bytes", limits->memory_bytes, FL_MEMORY_BYTES_MIN, FL_MEMORY_BYTES_MAX},
+      {"tmp_bytes", limits->tmp_bytes, FL_TMP_BYTES_MIN, FL_TMP_BYTES_MAX},
+      {"tmp_inodes", limits->tmp_inodes, FL_TMP_INODES_MIN, FL_TMP_INODES_MAX},
+      {"pids", limits->pids, FL_PIDS_MIN, FL_PIDS_MAX},
+      {"cpu_millis", limits->cpu_millis, FL_CPU_MILLIS_MIN, FL_CPU_MILLIS_MAX},
+      {"descriptors", limits->descriptors, FL_DESCRIPTORS_MIN, FL_DESCRIPTORS_MAX}};
+
+  for (size_t i = 0; i < FL_COUNT(ranges); i++)
+    if (ranges[i].value < ranges[i].least || ranges[i].value > ranges[i].most)
+      return fl_fail(err, FL_ERR_BAD_LIMIT, ERANGE, "limits", "%s %lu is not in %lu … %lu", ranges[i].name, ranges[i].value, ranges[i].least, ranges[i].most);
+  return 0;
+}
+
+int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_request *ret_request, struct fl_error *err)
+{
+  memset(ret_request, 0, sizeof *ret_request);
+  if (size < sizeof(struct fl_header) || size > sizeof *ret_request)
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "a packet of %zu bytes", size);
+  memcpy(ret_request, bytes, size);
+  const struct fl_header *header = &ret_request->header;
+  if (header->magic != FL_PROTOCOL_MAGIC || header->version != FL_PROTOCOL_VERSION || header->request == 0 || header->request >= REQUEST_ID_LIMIT)
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "magic %#x, version %u", header->magic, header->version);
+  size_t shape = 0;
+  while (shape < FL_COUNT(shapes) && shapes[shape].type != header->type)
+    shape++;
+  if (shape == FL_COUNT(shapes) || shapes[shape].size != size || header->size != size || shapes[shape].fds != fd_count)
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "type %u with %zu bytes and %zu descriptors", header->type, size, fd_count);
+  switch (header->type) {
+  case FL_MSG_CREATE:
+    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || ret_request->create.flags != 0)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
+    return fl_limits_check(&ret_request->create.limits, err);
+  case FL_MSG_DESTROY:
+    if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)FL_DESTROY_EXPECT_EXIT) || ret_request->destroy.reserved)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "destroy: flags %#x", ret_request->destroy.flags);
+    return 0;
+  default:
+    return 0;
+  }
+}
