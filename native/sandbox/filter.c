@@ -1,0 +1,121 @@
+/*
+ * Compiles the policy: libseccomp turns the allow-list into a binary tree; in front of it stands a short program of our own with the refusals, because
+ * libseccomp cannot say "unless the low half of this argument is X". Being in front it can only refuse; everything else falls through to the tree.
+ *
+ *   number >= FL_POLICY_UNKNOWN_FROM (x32 numbers are far above) → ENOSYS
+ *   for each refusal: number and low half of the argument → EPERM
+ *   (libseccomp's program)
+ */
+#include <errno.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <linux/seccomp.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandbox/policy.h"
+
+enum { FRONT_MAX = 3 + 5 * 8 };
+
+static int add_rules(scmp_filter_ctx context, struct fl_error *err)
+{
+  for (size_t group = 0; group < fl_policy_group_count; group++) {
+    for (size_t index = 0; index < fl_policy_groups[group].count; index++) {
+      int number = fl_policy_groups[group].numbers[index];
+      int result = seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0);
+
+      if (result < 0)
+        return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_rule_add", "system call %d", number);
+    }
+  }
+  for (size_t index = 0; index < fl_policy_rule_count; index++) {
+    const struct fl_policy_rule *rule = &fl_policy_rules[index];
+    struct scmp_arg_cmp compare[FL_COUNT(rule->match)];
+    int result;
+
+    for (unsigned match = 0; match < rule->matches; match++)
+      compare[match] = (struct scmp_arg_cmp){
+        .arg = rule->match[match].argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = rule->match[match].mask, .datum_b = rule->match[match].value,
+      };
+    result = seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule->number, rule->matches, compare);
+    if (result < 0)
+      return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_rule_add", "rule for system call %d", rule->number);
+  }
+  return 0;
+}
+
+static size_t write_front(struct sock_filter front[FRONT_MAX])
+{
+  size_t at = 0;
+
+  front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FL_POLICY_UNKNOWN_FROM, 0, 1);
+  front[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
+  for (size_t index = 0; index < fl_policy_refusal_count; index++) {
+    const struct fl_policy_refusal *refusal = &fl_policy_refusals[index];
+    unsigned low_half = offsetof(struct seccomp_data, args) + refusal->argument * sizeof(uint64_t);   /* little-endian */
+
+    front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refusal->number, 0, 4);
+    front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half);
+    front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refusal->value, 0, 1);
+    front[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  }
+  return at;
+}
+
+static int export_program(scmp_filter_ctx context, struct sock_fprog *ret_program, struct fl_error *err)
+{
+  fl_autoclose int file = memfd_create("filter", MFD_CLOEXEC);
+  struct sock_filter front[FRONT_MAX];
+  size_t front_length = write_front(front), bytes;
+  struct sock_filter *program;
+  struct stat status;
+  int result;
+
+  if (file < 0)
+    return fl_fail_errno(err, "memfd_create");
+  result = seccomp_export_bpf(context, file);
+  if (result < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_export_bpf", NULL);
+  if (fstat(file, &status) < 0)
+    return fl_fail_errno(err, "fstat");
+  bytes = (size_t)status.st_size;
+  if (front_length + bytes / sizeof *program > BPF_MAXINSNS)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "seccomp filter", "%zu instructions", front_length + bytes / sizeof *program);
+  program = malloc(sizeof front + bytes);
+  if (!program)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", NULL);
+  memcpy(program, front, front_length * sizeof *front);
+  if (pread(file, program + front_length, bytes, 0) != (ssize_t)bytes) {
+    free(program);
+    return fl_fail(err, FL_ERR_SYSTEM, EIO, "read filter", NULL);
+  }
+  *ret_program = (struct sock_fprog){ .len = (unsigned short)(front_length + bytes / sizeof *program), .filter = program };
+  return 0;
+}
+
+int fl_filter_compile(struct sock_fprog *ret_program, struct fl_error *err)
+{
+  scmp_filter_ctx context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+  int result;
+
+  if (!context)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "seccomp_init", NULL);
+  /* The native architecture is the only one: calls by int 0x80 answer as if the kernel had no 32-bit support. */
+  result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+  if (result == 0)
+    result = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+  if (result < 0)
+    result = fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_attr_set", NULL);
+  if (result == 0)
+    result = add_rules(context, err);
+  if (result == 0)
+    result = export_program(context, ret_program, err);
+  seccomp_release(context);
+  return result;
+}

@@ -1,0 +1,34 @@
+/*
+ * The seccomp policy as data: policy.c lists it, filter.c compiles it. Everything that is not listed fails with EPERM, numbers from
+ * FL_POLICY_UNKNOWN_FROM on (system calls younger than this table) with ENOSYS, so that libraries fall back.
+ */
+#ifndef FLASHD_POLICY_H
+#define FLASHD_POLICY_H
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flashd/error.h"
+
+enum { FL_POLICY_UNKNOWN_FROM = 463 };
+
+struct fl_policy_group { const char *reason; const int *numbers; size_t count; };
+
+/* Allowed when every argument named matches: (argument & mask) == value. Kernel parameters of type int are compared under a 32-bit mask, because the kernel
+ * ignores what stands above, and a 64-bit comparison would not. */
+struct fl_policy_match { unsigned argument; uint64_t mask, value; };
+struct fl_policy_rule { int number; unsigned matches; struct fl_policy_match match[2]; const char *reason; };
+
+/* Refused when the low half of the argument has this value. */
+struct fl_policy_refusal { int number; unsigned argument; uint32_t value; const char *reason; };
+
+extern const struct fl_policy_group fl_policy_groups[];
+extern const size_t fl_policy_group_count;
+extern const struct fl_policy_rule fl_policy_rules[];
+extern const size_t fl_policy_rule_count;
+extern const struct fl_policy_refusal fl_policy_refusals[];
+extern const size_t fl_policy_refusal_count;
+
+/* Compiles the policy. *ret_program is malloc'ed: its filter is the caller's to free. */
+int fl_filter_compile(struct sock_fprog *ret_program, struct fl_error *err);
+#endif
