@@ -66,6 +66,7 @@ export const ERROR_TABLE = {
   unsupported_runtime: entry('client', 422, 'there is no such runtime', '`flashd doctor` lists the runtimes'),
   no_previous_version: entry('client', 409, 'the function has no earlier version', 'see `flashd list NAME`'),
   version_not_found: entry('client', 404, 'the function has no such version', 'see `flashd list NAME`'),
+  too_many_functions: entry('client', 409, 'no further function may be deployed', 'remove one with `flashd remove NAME`, or raise maxFunctions in the configuration'),
 
   // Operating flashd
   usage: entry('client', 400, 'the command line is not right', 'see `flashd --help`'),

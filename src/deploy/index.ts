@@ -1,0 +1,92 @@
+/**
+ * Deploying: an archive becomes a version, and the version becomes live. Acknowledged means durable: first the bundle, then the registry's commit.
+ * Rollback and removal stand here too, since bundles become garbage by them.
+ */
+import { createHash } from 'node:crypto';
+import type { FunctionDefaults } from '../config/index.ts';
+import type { Registry, Version } from '../registry/index.ts';
+import type { BundleStore } from './bundle-store.ts';
+import { checkFunctionName } from './function-name.ts';
+import { readManifest, type Manifest } from './manifest.ts';
+
+export { BundleStore } from './bundle-store.ts';
+export { checkFunctionName, isFunctionName } from './function-name.ts';
+export { MANIFEST_FILE, readManifest, type Manifest } from './manifest.ts';
+
+export type Deployment = {
+  readonly version: Version;
+  /** What was live before; undefined for a new function. */
+  readonly previous: string | undefined;
+  /** False when exactly this was live already. */
+  readonly changed: boolean;
+};
+
+export class Deployer {
+  readonly #registry: Registry;
+  readonly #bundles: BundleStore;
+  readonly #defaults: FunctionDefaults;
+  readonly #onGarbageError: (error: unknown) => void;
+
+  constructor(registry: Registry, bundles: BundleStore, defaults: FunctionDefaults, onGarbageError: (error: unknown) => void) {
+    this.#registry = registry;
+    this.#bundles = bundles;
+    this.#defaults = defaults;
+    this.#onGarbageError = onGarbageError;
+  }
+
+  async deploy(name: string, archive: AsyncIterable<Uint8Array>): Promise<Deployment> {
+    checkFunctionName(name);
+    const staged = await this.#bundles.receive(archive);
+    let manifest: Manifest;
+    try {
+      manifest = await readManifest(staged.directory, this.#defaults);
+    } catch (error) {
+      await staged.discard();
+      throw error;
+    }
+    const unpin = await staged.keep();
+    try {
+      const previous = this.#registry.live(name)?.version;
+      const version = this.#registry.publish({ functionName: name, version: versionOf(staged.digest, manifest), digest: staged.digest, manifest });
+      return { version, previous, changed: previous !== version.version };
+    } finally {
+      unpin();
+      this.collectGarbage();
+    }
+  }
+
+  rollback(name: string, to?: string): Deployment {
+    checkFunctionName(name);
+    const previous = this.#registry.live(name)?.version;
+    const version = this.#registry.rollback(name, to);
+    return { version, previous, changed: previous !== version.version };
+  }
+
+  remove(name: string): void {
+    this.#registry.remove(checkFunctionName(name));
+    this.collectGarbage();
+  }
+
+  /** Before the registry is closed. */
+  async close(): Promise<void> {
+    await this.#bundles.close();
+  }
+
+  /** In the background; also called at start. */
+  collectGarbage(): void {
+    this.#bundles.collectGarbage().catch(this.#onGarbageError);
+  }
+}
+
+export function versionOf(digest: string, manifest: Manifest): string {
+  return createHash('sha256').update(`${digest}\n${canonicalJson(manifest)}`).digest('hex').slice(0, 16);
+}
+
+/** Keys sorted at every depth, so that equal values are equal texts. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

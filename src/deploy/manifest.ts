@@ -1,0 +1,198 @@
+/**
+ * A function directory's manifest: function.json (optional) validated against function.schema.json, what it leaves out filled in from the configuration's
+ * functionDefaults, the runtime and the handler found by the handler's file name. Reads the directory, runs nothing of it.
+ */
+import { constants } from 'node:fs';
+import { lstat, open, readdir, stat } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { Ajv, type ErrorObject } from 'ajv';
+import type { FunctionDefaults } from '../config/index.ts';
+import { FlashdError, isSystemError } from '../errors/index.ts';
+import { nearest } from '../errors/nearest.ts';
+import { isHandlerOf, matches, RUNTIMES, type Runtime } from '../runtimes/index.ts';
+import schema from './function.schema.json' with { type: 'json' };
+
+export type Manifest = FunctionDefaults & {
+  readonly runtime: string;
+  /** Relative to the function's directory. */
+  readonly handler: string;
+  readonly symbol: string;
+  readonly environment: Readonly<Record<string, string>>;
+};
+
+export const MANIFEST_FILE = 'function.json';
+const MANIFEST_BYTES_MAX = 256 * 1024;
+/** The environment travels in the meta of the INIT frame, whose limit is 1 MiB. */
+const ENVIRONMENT_BYTES_MAX = 512 * 1024;
+
+const validate = new Ajv({ allErrors: false }).compile<Partial<Manifest>>(schema);
+
+export async function readManifest(directory: string, defaults: FunctionDefaults): Promise<Manifest> {
+  const { $schema: _, ...given } = await readGiven(directory);
+  const files = (await readdir(directory)).sort();
+  const { runtime, handler } = await findHandler(directory, files, given);
+  const manifest: Manifest = { ...defaults, symbol: runtime.symbol, environment: {}, ...given, runtime: runtime.name, handler };
+  if (given.concurrency !== undefined && given.concurrency > runtime.maxConcurrency) {
+    throw new FlashdError('manifest_invalid', {
+      message: `concurrency is ${given.concurrency}, but an instance of ${runtime.name} takes at most ${runtime.maxConcurrency} at a time`,
+      hint: `set concurrency to ${runtime.maxConcurrency} or less in ${MANIFEST_FILE}; more instances are started by themselves`,
+    });
+  }
+  return { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) };
+}
+
+async function readGiven(directory: string): Promise<Partial<Manifest> & { $schema?: string }> {
+  const content = await readSmallFile(join(directory, MANIFEST_FILE));
+  if (content === undefined) return {};
+  let given: unknown;
+  try {
+    given = JSON.parse(content);
+  } catch (error) {
+    throw new FlashdError('manifest_invalid', { message: `${MANIFEST_FILE} is not JSON: ${(error as Error).message}`, hint: 'correct its syntax', cause: error });
+  }
+  if (!validate(given)) throw invalid(validate.errors![0]!, given);
+  const bytes = Object.entries(given.environment ?? {}).reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
+  if (bytes > ENVIRONMENT_BYTES_MAX) {
+    throw new FlashdError('manifest_invalid', {
+      message: `environment in ${MANIFEST_FILE} takes ${bytes} bytes, more than ${ENVIRONMENT_BYTES_MAX}`,
+      hint: 'put large values into a file of the function',
+    });
+  }
+  return given;
+}
+
+async function readSmallFile(path: string): Promise<string | undefined> {
+  let handle;
+  try {
+    // Not blocking: a named pipe of this name must not hang the gateway.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (isSystemError(error) && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const status = await handle.stat();
+    if (!status.isFile() || status.size > MANIFEST_BYTES_MAX) {
+      throw new FlashdError('manifest_invalid', {
+        message: `${MANIFEST_FILE} is not a file of at most ${MANIFEST_BYTES_MAX} bytes`,
+        hint: 'put large values into another file of the function',
+      });
+    }
+    return await handle.readFile('utf8');
+  } finally {
+    await handle.close();
+  }
+}
+
+async function findHandler(directory: string, files: string[], given: Partial<Manifest>): Promise<{ runtime: Runtime; handler: string }> {
+  if (given.handler !== undefined) {
+    const handler = given.handler.replace(/^(\.\/)+/, '');
+    const runtime = given.runtime === undefined ? runtimeOfFile(handler) : runtimeNamed(given.runtime);
+    await requireFile(directory, handler, runtime);
+    return { runtime, handler };
+  }
+  const candidates = given.runtime === undefined ? [...RUNTIMES.values()] : [runtimeNamed(given.runtime)];
+  const found: { runtime: Runtime; handler: string }[] = [];
+  for (const runtime of candidates) {
+    const handler = await preferred(directory, files, runtime);
+    if (handler !== undefined) found.push({ runtime, handler });
+  }
+  if (found.length > 1) {
+    throw new FlashdError('manifest_invalid', {
+      message: `${found.map((each) => `${each.handler} (${each.runtime.name})`).join(' and ')} are both handlers`,
+      hint: `say which one in ${MANIFEST_FILE}: {"runtime": "${found[0]!.runtime.name}"}`,
+    });
+  }
+  if (found.length === 0) throw noHandler(files, candidates);
+  await requireFile(directory, found[0]!.handler, found[0]!.runtime);
+  return found[0]!;
+}
+
+async function preferred(directory: string, files: string[], runtime: Runtime): Promise<string | undefined> {
+  for (const pattern of runtime.handlers) {
+    for (const file of files) {
+      if (matches(pattern, file) && !(await lstat(join(directory, file))).isDirectory()) return file;
+    }
+  }
+  return undefined;
+}
+
+/** By its name, else by the extension that only one runtime's handlers have. */
+function runtimeOfFile(handler: string): Runtime {
+  const name = handler.slice(handler.lastIndexOf('/') + 1);
+  const runtimes = [...RUNTIMES.values()];
+  const byName = runtimes.filter((runtime) => isHandlerOf(runtime, name));
+  const byExtension = runtimes.filter((runtime) => extname(name) !== '' && runtime.handlers.some((pattern) => extname(pattern) === extname(name)));
+  const found = byName.length > 0 ? byName : byExtension;
+  if (found.length === 1) return found[0]!;
+  throw new FlashdError('manifest_invalid', {
+    message: `the runtime of the handler ${handler} cannot be told from its name`,
+    hint: `add "runtime" to ${MANIFEST_FILE}: one of ${[...RUNTIMES.keys()].join(', ')}`,
+  });
+}
+
+function runtimeNamed(name: string): Runtime {
+  const runtime = RUNTIMES.get(name);
+  if (runtime !== undefined) return runtime;
+  const suggestion = nearest(name, RUNTIMES.keys());
+  throw new FlashdError('unsupported_runtime', {
+    message: `there is no runtime "${name}"`,
+    hint: suggestion === undefined ? `the runtimes are ${[...RUNTIMES.keys()].join(', ')}` : `did you mean "${suggestion}"?`,
+  });
+}
+
+async function requireFile(directory: string, handler: string, runtime: Runtime): Promise<void> {
+  const status = await stat(join(directory, handler)).catch(() => undefined);
+  if (status === undefined || !status.isFile()) {
+    throw new FlashdError('no_handler', {
+      message: `the handler ${handler} is not a file in the directory`,
+      hint: `check "handler" in ${MANIFEST_FILE}; a ${runtime.name} function's is usually ${runtime.handlers.join(' or ')}`,
+    });
+  }
+  // A handler without an extension is a program that is executed, all others are loaded.
+  if (extname(handler) === '' && (status.mode & 0o111) === 0) {
+    throw new FlashdError('no_handler', { message: `the handler ${handler} is not executable`, hint: `chmod +x ${handler}` });
+  }
+}
+
+const GCC = 'flashd header > flashd.h && gcc -O2 -fPIC -shared -I. -o handler.so handler.c';
+
+function noHandler(files: string[], candidates: Runtime[]): FlashdError {
+  const looked = candidates.map((runtime) => `${runtime.handlers.join(' or ')} (${runtime.name})`).join(', ');
+  if (files.includes('handler.c')) {
+    return new FlashdError('no_handler', { message: 'there is a handler.c but no handler.so: it has not been compiled', hint: `${GCC}` });
+  }
+  const close = files
+    .map((file) => ({ file, meant: nearest(file, candidates.flatMap((runtime) => runtime.handlers)) }))
+    .find(({ file, meant }) => meant !== undefined && extname(file) === extname(meant));
+  return new FlashdError('no_handler', {
+    message: `the directory has no handler: looked for ${looked}`,
+    ...(close === undefined ? {} : { hint: `there is ${close.file}: rename it to ${close.meant}, or name it as "handler" in ${MANIFEST_FILE}` }),
+    details: { lookedFor: candidates.flatMap((runtime) => runtime.handlers) },
+  });
+}
+
+function invalid(problem: ErrorObject, given: unknown): FlashdError {
+  const path = problem.instancePath.slice(1).replaceAll('/', '.');
+  if (problem.keyword === 'additionalProperties') {
+    const unknown = String(problem.params['additionalProperty']);
+    const keys = Object.keys(schema.properties).filter((key) => key !== '$schema');
+    const suggestion = nearest(unknown, keys);
+    return new FlashdError('manifest_invalid', {
+      message: `${MANIFEST_FILE} has an unknown key "${unknown}"`,
+      hint: suggestion === undefined ? `the keys are ${keys.join(', ')}` : `did you mean "${suggestion}"?`,
+      details: { key: unknown },
+    });
+  }
+  if (path === '' && problem.keyword === 'type') return new FlashdError('manifest_invalid', { message: `${MANIFEST_FILE} must be a JSON object`, hint: 'e.g. {"memoryMb": 256}' });
+  const [key, inner] = path.split('.') as [string, string?];
+  const property = (schema.properties as Record<string, { description?: string; minimum?: number; maximum?: number; type?: string }>)[key];
+  const found = (given as Record<string, unknown>)[key];
+  const shown = inner === undefined && found !== undefined ? ` is ${JSON.stringify(found).slice(0, 100)}, but` : '';
+  const range = property?.minimum === undefined ? '' : `: a ${property.type === 'integer' ? 'whole ' : ''}number from ${property.minimum} to ${property.maximum}`;
+  return new FlashdError('manifest_invalid', {
+    message: `${path} in ${MANIFEST_FILE}${shown} ${problem.message ?? 'is not valid'}${range}`,
+    hint: property?.description === undefined ? `see \`flashd deploy --help\`` : `${key} is: ${property.description}`,
+    details: { key: path },
+  });
+}

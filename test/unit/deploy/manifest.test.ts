@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { chmodSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { resolveConfig } from '../../../src/config/index.ts';
+import { FUNCTION_DEFAULTS } from '../../../src/config/options.ts';
+import { readManifest } from '../../../src/deploy/manifest.ts';
+import schema from '../../../src/deploy/function.schema.json' with { type: 'json' };
+import { RUNTIMES } from '../../../src/runtimes/index.ts';
+import { temporaryDirectory, writeFiles } from './archive.ts';
+
+const defaults = resolveConfig({}).functionDefaults;
+const withManifest = (manifest: unknown) => ({ 'handler.py': '', 'function.json': JSON.stringify(manifest) });
+
+test('a directory with handler.py alone is a Python function with the defaults', async (t) => {
+  const manifest = await readManifest(writeFiles(temporaryDirectory(t), { 'handler.py': '' }), defaults);
+  assert.deepEqual(manifest, { ...defaults, runtime: 'python', handler: 'handler.py', symbol: 'handler', environment: {} });
+});
+
+test('handler.so is preferred to an executable called handler', async (t) => {
+  const directory = writeFiles(temporaryDirectory(t), { handler: '', 'handler.so': '', 'handler.c': '' });
+  const manifest = await readManifest(directory, defaults);
+  assert.equal(manifest.runtime, 'native');
+  assert.equal(manifest.handler, 'handler.so');
+});
+
+test('function.json overrides the defaults', async (t) => {
+  const given = { $schema: './function.schema.json', handler: './app/main.py', symbol: 'run', environment: { A: 'b' }, timeoutMs: 1500, cpu: 0.5, concurrency: 2 };
+  const directory = writeFiles(temporaryDirectory(t), { 'app/main.py': '', 'function.json': JSON.stringify(given) });
+  const manifest = await readManifest(directory, defaults);
+  const { $schema: _, ...rest } = given;
+  assert.deepEqual(manifest, { ...defaults, ...rest, runtime: 'python', handler: 'app/main.py' });
+});
+
+const wrong: [string, Record<string, string>, { code: string; message?: RegExp; hint?: RegExp }][] = [
+  ['an empty directory', {}, { code: 'no_handler', message: /handler\.py.*handler\.so/ }],
+  ['a misnamed handler', { 'handlers.py': '' }, { code: 'no_handler', hint: /handlers\.py: rename it to handler\.py/ }],
+  ['handler.c that was not compiled', { 'handler.c': '' }, { code: 'no_handler', hint: /gcc .*-shared/ }],
+  ['a handler that cannot be executed', { handler: '#!/bin/sh' }, { code: 'no_handler', hint: /chmod \+x handler/ }],
+  ['two handlers', { 'handler.py': '', 'handler.so': '' }, { code: 'manifest_invalid', hint: /"runtime"/ }],
+  ['a handler that does not exist', withManifest({ handler: 'app.py' }), { code: 'no_handler', message: /app\.py/ }],
+  ['a handler outside', withManifest({ handler: '../app.py' }), { code: 'manifest_invalid', message: /handler/ }],
+  ['an absolute handler', withManifest({ handler: '/etc/app.py' }), { code: 'manifest_invalid', message: /handler/ }],
+  ['an unknown key', withManifest({ timeout: 5 }), { code: 'manifest_invalid', message: /"timeout"/, hint: /did you mean "timeoutMs"/ }],
+  ['a mistyped key', withManifest({ memryMb: 5 }), { code: 'manifest_invalid', hint: /did you mean "memoryMb"/ }],
+  ['an unknown runtime', withManifest({ runtime: 'pyton' }), { code: 'unsupported_runtime', hint: /did you mean "python"/ }],
+  ['a value out of range', withManifest({ memoryMb: 1 }), { code: 'manifest_invalid', message: /memoryMb .*is 1.* from 16 to/ }],
+  ['a value of the wrong type', withManifest({ timeoutMs: '5s' }), { code: 'manifest_invalid', message: /timeoutMs .*"5s"/ }],
+  ['an environment value that is no text', withManifest({ environment: { A: 1 } }), { code: 'manifest_invalid', message: /environment\.A/ }],
+  ['an environment name that is none', withManifest({ environment: { 'A=B': '' } }), { code: 'manifest_invalid', message: /environment/ }],
+  ['a list as the manifest', withManifest([]), { code: 'manifest_invalid', message: /object/ }],
+  ['a manifest that is not JSON', { 'handler.py': '', 'function.json': '{' }, { code: 'manifest_invalid', message: /not JSON/ }],
+  ['too much concurrency for the runtime', withManifest({ concurrency: 999 }), { code: 'manifest_invalid', message: /at most 16/ }],
+];
+for (const [what, files, error] of wrong) {
+  test(`${what} is refused with ${error.code}`, async (t) => {
+    const directory = writeFiles(temporaryDirectory(t), files);
+    for (const name of readdirSync(directory)) if (!name.includes('.')) chmodSync(join(directory, name), 0o644);
+    await assert.rejects(readManifest(directory, defaults), error);
+  });
+}
+
+test('the schema and the defaults have the same names, ranges and descriptions', () => {
+  const limits = Object.entries(schema.properties).filter(([, property]) => 'minimum' in property);
+  assert.deepEqual(
+    Object.fromEntries(limits),
+    Object.fromEntries(Object.entries(FUNCTION_DEFAULTS).map(([name, { type, minimum, maximum, description }]) => [name, { type, minimum, maximum, description }])),
+  );
+});
+
+test('every folder of src/runtimes is in the table of runtimes', () => {
+  const folders = readdirSync(new URL('../../../src/runtimes', import.meta.url), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.deepEqual(folders.map((folder) => folder.name).sort(), [...RUNTIMES.keys()].sort());
+});
