@@ -1,0 +1,144 @@
+/**
+ * A machine with a real systemd as its init, in a systemd-nspawn container on this kernel: boots in under a second, can be rebooted, and shares nothing with
+ * its host but the kernel. Its cgroups are version 2, without controllers (the host may hold those in version 1 hierarchies).
+ */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const cache = join(import.meta.dirname, '../../build/cache');
+const PACKAGES = ['systemd', 'systemd-sysv', 'dbus', 'curl', 'libstdc++6', 'procps', 'python3'];
+const BOOT_TIMEOUT_MS = 60_000;
+/** What nspawn returns when the machine inside asked for a reboot. */
+const STATUS_REBOOT = 133;
+/** nspawn puts itself below the caller's cgroup in these hierarchies; a child of our own keeps the host's as they are. */
+const HIERARCHIES = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup'];
+
+export type Result = { status: number; stdout: string; stderr: string };
+
+/** A minimal Debian of the host's release, made once. */
+function baseDirectory(): string {
+  const release = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))![1]!;
+  const key = createHash('sha256').update(JSON.stringify([release, PACKAGES])).digest('hex').slice(0, 12);
+  const base = join(cache, `vm-${key}`);
+  if (existsSync(base)) return base;
+  mkdirSync(cache, { recursive: true });
+  const part = `${base}.part`;
+  rmSync(part, { recursive: true, force: true });
+  execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${PACKAGES.join(',')}`, release, part, ...mirror()], { stdio: ['ignore', 'pipe', 'pipe'] });
+  renameSync(part, base);
+  return base;
+}
+
+/** The host's own mirror, in either format of apt; mmdebstrap's default when there is none. */
+function mirror(): string[] {
+  const deb822 = '/etc/apt/sources.list.d/debian.sources';
+  const found = existsSync(deb822)
+    ? /^URIs:\s*(\S+)/m.exec(readFileSync(deb822, 'utf8'))
+    : existsSync('/etc/apt/sources.list') && /^deb\s+(?:\[[^\]]*\]\s+)?(\S+)/m.exec(readFileSync('/etc/apt/sources.list', 'utf8'));
+  return found ? [found[1]!] : [];
+}
+
+export class Machine implements AsyncDisposable {
+  readonly #root: string;
+  readonly #cgroups: string[];
+  #nspawn: ChildProcess | undefined;
+  #console = '';
+
+  private constructor(root: string) {
+    this.#root = root;
+    this.#cgroups = HIERARCHIES.filter(path => existsSync(join(path, 'cgroup.procs'))).map(path => join(path, `flashd-vm-${process.pid}`));
+  }
+
+  static create(): Machine {
+    const base = baseDirectory();
+    const root = mkdtempSync(join(cache, 'machine-'));
+    execFileSync('cp', ['-a', '--reflink=auto', `${base}/.`, root]);
+    writeFileSync(join(root, 'etc/machine-id'), '');
+    return new Machine(root);
+  }
+
+  /** What systemd printed so far: for the message of a failed assertion. */
+  get console(): string {
+    return this.#console;
+  }
+
+  /** A path inside the machine, as the host sees it. */
+  path(inside: string): string {
+    return join(this.#root, inside);
+  }
+
+  put(source: string, inside: string): void {
+    mkdirSync(dirname(this.path(inside)), { recursive: true });
+    cpSync(source, this.path(inside), { recursive: true });
+  }
+
+  async boot(): Promise<void> {
+    for (const cgroup of this.#cgroups) mkdirSync(cgroup, { recursive: true });
+    const joins = this.#cgroups.map(cgroup => `echo $$ >${cgroup}/cgroup.procs; `).join('');
+    const nspawn = ['systemd-nspawn', '-q', '-D', this.#root, '--boot', '--register=no', '--keep-unit', '--capability=all', '--private-network', '--console=pipe'];
+    this.#nspawn = spawn('/bin/sh', ['-c', `${joins}exec "$@"`, 'sh', ...nspawn], {
+      // Its default seccomp filter blocks seccomp's own user notification; its default read-only /proc/sys would forbid a fresh /proc in a sandbox.
+      env: { PATH: process.env['PATH'], SYSTEMD_SECCOMP: '0', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1', SYSTEMD_NSPAWN_API_VFS_WRITABLE: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [this.#nspawn.stdout!, this.#nspawn.stderr!]) stream.setEncoding('utf8').on('data', (text: string) => { this.#console += text; });
+    for (const end = Date.now() + BOOT_TIMEOUT_MS; Date.now() < end; await sleep(50)) {
+      if (this.#nspawn.exitCode !== null) break;
+      // "degraded": some unit of the base does not suit a container; ours are asked about one by one.
+      if (this.#init() !== undefined && /^(running|degraded)/.test(this.run('systemctl', 'is-system-running').stdout)) return;
+    }
+    throw new Error(`the machine does not boot:\n${this.#console}`);
+  }
+
+  /** Runs a command inside, as root, in all of init's namespaces. */
+  run(...command: string[]): Result {
+    const init = this.#init();
+    if (init === undefined) return { status: 111, stdout: '', stderr: 'the machine is down' };
+    const result = spawnSync('nsenter', ['-t', String(init), '-m', '-u', '-i', '-n', '-p', '-C', '-r', '-w', '--', ...command], {
+      encoding: 'utf8',
+      env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' },
+    });
+    return { status: result.status ?? 111, stdout: result.stdout ?? '', stderr: result.stderr ?? String(result.error) };
+  }
+
+  /** Through systemd, as an administrator's `reboot` would. */
+  async reboot(): Promise<void> {
+    const ended = once(this.#nspawn!, 'exit');
+    this.run('systemctl', '--no-block', 'reboot');
+    const [status] = await ended;
+    if (status !== STATUS_REBOOT) throw new Error(`the machine ended with ${status} instead of rebooting:\n${this.#console}`);
+    await this.boot();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#nspawn && this.#nspawn.exitCode === null && this.#nspawn.signalCode === null) {
+      const ended = once(this.#nspawn, 'exit');
+      const init = this.#init();
+      // The death of a pid namespace's init ends everything in it.
+      if (init !== undefined) process.kill(init, 'SIGKILL');
+      else this.#nspawn.kill('SIGKILL');
+      await ended;
+    }
+    for (const cgroup of this.#cgroups) removeCgroups(cgroup);
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+
+  /** Host pid of the machine's init: nspawn's only child, once it has become systemd. */
+  #init(): number | undefined {
+    const pid = this.#nspawn?.pid;
+    if (pid === undefined || !existsSync(`/proc/${pid}`)) return undefined;
+    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+    if (!child) return undefined;
+    return readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'systemd' ? Number(child) : undefined;
+  }
+}
+
+function removeCgroups(top: string): void {
+  if (!existsSync(top)) return;
+  const below = execFileSync('find', [top, '-mindepth', '1', '-depth', '-type', 'd'], { encoding: 'utf8' }).split('\n').filter(Boolean);
+  for (const path of [...below, top]) rmdirSync(path);
+}

@@ -1,0 +1,117 @@
+/** The installed service under a real systemd: installed, killed, restarted, rebooted, removed. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { INSTALLED_BINARY, INSTALLED_FILES, INSTALLED_STATE_DIR } from '../../src/cli/installation.ts';
+import { Machine } from './machine.ts';
+
+const root = join(import.meta.dirname, '../..');
+const FUNCTIONS = ['hello-python', 'hello-c'];
+/** The promise for a part that was killed. */
+const RESUME_MS = 2000;
+const START_MS = 30_000;
+
+let machine: Machine;
+
+before(async () => {
+  machine = Machine.create();
+  machine.put(join(root, 'build/out/flashd'), '/root/flashd');
+  for (const name of FUNCTIONS) machine.put(join(root, 'functions', name), `/root/functions/${name}`);
+  await machine.boot();
+});
+
+after(() => machine[Symbol.asyncDispose]());
+
+function ok(...command: string[]): string {
+  const result = machine.run(...command);
+  assert.equal(result.status, 0, `${command.join(' ')}: status ${result.status}\n${result.stdout}${result.stderr}\n${journal()}`);
+  return result.stdout;
+}
+
+function journal(): string {
+  return machine.run('journalctl', '--no-pager', '-n', '40', '-u', 'flashd').stdout;
+}
+
+function answers(name: string): boolean {
+  return machine.run('curl', '-sf', '--max-time', '5', `http://127.0.0.1:8080/function/${name}`).status === 0;
+}
+
+/** Milliseconds until every function answers. */
+async function untilAnswered(limitMs: number): Promise<number> {
+  const started = Date.now();
+  while (!FUNCTIONS.every(answers)) {
+    assert.ok(Date.now() - started < limitMs, `no answer within ${limitMs} ms\n${journal()}`);
+    await sleep(20);
+  }
+  return Date.now() - started;
+}
+
+/** The pid inside the machine of the process with this argv[0] and, if given, argv[1]. */
+function pidOf(name: string, verb = ''): string {
+  const pid = ok('pgrep', '-o', '-f', `^${name}( |$)${verb}`).trim();
+  assert.match(pid, /^\d+$/);
+  return pid;
+}
+
+test('install starts the service and enables it', async () => {
+  ok('/root/flashd', 'install');
+  assert.equal(ok('systemctl', 'is-active', 'flashd').trim(), 'active');
+  assert.equal(ok('systemctl', 'is-enabled', 'flashd').trim(), 'enabled');
+  ok('systemd-analyze', 'verify', '/etc/systemd/system/flashd.service');
+});
+
+test('deployed functions answer', async () => {
+  ok('flashd', 'deploy', ...FUNCTIONS.map(name => `/root/functions/${name}`));
+  await untilAnswered(START_MS);
+});
+
+test('the gateway runs as the service user without any capability', () => {
+  const status = ok('cat', `/proc/${pidOf('flashd', 'gateway')}/status`);
+  const uid = ok('id', '-u', 'flashd').trim();
+  assert.match(status, new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s+${uid}\\s+${uid}$`, 'm'));
+  for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapAmb']) assert.match(status, new RegExp(`^${set}:\\s+0+$`, 'm'));
+  assert.match(status, /^Seccomp:\s+2$/m);
+});
+
+for (const [part, name, verb] of [['the gateway', 'flashd', 'gateway'], ['sandboxd', 'flashd-sandboxd', '']] as const) {
+  test(`after kill -9 of ${part} the functions answer again within two seconds`, async () => {
+    const killed = pidOf(name, verb);
+    ok('kill', '-9', killed);
+    await untilAnswered(RESUME_MS);
+    assert.notEqual(pidOf(name, verb), killed);
+  });
+}
+
+test('after kill -9 of the supervisor systemd restarts the service', async () => {
+  const main = () => ok('systemctl', 'show', '-p', 'MainPID', '--value', 'flashd').trim();
+  const killed = main();
+  ok('kill', '-9', killed);
+  await sleep(200);
+  await untilAnswered(START_MS);
+  assert.notEqual(main(), killed);
+});
+
+test('systemctl restart ends cleanly and resumes', async () => {
+  ok('systemctl', 'restart', 'flashd');
+  await untilAnswered(START_MS);
+  assert.doesNotMatch(machine.run('journalctl', '--no-pager', '-u', 'flashd').stdout, /State 'stop-sigterm' timed out/);
+});
+
+test('after a reboot the functions answer without being deployed again', async () => {
+  await machine.reboot();
+  assert.equal(ok('systemctl', 'is-active', 'flashd').trim(), 'active');
+  await untilAnswered(START_MS);
+});
+
+test('uninstall removes all but the state, and --purge that too', () => {
+  ok('flashd', 'uninstall');
+  for (const path of [INSTALLED_BINARY, ...INSTALLED_FILES.map(file => file.path)]) assert.ok(!existsSync(machine.path(path)), path);
+  assert.ok(existsSync(machine.path(join(INSTALLED_STATE_DIR, 'registry.db'))));
+  assert.equal(machine.run('pgrep', '-f', '^flashd').status, 1, 'a process is left');
+  ok('/root/flashd', 'install');
+  ok('flashd', 'uninstall', '--purge');
+  assert.ok(!existsSync(machine.path(INSTALLED_STATE_DIR)));
+  assert.notEqual(machine.run('id', 'flashd').status, 0);
+});
