@@ -15,6 +15,7 @@ export async function bundle(): Promise<void> {
     format: 'cjs',
     target: 'node22',
     keepNames: true,
+    preserveSymlinks: true,
     legalComments: 'none',
     logLevel: 'warning',
     define: { 'import.meta.dirname': '__dirname' },
