@@ -9,7 +9,7 @@ import { managementSocketPath } from '../config/index.ts';
 import { FlashdError } from '../errors/index.ts';
 import type { ServiceUser } from './user.ts';
 
-/** What marks a directory as ours; everything else in it is then ours too. */
+/** What marks a directory as ours whoever owns it; everything else in it is then ours too. */
 const REGISTRY_FILE = 'registry.db';
 /** The group may pass, to reach the management socket. */
 const MODE = 0o750;
@@ -18,7 +18,7 @@ export function prepareStateDir(path: string, user: ServiceUser): void {
   mkdirSync(path, { recursive: true, mode: MODE });
   const status = lstatSync(path);
   if (!status.isDirectory()) throw invalid(`the state directory ${path} is not a directory`);
-  if (readdirSync(path).length > 0 && !existsSync(join(path, REGISTRY_FILE))) {
+  if (status.uid !== user.uid && readdirSync(path).length > 0 && !existsSync(join(path, REGISTRY_FILE))) {
     throw invalid(`the state directory ${path} holds something else already`);
   }
   if (status.uid !== user.uid || status.gid !== user.gid) {
