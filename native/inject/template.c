@@ -100,7 +100,7 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "boot", "the runtime ended before it was ready");
   if (frame.type != FL_FRAME_READY || frame.length != 0)
     return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
-  int r = fl_infect(template->pid, template->data_fd, &template->socket, &template->threads, err);
+  int r = fl_infect(template->pid, template->data_fd, &template->socket, template->tid, &template->threads, err);
   if (r < 0)
     return r;
   fl_close(&template->data_fd);

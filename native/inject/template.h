@@ -28,6 +28,7 @@ struct fl_template {
   int data_fd;                                 /* BOOTING: our end of its descriptor 3 */
   int socket;                                  /* READY: to the parasite */
   uint32_t threads;
+  pid_t tid[FL_PARASITE_THREADS_MAX];          /* of its threads at the freeze; every fork has them again, but for the first */
   uint64_t booted_ns, forks;
 };
 

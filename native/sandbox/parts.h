@@ -72,5 +72,5 @@ void fl_parts_levels(const struct fl_parts *parts, struct fl_parts_levels *ret_l
 int fl_parts_enter_base(const struct fl_parts *parts, struct fl_error *err);
 /* The instances' seccomp allow-list plus what the parasite needs (setns, clone3, move_mount …, closed by the seal in the child). Valid until close. */
 struct sock_fprog fl_parts_filter(const struct fl_parts *parts);
-const struct fl_cgroup_host *fl_parts_cgroup_host(const struct fl_parts *parts);
+struct fl_cgroup_host *fl_parts_cgroup_host(const struct fl_parts *parts);
 #endif

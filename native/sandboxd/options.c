@@ -17,9 +17,9 @@ static const struct number_option {
 } numbers[] = {
 #define NARROW(name, field, least, most) {name, offsetof(struct fl_options, field), false, least, most}
 #define WIDE(name, field, least, most) {name, offsetof(struct fl_options, field), true, least, most}
-    NARROW("--binary", binary_fd, 3, 1 << 20),
-    NARROW("--pack", pack_fd, 3, 1 << 20),
-    NARROW("--image", image_fd, 3, 1 << 20),
+    NARROW("--binary", binary_fd, 4, 1 << 20),
+    NARROW("--pack", pack_fd, 4, 1 << 20),
+    NARROW("--image", image_fd, 4, 1 << 20),
     NARROW("--uid", uid, 1, UINT32_MAX - 1),
     NARROW("--gid", gid, 1, UINT32_MAX - 1),
     NARROW("--uid-base", uid_base, 65536, UINT32_MAX - 65536),

@@ -1,0 +1,105 @@
+/* What the gateway asks for, and the answers that are no instance's own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "sandboxd/daemon.h"
+
+void fl_commands_refuse(struct fl_daemon *daemon, uint64_t request, const struct fl_error *err)
+{
+  struct fl_failed failed = {.header = fl_control_header(FL_MSG_FAILED, sizeof failed, request), .code = err->code, .errno_value = err->errno_value};
+
+  memcpy(failed.op, err->op, sizeof failed.op);
+  memcpy(failed.detail, err->detail, sizeof failed.detail);
+  fl_daemon_send(daemon, &failed, sizeof failed);
+}
+
+void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime)
+{
+  uint32_t ready = fl_templates_ready(daemon, runtime);
+  struct fl_runtime event = {
+      .header = fl_control_header(FL_MSG_RUNTIME, sizeof event, 0), .index = runtime, .templates = ready,
+      .state = ready ? FL_RUNTIME_READY : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : FL_RUNTIME_BOOTING};
+
+  memcpy(event.name, daemon->pack->runtime[runtime].name, sizeof event.name);
+  memcpy(event.detail, daemon->runtime_detail[runtime], sizeof event.detail);
+  fl_daemon_send(daemon, &event, sizeof event);
+}
+
+static void hello(struct fl_daemon *daemon, uint64_t request)
+{
+  struct fl_hello_ok reply = {.header = fl_control_header(FL_MSG_HELLO_OK, sizeof reply, request), .features = daemon->features,
+                              .runtimes = daemon->pack->count, .instances_max = daemon->options.slots};
+
+  fl_daemon_send(daemon, &reply, sizeof reply);
+  for (uint32_t i = 0; i < daemon->pack->count; i++)
+    fl_commands_announce_runtime(daemon, i);
+}
+
+static uint64_t resident_bytes(void)
+{
+  char text[128];
+  unsigned long size, resident;
+
+  if (fl_file_read(AT_FDCWD, "/proc/self/statm", text, sizeof text) < 0 || sscanf(text, "%lu %lu", &size, &resident) != 2)
+    return 0;
+  return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void stats(struct fl_daemon *daemon, uint64_t request)
+{
+  struct fl_parts_levels levels;
+  struct fl_stats_ok reply = {.header = fl_control_header(FL_MSG_STATS_OK, sizeof reply, request), .instances = daemon->instances,
+                              .forks = daemon->forks, .forks_failed = daemon->forks_failed, .template_restarts = daemon->template_restarts};
+
+  fl_parts_levels(daemon->parts, &levels);
+  for (uint32_t i = 0; i < daemon->pack->count; i++)
+    reply.templates_ready += fl_templates_ready(daemon, i);
+  reply.sandboxes_pooled = levels.pooled;
+  reply.sandboxes_building = levels.building;
+  reply.sandboxes_ending = levels.ending;
+  reply.sandboxes_built = levels.built;
+  reply.sandboxes_on_demand = levels.on_demand;
+  reply.rss_bytes = resident_bytes();
+  fl_daemon_send(daemon, &reply, sizeof reply);
+}
+
+/* The FL_USAGE_MAX lowest ids above `after`, in order. */
+static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
+{
+  struct fl_usage_ok reply = {.header = fl_control_header(FL_MSG_USAGE_OK, sizeof reply, request)};
+
+  while (reply.count < FL_USAGE_MAX) {
+    const struct fl_instance *next = NULL;
+
+    for (uint32_t i = 0; i < daemon->instances; i++) {
+      const struct fl_instance *instance = daemon->instance[i];
+
+      if (instance->state == FL_INSTANCE_RUNNING && instance->id > after && (!next || instance->id < next->id))
+        next = instance;
+    }
+    if (!next)
+      break;
+    uint64_t bytes = 0;
+    fl_cgroup_memory(fl_parts_cgroup_host(daemon->parts), &next->sandbox.cgroup, &bytes);
+    reply.entry[reply.count].instance = after = next->id;
+    reply.entry[reply.count++].memory_bytes = bytes;
+  }
+  reply.more = reply.count == FL_USAGE_MAX;
+  fl_daemon_send(daemon, &reply, sizeof reply);
+}
+
+void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, int *fds)
+{
+  switch (request->header.type) {
+  case FL_MSG_HELLO: hello(daemon, request->header.request); break;
+  case FL_MSG_CREATE: fl_instances_create(daemon, &request->create, fds); break;
+  case FL_MSG_DESTROY: fl_instances_destroy(daemon, &request->destroy); break;
+  case FL_MSG_STATS: stats(daemon, request->header.request); break;
+  case FL_MSG_USAGE: usage(daemon, request->header.request, request->usage.after); break;
+  }
+}

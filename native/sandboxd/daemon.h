@@ -1,0 +1,116 @@
+/*
+ * sandboxd's state, shared by its four rooms. One thread, one epoll loop, nothing in it blocks but a template's freeze (a few milliseconds, once per template).
+ *
+ *   daemon.c     the loop: lifeline, control socket, templates, builder, SIGCHLD, deadlines
+ *   commands.c   what the gateway asks for
+ *   instances.c  an instance from CREATE to ENDED
+ *   templates.c  language templates: boot, freeze, choose, replace
+ */
+#ifndef FLASHD_DAEMON_H
+#define FLASHD_DAEMON_H
+#include <flashd/error.h>
+#include <flashd/protocol.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "inject/template.h"
+#include "sandbox/pack.h"
+#include "sandbox/parts.h"
+#include "sandboxd/control.h"
+#include "sandboxd/options.h"
+
+enum {
+  FL_TEMPLATES_MAX = 256,                      /* over all runtimes */
+  FL_EARLY_ENDS_MAX = 64,                      /* children that ended before their template reported them */
+  FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
+  FL_EXIT_GRACE_MS = 50,                       /* FL_DESTROY_EXPECT_EXIT */
+  FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000
+};
+
+enum fl_instance_state {
+  FL_INSTANCE_WAITING = 1,                     /* for a sandbox: the pool is empty */
+  FL_INSTANCE_FORKING,
+  FL_INSTANCE_RUNNING,
+  FL_INSTANCE_ENDING                           /* killed or failed; gone once its process is reaped */
+};
+
+struct fl_instance {
+  uint64_t id, create_request, destroy_request;
+  enum fl_instance_state state;
+  struct fl_template *template;
+  struct fl_sandbox sandbox;
+  struct fl_limits limits;
+  int fds[4];                                  /* WAITING: bundle mount, stdout, stderr, data; else -1 */
+  uint32_t runtime;
+  pid_t pid;                                   /* host pid, 0 until its template reported it */
+  bool resumed, announced, killed;
+  bool silent;                                 /* the gateway that asked for it is gone */
+  uint64_t accepted_ns, sent_ns, deadline_ns;  /* deadline: of the fork, or of the grace period; 0: none */
+  struct fl_fork_report report;
+};
+
+struct fl_template_slot {
+  struct fl_template template;
+  uint32_t failures;                           /* in a row */
+  uint64_t boot_at_ns;                         /* when to boot it; 0: not before its sibling is ready */
+};
+
+struct fl_daemon {
+  struct fl_options options;
+  struct fl_pack *pack;
+  struct fl_parts *parts;
+  int epoll, lifeline, control, signals;
+  uint32_t features, cap_last;
+  bool stopping;
+  uint64_t next_instance;
+  uint32_t next_pid, pid_limit;
+  uint32_t instances, waiting;                 /* living; of those, WAITING */
+  struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
+  uint32_t template_slots;
+  struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
+  char runtime_detail[FL_RUNTIMES_MAX][256];
+  struct { pid_t pid; int status; } early_end[FL_EARLY_ENDS_MAX];
+  uint32_t early_ends;
+  uint64_t forks, forks_failed, template_restarts;
+};
+
+uint64_t fl_daemon_now_ns(void);
+/* Adds a descriptor to the loop; kind and index come back with its events. */
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE };
+int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
+/* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
+void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
+void fl_daemon_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void fl_daemon_log_error(const char *what, const struct fl_error *err);
+
+/* commands.c */
+void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, int *fds);
+void fl_commands_refuse(struct fl_daemon *daemon, uint64_t request, const struct fl_error *err);
+void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
+
+/* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
+void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
+void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
+void fl_instances_retry_waiting(struct fl_daemon *daemon);
+void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
+bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
+void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon);
+void fl_instances_kill_all(struct fl_daemon *daemon);
+/* Some fork's pid is not known yet: an unknown child that ends may be it. */
+bool fl_instances_unknown_child(const struct fl_daemon *daemon);
+
+/* templates.c */
+int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err);
+void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon);
+void fl_templates_readable(struct fl_daemon *daemon, uint32_t index);
+bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runtime);
+uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime);
+/* A number for the child's main thread inside its pid namespace, unlike any id the template has. */
+int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template);
+void fl_templates_close(struct fl_daemon *daemon);
+#endif

@@ -1,0 +1,60 @@
+/* See features.h. */
+#include "sandboxd/features.h"
+
+#include <fcntl.h>
+#include <flashd/protocol.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+enum { PAGE_BYTES = 4096, SOFT_DIRTY_BIT = 55 };
+
+/* struct pm_scan_arg of linux/fs.h (kernel 6.7), which Debian 12's headers lack. */
+struct scan_request { uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_mask, return_mask; };
+#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_request)
+
+static bool pagemap_scan(void)
+{
+  static _Alignas(PAGE_BYTES) char page[PAGE_BYTES];
+  struct scan_request request = {.size = sizeof request, .start = (uint64_t)(uintptr_t)page, .end = (uint64_t)(uintptr_t)page + PAGE_BYTES};
+  fl_autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+  return pagemap >= 0 && ioctl(pagemap, PAGEMAP_SCAN_IOCTL, &request) >= 0;
+}
+
+static bool soft_dirty(void)
+{
+  static _Alignas(PAGE_BYTES) volatile char page[PAGE_BYTES];
+  uint64_t clean = 0, dirty = 0;
+  off_t at = (off_t)((uintptr_t)page / PAGE_BYTES * sizeof clean);
+  fl_autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+  page[0] = 1;
+  if (pagemap < 0 || fl_file_write(AT_FDCWD, "/proc/self/clear_refs", "4") < 0 || pread(pagemap, &clean, sizeof clean, at) != sizeof clean)
+    return false;
+  page[0] = 2;
+  return pread(pagemap, &dirty, sizeof dirty, at) == sizeof dirty && !(clean >> SOFT_DIRTY_BIT & 1) && (dirty >> SOFT_DIRTY_BIT & 1);
+}
+
+uint32_t fl_features_probe(void)
+{
+  struct seccomp_notif_sizes sizes;
+  uint32_t features = 0;
+
+  if (pagemap_scan())
+    features |= FL_FEATURE_PAGEMAP_SCAN;
+  if (soft_dirty())
+    features |= FL_FEATURE_SOFT_DIRTY;
+  if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0)
+    features |= FL_FEATURE_SECCOMP_NOTIFY;
+  if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0)
+    features |= FL_FEATURE_LANDLOCK;
+  return features;
+}

@@ -1,0 +1,369 @@
+/*
+ * An instance from CREATE to ENDED. The gateway gets exactly one answer to each CREATE (CREATED or FAILED) and exactly one ENDED for each CREATED.
+ *
+ *   CREATE ─▶ WAITING ─(sandbox taken)─▶ FORKING ─(FORKED and RESUMED)─▶ RUNNING ─(its process ended)─▶ gone
+ *                                           └──(step failed, template lost)──▶ ENDING ──(reaped)──▶ gone
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandboxd/daemon.h"
+#include "sys/syscalls.h"
+
+enum { MILLISECOND = 1000000 };
+enum { CREATE_DATA, CREATE_STDOUT, CREATE_STDERR, CREATE_BUNDLE };      /* order in the CREATE packet */
+enum { KEPT_BUNDLE, KEPT_STDOUT, KEPT_STDERR, KEPT_DATA };              /* order in fl_instance.fds: the plan's */
+
+static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  for (int i = 0; i < 4; i++)
+    fl_close(&instance->fds[i]);
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i] == instance)
+      daemon->instance[i] = daemon->instance[--daemon->instances];
+  daemon->waiting -= instance->state == FL_INSTANCE_WAITING;
+  free(instance);
+}
+
+static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
+{
+  daemon->forks_failed++;
+  if (!instance->silent)
+    fl_commands_refuse(daemon, instance->create_request, err);
+  instance->announced = true;
+}
+
+/* The directory becomes a mount of its own: read-only, no set-uid, no devices. The gateway could open it, so there is nothing in it that it may not read. */
+static int clone_bundle(int bundle, int *ret_mount, struct fl_error *err)
+{
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  struct stat status;
+
+  if (fstat(bundle, &status) < 0 || !S_ISDIR(status.st_mode))
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, ENOTDIR, "bundle", "the bundle is not a directory");
+  fl_autoclose int mount = open_tree(bundle, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (mount < 0)
+    return fl_fail_errno(err, "open_tree");
+  if (mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+    return fl_fail_errno(err, "mount_setattr");
+  *ret_mount = fl_steal_fd(&mount);
+  return 0;
+}
+
+static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
+{
+  const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .limits = &instance->limits};
+  struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
+  int fds[FL_PLAN_FDS_MAX + 1] = {instance->sandbox.init_pidfd};
+  int r = fl_plan_make(&inputs, &fork.plan, err);
+
+  if (r < 0)
+    return r;
+  instance->template = fl_templates_choose(daemon, instance->runtime);
+  if (!instance->template)
+    return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
+  memcpy(&fds[FL_FD_BUNDLE], instance->fds, sizeof instance->fds);
+  for (uint32_t i = 0; i < cgroup->joins; i++)
+    fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
+  if (cgroup->into_fd >= 0) {
+    fork.cgroup_fd = fork.plan.fds;
+    fds[fork.cgroup_fd] = cgroup->into_fd;
+  }
+  fork.pid = fl_templates_child_pid(daemon, instance->template);
+  instance->sent_ns = fl_daemon_now_ns();
+  return fl_template_fork(instance->template, &fork, fds, err);
+}
+
+/* FAST PATH: accept → part → template. Leaves the instance WAITING when the pool is empty. */
+static void start(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  struct fl_error err = {0};
+  int r = fl_parts_take(daemon->parts, &instance->limits, &instance->sandbox, &err);
+
+  if (r == -EAGAIN)
+    return;
+  daemon->waiting--;
+  instance->state = FL_INSTANCE_FORKING;
+  if (r >= 0) {
+    r = send_fork(daemon, instance, &err);
+    if (r < 0)
+      fl_parts_end(daemon->parts, &instance->sandbox);
+  }
+  if (r < 0) {
+    refuse(daemon, instance, &err);
+    forget(daemon, instance);
+    return;
+  }
+  instance->template->forks++;
+  daemon->forks++;
+  instance->deadline_ns = instance->sent_ns + (uint64_t)FL_FORK_MS * MILLISECOND;
+  for (int i = 0; i < 4; i++)
+    fl_close(&instance->fds[i]);
+}
+
+void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
+{
+  uint64_t now = fl_daemon_now_ns();
+  struct fl_error err = {0};
+  struct fl_instance *instance = NULL;
+  int mount = -1;
+
+  if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
+    fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
+  else if (daemon->instances == daemon->options.slots)
+    fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
+  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = calloc(1, sizeof *instance)))
+    fl_fail(&err, FL_ERR_SYSTEM, ENOMEM, "malloc", "instance");
+  if (!instance) {
+    fl_close(&mount);
+    daemon->forks_failed++;
+    fl_commands_refuse(daemon, create->header.request, &err);
+    return;
+  }
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .create_request = create->header.request, .state = FL_INSTANCE_WAITING,
+                                   .limits = create->limits, .runtime = create->runtime, .accepted_ns = now};
+  instance->fds[KEPT_BUNDLE] = mount;
+  instance->fds[KEPT_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
+  instance->fds[KEPT_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
+  instance->fds[KEPT_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
+  daemon->instance[daemon->instances++] = instance;
+  daemon->waiting++;
+  start(daemon, instance);
+}
+
+void fl_instances_retry_waiting(struct fl_daemon *daemon)
+{
+  while (daemon->waiting) {
+    struct fl_instance *oldest = NULL;
+    uint32_t before = daemon->waiting;
+
+    for (uint32_t i = 0; i < daemon->instances; i++)
+      if (daemon->instance[i]->state == FL_INSTANCE_WAITING && (!oldest || daemon->instance[i]->id < oldest->id))
+        oldest = daemon->instance[i];
+    start(daemon, oldest);
+    if (daemon->waiting == before)
+      return;
+  }
+}
+
+static struct fl_instance *find(const struct fl_daemon *daemon, uint64_t id)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->id == id)
+      return daemon->instance[i];
+  return NULL;
+}
+
+static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  const struct fl_fork_report *report = &instance->report;
+  struct fl_created created = {
+      .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
+      .slot = instance->sandbox.slot, .pooled = instance->sandbox.pooled};
+  uint64_t before = report->clone_ns;
+
+  created.phase_ns[FL_PHASE_ACCEPT] = (uint32_t)(report->start_ns - instance->accepted_ns);
+  created.phase_ns[FL_PHASE_CLONE] = (uint32_t)(report->clone_ns - report->start_ns);
+  for (int phase = FL_PHASE_NAMESPACES; phase < FL_PHASES; phase++) {
+    if (!report->phase_ns[phase])
+      continue;
+    created.phase_ns[phase] = (uint32_t)(report->phase_ns[phase] - before);
+    before = report->phase_ns[phase];
+  }
+  instance->announced = true;
+  instance->state = FL_INSTANCE_RUNNING;
+  instance->deadline_ns = 0;
+  fl_daemon_send(daemon, &created, sizeof created);
+}
+
+static void kill_sandbox(struct fl_instance *instance)
+{
+  instance->killed = true;
+  instance->state = FL_INSTANCE_ENDING;
+  instance->deadline_ns = 0;
+  fl_pidfd_kill(instance->sandbox.init_pidfd);
+}
+
+/* Its process is gone, or never came to be: the last word to the gateway, and the sandbox goes. */
+static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int status)
+{
+  struct fl_ended ended = {.header = fl_control_header(FL_MSG_ENDED, sizeof ended, instance->destroy_request), .instance = instance->id};
+  struct fl_cgroup_report usage = {0};
+  bool ours = instance->killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+  if (!instance->announced) {
+    refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
+  } else if (instance->resumed && !instance->silent) {
+    fl_cgroup_report(fl_parts_cgroup_host(daemon->parts), &instance->sandbox.cgroup, &usage);
+    ended.how = ours ? FL_END_DESTROYED : WIFSIGNALED(status) ? FL_END_SIGNALED : FL_END_EXITED;
+    ended.status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    ended.oom_kills = usage.oom_kills;
+    ended.pids_refused = usage.pids_refused;
+    ended.memory_peak_bytes = usage.memory_peak_bytes;
+    ended.cpu_us = usage.cpu_us;
+    fl_daemon_send(daemon, &ended, sizeof ended);
+  }
+  fl_parts_end(daemon->parts, &instance->sandbox);
+  forget(daemon, instance);
+}
+
+bool fl_instances_unknown_child(const struct fl_daemon *daemon)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->state != FL_INSTANCE_WAITING && !daemon->instance[i]->pid)
+      return true;
+  return false;
+}
+
+/* The child's process may have ended before its template could tell its pid. */
+static bool ended_early(struct fl_daemon *daemon, pid_t pid, int *ret_status)
+{
+  for (uint32_t i = 0; i < daemon->early_ends; i++)
+    if (daemon->early_end[i].pid == pid) {
+      *ret_status = daemon->early_end[i].status;
+      daemon->early_end[i] = daemon->early_end[--daemon->early_ends];
+      return true;
+    }
+  return false;
+}
+
+static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_fork_report *report)
+{
+  struct fl_error err = {0};
+
+  fl_fail(&err, FL_ERR_SYSTEM, report->error, fl_step_name(report->step), "assembling the sandbox");
+  if (!instance->announced)
+    refuse(daemon, instance, &err);
+  if (report->step == 0) {
+    fl_parts_end(daemon->parts, &instance->sandbox);
+    forget(daemon, instance);
+  } else {
+    kill_sandbox(instance);
+  }
+}
+
+void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
+{
+  struct fl_instance *instance = find(daemon, report->request);
+  int status;
+
+  if (!instance)
+    return;
+  if (report->kind == FL_FORKED) {
+    instance->pid = report->pid;
+    if (ended_early(daemon, report->pid, &status)) {
+      if (instance->resumed && instance->state == FL_INSTANCE_FORKING)
+        announce(daemon, instance);
+      finish(daemon, instance, status);
+      return;
+    }
+  } else if (report->kind == FL_RESUMED) {
+    instance->resumed = true;
+    instance->report = *report;
+  } else {
+    fork_failed(daemon, instance, report);
+    return;
+  }
+  if (instance->pid && instance->resumed && instance->state == FL_INSTANCE_FORKING)
+    announce(daemon, instance);
+}
+
+bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->pid == pid) {
+      finish(daemon, daemon->instance[i], status);
+      return true;
+    }
+  return false;
+}
+
+void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy)
+{
+  struct fl_instance *instance = find(daemon, destroy->instance);
+
+  if (!instance || instance->state != FL_INSTANCE_RUNNING || instance->destroy_request) {
+    struct fl_error err = {0};
+
+    fl_fail(&err, FL_ERR_NO_INSTANCE, ENOENT, "destroy", "instance %lu is not running", destroy->instance);
+    fl_commands_refuse(daemon, destroy->header.request, &err);
+    return;
+  }
+  instance->destroy_request = destroy->header.request;
+  if (destroy->flags & FL_DESTROY_EXPECT_EXIT)
+    instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND;
+  else
+    kill_sandbox(instance);
+}
+
+/* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */
+void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
+{
+  struct fl_error err = {FL_ERR_CHILD_LOST, 0, "fork", "the template ended"};
+
+  for (uint32_t i = 0; i < daemon->instances;) {
+    struct fl_instance *instance = daemon->instance[i];
+
+    if (instance->template != template || instance->state == FL_INSTANCE_RUNNING || (instance->state == FL_INSTANCE_ENDING && instance->pid)) {
+      i++;
+    } else if (instance->pid) {
+      kill_sandbox(instance);
+      i++;
+    } else {
+      if (!instance->announced)
+        refuse(daemon, instance, &err);
+      fl_parts_end(daemon->parts, &instance->sandbox);
+      forget(daemon, instance);
+    }
+  }
+}
+
+void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++) {
+    struct fl_instance *instance = daemon->instance[i];
+
+    if (!instance->deadline_ns || instance->deadline_ns > now_ns)
+      continue;
+    instance->deadline_ns = 0;
+    if (instance->state == FL_INSTANCE_RUNNING)
+      kill_sandbox(instance);
+    else if (instance->state == FL_INSTANCE_FORKING)
+      kill(instance->template->pid, SIGKILL);    /* stuck; its end is handled when it is reaped */
+  }
+}
+
+uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon)
+{
+  uint64_t nearest = UINT64_MAX;
+
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->deadline_ns && daemon->instance[i]->deadline_ns < nearest)
+      nearest = daemon->instance[i]->deadline_ns;
+  return nearest;
+}
+
+void fl_instances_kill_all(struct fl_daemon *daemon)
+{
+  for (uint32_t i = 0; i < daemon->instances;) {
+    struct fl_instance *instance = daemon->instance[i];
+
+    if (instance->state == FL_INSTANCE_WAITING) {
+      forget(daemon, instance);
+      continue;
+    }
+    instance->silent = true;
+    kill_sandbox(instance);
+    i++;
+  }
+}

@@ -1,0 +1,290 @@
+/*
+ * The supervisor: the unit's main process. Starts sandboxd and the gateway, joins them by a control socket, and restarts whichever ends; the other one lives on
+ * and gets a new control socket over its lifeline. It reads no message from anybody.
+ *
+ *   supervisor ──lifeline──▶ sandboxd      each packet: 'C' + one end of a fresh socketpair
+ *        └──────lifeline──▶ gateway
+ *
+ * SIGTERM: the gateway drains and ends, then sandboxd. When the supervisor itself dies, both children die with it (PDEATHSIG, and the lifeline's end).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandboxd/run.h"
+#include "sys/packet.h"
+#include "sys/syscalls.h"
+
+enum {
+  RESTART_PAUSE_MS_MAX = 5000, RESTART_PAUSE_MS_STEP = 50,
+  STEADY_MS = 5000,                            /* a child that lived this long starts over with the shortest pause */
+  GATEWAY_STOP_MS = 30000, SANDBOXD_STOP_MS = 10000,
+  MILLISECOND = 1000000
+};
+
+enum child_index { SANDBOXD, GATEWAY, CHILDREN };
+
+struct child {
+  const char *name;
+  pid_t pid;                                   /* 0: not running */
+  int lifeline;
+  uint32_t failures;
+  int64_t started_ms, start_at_ms;
+};
+
+struct supervisor {
+  const struct fl_options *options;
+  char **argv;
+  int signals;
+  bool stopping;
+  struct child child[CHILDREN];
+};
+
+/* What sandboxd keeps of root's power: the kernel calls that need each stand beside it. */
+static const int sandboxd_capabilities[] = {
+    CAP_SYS_ADMIN,          /* mounts, setns, clone with namespaces, seccomp without no_new_privs */
+    CAP_SYS_PTRACE,         /* injection; pidfds of sandbox inits */
+    CAP_SETUID, CAP_SETGID, /* id maps of user namespaces */
+    CAP_SETPCAP,            /* emptying bounding sets of children */
+    CAP_CHOWN, CAP_FOWNER,  /* owners in the writable layer */
+    CAP_DAC_OVERRIDE,       /* cgroup files delegated to another owner */
+    CAP_KILL,               /* ending a dead generation's processes */
+    CAP_MKNOD,              /* /dev of the base */
+    CAP_NET_ADMIN,          /* loopback up in a fresh network namespace */
+    CAP_SYS_CHROOT,         /* setns to a mount namespace */
+    CAP_SYS_RESOURCE,       /* oom_score_adj, hard limits */
+};
+
+static int64_t now_ms(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / MILLISECOND;
+}
+
+static int bound_sandboxd(void)
+{
+  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+    bool kept = false;
+
+    for (size_t i = 0; i < FL_COUNT(sandboxd_capabilities); i++)
+      kept |= sandboxd_capabilities[i] == capability;
+    if (!kept && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+      return -errno;
+  }
+  return 0;
+}
+
+static int become_gateway_user(const struct fl_options *options)
+{
+  int r = fl_capabilities_bound_none();
+
+  if (r < 0)
+    return r;
+  if (setgroups(0, NULL) < 0 || setresgid(options->gid, options->gid, options->gid) < 0 || setresuid(options->uid, options->uid, options->uid) < 0)
+    return -errno;
+  return fl_set_no_new_privs();
+}
+
+/* In the child, just forked. Returns only on failure. */
+static int exec_child(struct supervisor *supervisor, enum child_index index, int lifeline, pid_t parent)
+{
+  const struct fl_options *options = supervisor->options;
+  bool gateway = index == GATEWAY;
+  int image = (int)(gateway ? options->binary_fd : options->image_fd);
+  char *sandboxd_name = "flashd-sandboxd";
+  int r;
+
+  fl_signals_reset();
+  if (dup2(lifeline, FL_LIFELINE_FD) < 0 || fcntl(FL_LIFELINE_FD, F_SETFD, 0) < 0)
+    return -errno;
+  if ((r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
+    return r;
+  fcntl((int)options->binary_fd, F_SETFD, FD_CLOEXEC);
+  if (gateway) {
+    fcntl((int)options->pack_fd, F_SETFD, FD_CLOEXEC);
+    fcntl((int)options->image_fd, F_SETFD, FD_CLOEXEC);
+    execveat(image, "", options->gateway_argv, environ, AT_EMPTY_PATH);
+  } else {
+    supervisor->argv[0] = sandboxd_name;
+    execveat(image, "", supervisor->argv, environ, AT_EMPTY_PATH);
+  }
+  return -errno;
+}
+
+static void schedule(struct child *child)
+{
+  int64_t pause = (int64_t)RESTART_PAUSE_MS_STEP * child->failures * child->failures;
+
+  child->start_at_ms = now_ms() + (pause > RESTART_PAUSE_MS_MAX ? RESTART_PAUSE_MS_MAX : pause);
+  child->failures++;
+}
+
+static void start(struct supervisor *supervisor, enum child_index index)
+{
+  struct child *child = &supervisor->child[index];
+  pid_t self = getpid();
+  int pair[2];
+
+  child->start_at_ms = 0;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+    schedule(child);
+    return;
+  }
+  pid_t pid = fork();
+  if (pid == 0) {
+    int r = exec_child(supervisor, index, pair[1], self);
+
+    dprintf(STDERR_FILENO, "flashd-supervisor: cannot start the %s: %s\n", child->name, strerror(-r));
+    _exit(111);
+  }
+  close(pair[1]);
+  if (pid < 0) {
+    close(pair[0]);
+    schedule(child);
+    return;
+  }
+  child->pid = pid;
+  child->lifeline = pair[0];
+  child->started_ms = now_ms();
+}
+
+/* A fresh control socket for both, as soon as both are there. A child that cannot take it is about to be reaped, and then this happens again. */
+static void join(struct supervisor *supervisor)
+{
+  int pair[2];
+
+  if (!supervisor->child[SANDBOXD].pid || !supervisor->child[GATEWAY].pid || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return;
+  for (int i = 0; i < CHILDREN; i++)
+    fl_packet_send(supervisor->child[i].lifeline, "C", 1, &pair[i], 1);
+  close(pair[0]);
+  close(pair[1]);
+}
+
+static void start_due(struct supervisor *supervisor)
+{
+  bool started = false;
+
+  for (int i = 0; i < CHILDREN; i++)
+    if (supervisor->child[i].start_at_ms && supervisor->child[i].start_at_ms <= now_ms()) {
+      start(supervisor, (enum child_index)i);
+      started = true;
+    }
+  if (started)
+    join(supervisor);
+}
+
+static void reap(struct supervisor *supervisor)
+{
+  int status;
+
+  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    for (int i = 0; i < CHILDREN; i++) {
+      struct child *child = &supervisor->child[i];
+
+      if (child->pid != pid)
+        continue;
+      child->pid = 0;
+      fl_close(&child->lifeline);
+      if (supervisor->stopping)
+        continue;
+      dprintf(STDERR_FILENO, "flashd-supervisor: the %s ended (%s %d): restarting it\n", child->name, WIFSIGNALED(status) ? "signal" : "status",
+              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+      if (now_ms() - child->started_ms > STEADY_MS)
+        child->failures = 0;
+      schedule(child);
+    }
+}
+
+static int wait_ms(const struct supervisor *supervisor)
+{
+  int64_t nearest = -1;
+
+  for (int i = 0; i < CHILDREN; i++) {
+    int64_t at = supervisor->child[i].start_at_ms;
+
+    if (at && (nearest < 0 || at < nearest))
+      nearest = at;
+  }
+  if (nearest < 0)
+    return -1;
+  nearest -= now_ms();
+  return nearest < 0 ? 0 : (int)nearest;
+}
+
+static void take_signals(struct supervisor *supervisor)
+{
+  struct signalfd_siginfo info;
+
+  while (read(supervisor->signals, &info, sizeof info) == (ssize_t)sizeof info)
+    if (info.ssi_signo != SIGCHLD)
+      supervisor->stopping = true;
+  reap(supervisor);
+}
+
+static void stop(struct supervisor *supervisor, enum child_index index, int limit_ms)
+{
+  struct child *child = &supervisor->child[index];
+  int64_t until = now_ms() + limit_ms;
+
+  if (child->pid)
+    kill(child->pid, SIGTERM);
+  while (child->pid && now_ms() < until) {
+    struct pollfd wait = {supervisor->signals, POLLIN, 0};
+
+    poll(&wait, 1, (int)(until - now_ms()));
+    take_signals(supervisor);
+  }
+  if (child->pid) {
+    kill(child->pid, SIGKILL);
+    waitpid(child->pid, NULL, 0);
+    child->pid = 0;
+  }
+}
+
+int fl_supervisor_run(const struct fl_options *options, char **argv)
+{
+  struct supervisor supervisor = {
+      .options = options, .argv = argv, .child = {[SANDBOXD] = {.name = "sandboxd", .lifeline = -1}, [GATEWAY] = {.name = "gateway", .lifeline = -1}}};
+  sigset_t mask;
+
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGCHLD);
+  sigaddset(&mask, SIGTERM);
+  sigaddset(&mask, SIGINT);
+  sigprocmask(SIG_SETMASK, &mask, NULL);
+  supervisor.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (supervisor.signals < 0)
+    return 111;
+  for (int i = 0; i < CHILDREN; i++)
+    start(&supervisor, (enum child_index)i);
+  join(&supervisor);
+  while (!supervisor.stopping) {
+    struct pollfd wait = {supervisor.signals, POLLIN, 0};
+
+    poll(&wait, 1, wait_ms(&supervisor));
+    take_signals(&supervisor);
+    if (!supervisor.stopping)
+      start_due(&supervisor);
+  }
+  stop(&supervisor, GATEWAY, GATEWAY_STOP_MS);
+  stop(&supervisor, SANDBOXD, SANDBOXD_STOP_MS);
+  return 0;
+}

@@ -1,0 +1,183 @@
+/*
+ * Language templates: each runtime of the pack has `templates` replicas, booted one after the other (the first of every runtime at once), replaced when
+ * they die, with a growing pause when they keep failing. Forks go round the ready ones.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "sandboxd/daemon.h"
+
+enum { FIRST_CHILD_PID = 300, MILLISECOND = 1000000 };
+
+int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
+{
+  uint32_t replicas = daemon->options.templates;
+
+  if (daemon->pack->count * replicas > FL_TEMPLATES_MAX)
+    return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "templates", "%u runtimes with %u replicas", daemon->pack->count, replicas);
+  daemon->template_slots = daemon->pack->count * replicas;
+  daemon->next_pid = FIRST_CHILD_PID;
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    struct fl_template_slot *slot = &daemon->template_slot[i];
+
+    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .socket = -1};
+    slot->boot_at_ns = i % replicas == 0 ? 1 : 0;
+  }
+  return 0;
+}
+
+uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  uint32_t ready = 0;
+
+  for (uint32_t i = 0; i < daemon->template_slots; i++)
+    ready += daemon->template_slot[i].template.runtime == runtime && daemon->template_slot[i].template.state == FL_TEMPLATE_READY;
+  return ready;
+}
+
+static void failed(struct fl_daemon *daemon, struct fl_template_slot *slot, const char *what, const struct fl_error *err)
+{
+  struct fl_template *template = &slot->template;
+  uint64_t pause = (uint64_t)FL_BOOT_RETRY_MS_MIN << (slot->failures < 8 ? slot->failures : 8);
+
+  snprintf(daemon->runtime_detail[template->runtime], sizeof daemon->runtime_detail[0], "%s: %s: %s%s%s", what, err->op, err->detail,
+           err->errno_value ? ": " : "", err->errno_value ? strerror(err->errno_value) : "");
+  fl_daemon_log("template %s %d: %s", daemon->pack->runtime[template->runtime].name, template->pid, daemon->runtime_detail[template->runtime]);
+  slot->failures++;
+  slot->boot_at_ns = fl_daemon_now_ns() + (pause > FL_BOOT_RETRY_MS_MAX ? FL_BOOT_RETRY_MS_MAX : pause) * MILLISECOND;
+  fl_instances_template_lost(daemon, template);
+  fl_template_kill(template);
+  daemon->template_restarts++;
+  fl_commands_announce_runtime(daemon, template->runtime);
+}
+
+static void boot(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  uint32_t runtime = slot->template.runtime;
+  struct fl_error err = {0};
+
+  slot->boot_at_ns = 0;
+  if (fl_template_boot(daemon->parts, daemon->pack, runtime, &slot->template, &err) < 0 ||
+      fl_daemon_watch(daemon, slot->template.data_fd, FL_SOURCE_TEMPLATE, index) < 0)
+    failed(daemon, slot, "boot", &err);
+}
+
+void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns)
+{
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    struct fl_template_slot *slot = &daemon->template_slot[i];
+
+    if (slot->boot_at_ns && slot->boot_at_ns <= now_ns)
+      boot(daemon, i);
+    if (slot->template.state == FL_TEMPLATE_BOOTING && slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND < now_ns)
+      failed(daemon, slot, "boot", &(struct fl_error){FL_ERR_TEMPLATE, ETIMEDOUT, "wait", "not ready in time"});
+  }
+}
+
+uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon)
+{
+  uint64_t nearest = UINT64_MAX;
+
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    const struct fl_template_slot *slot = &daemon->template_slot[i];
+    uint64_t deadline = slot->boot_at_ns;
+
+    if (slot->template.state == FL_TEMPLATE_BOOTING)
+      deadline = slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND;
+    if (deadline && deadline < nearest)
+      nearest = deadline;
+  }
+  return nearest;
+}
+
+static void became_ready(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+
+  slot->failures = 0;
+  daemon->runtime_detail[slot->template.runtime][0] = 0;
+  fl_daemon_log("template %s %d: ready with %u thread%s after %lu ms", daemon->pack->runtime[slot->template.runtime].name, slot->template.pid,
+                slot->template.threads, slot->template.threads == 1 ? "" : "s", (fl_daemon_now_ns() - slot->template.booted_ns) / MILLISECOND);
+  if (index + 1 < daemon->template_slots) {
+    struct fl_template_slot *next = &daemon->template_slot[index + 1];
+
+    if (next->template.runtime == slot->template.runtime && next->template.state == FL_TEMPLATE_NONE)
+      next->boot_at_ns = 1;
+  }
+  fl_commands_announce_runtime(daemon, slot->template.runtime);
+}
+
+void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  struct fl_template *template = &slot->template;
+  struct fl_fork_report report;
+  struct fl_error err = {0};
+
+  if (template->state == FL_TEMPLATE_BOOTING) {
+    if (fl_template_freeze(template, &err) < 0 || fl_daemon_watch(daemon, template->socket, FL_SOURCE_TEMPLATE, index) < 0)
+      failed(daemon, slot, "freeze", &err);
+    else
+      became_ready(daemon, index);
+  } else if (template->state == FL_TEMPLATE_READY) {
+    int r;
+
+    while ((r = fl_template_report(template, &report)) == 0)
+      fl_instances_report(daemon, &report);
+    if (r != -EAGAIN)
+      failed(daemon, slot, "fork", &(struct fl_error){FL_ERR_TEMPLATE, -r, "report", "the template ended"});
+  }
+}
+
+bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status)
+{
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    struct fl_template_slot *slot = &daemon->template_slot[i];
+    struct fl_error err = {FL_ERR_TEMPLATE, 0, "wait", ""};
+
+    if (slot->template.pid != pid)
+      continue;
+    snprintf(err.detail, sizeof err.detail, "the runtime ended with status %#x", status);
+    if (slot->template.state != FL_TEMPLATE_DEAD)
+      failed(daemon, slot, "wait", &err);
+    slot->template.pid = 0;
+    return true;
+  }
+  return false;
+}
+
+struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runtime)
+{
+  struct fl_template *chosen = NULL;
+
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    struct fl_template *template = &daemon->template_slot[i].template;
+
+    if (template->runtime == runtime && template->state == FL_TEMPLATE_READY && (!chosen || template->forks < chosen->forks))
+      chosen = template;
+  }
+  return chosen;
+}
+
+int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template)
+{
+  daemon->next_pid = daemon->next_pid + 1 < daemon->pid_limit ? daemon->next_pid + 1 : FIRST_CHILD_PID;
+  for (uint32_t i = 0; i < template->threads && i < FL_PARASITE_THREADS_MAX; i++)
+    if (template->tid[i] == (pid_t)daemon->next_pid) {
+      daemon->next_pid++;
+      i = (uint32_t)-1;
+    }
+  return (int32_t)daemon->next_pid;
+}
+
+void fl_templates_close(struct fl_daemon *daemon)
+{
+  for (uint32_t i = 0; i < daemon->template_slots; i++) {
+    fl_template_kill(&daemon->template_slot[i].template);
+    daemon->template_slot[i].boot_at_ns = 0;
+  }
+}
