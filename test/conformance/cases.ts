@@ -1,0 +1,207 @@
+/**
+ * What every language must do, once: each case names a fixture directory and says what a client sees. `sandboxed` cases need the limits of a
+ * real sandbox and run only behind the packaged flashd.
+ */
+import assert from 'node:assert/strict';
+import type { Language } from './fixtures.ts';
+import { headerValues, type Answer, type Target } from './target.ts';
+
+export type Case = { title: string; fixture: string; sandboxed?: true; run(target: Target, language: Language): Promise<void> };
+
+function response(answer: Answer): Extract<Answer, { kind: 'response' }> {
+  assert.equal(answer.kind, 'response', JSON.stringify(answer));
+  return answer as Extract<Answer, { kind: 'response' }>;
+}
+
+function failure(answer: Answer, ...codes: string[]): Extract<Answer, { kind: 'error' }> {
+  assert.equal(answer.kind, 'error', JSON.stringify(answer));
+  const error = answer as Extract<Answer, { kind: 'error' }>;
+  assert.ok(codes.includes(error.code), `${error.code} (${error.message}) is none of ${codes.join(', ')}`);
+  return error;
+}
+
+const json = (answer: Answer): any => JSON.parse(response(answer).body.toString());
+const failsWith = (...codes: string[]) => async (target: Target) => void failure(await target.invoke(), ...codes);
+
+function everyByte(length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8)) & 255;
+  return bytes;
+}
+
+export const CASES: readonly Case[] = [
+  {
+    title: 'the request arrives in full', fixture: 'echo',
+    async run(target, language) {
+      const headers = { host: 'localhost', 'user-agent': 'conformance', 'content-type': 'text/plain', 'x-test': 'a, b', proxy: 'evil' };
+      const answer = await target.invoke({ method: 'POST', path: '/a%20b/c', query: 'q=1&q=2', headers, body: Buffer.from('héllo') });
+      if (language === 'python') {
+        const event = json(answer);
+        assert.equal(event.version, '2.0');
+        assert.ok(event.rawPath.endsWith('/a%20b/c'), event.rawPath);
+        assert.equal(event.rawQueryString, 'q=1&q=2');
+        assert.equal(event.requestContext.http.method, 'POST');
+        assert.equal(event.headers['x-test'], 'a, b');
+        assert.equal(event.body, 'héllo');
+        assert.equal(event.isBase64Encoded, false);
+        return;
+      }
+      const text = response(answer).body.toString();
+      assert.match(text, language === 'native' ? /^POST \S*\/a%20b\/c \? q=1&q=2\n/ : /^POST \S*\/a b\/c \? q=1&q=2\n/);
+      assert.match(text, /\nclient \S+\nid \S+\n/);
+      assert.match(text, /\nx-test: a, b\n/);
+      assert.match(text, /\nuser-agent is conformance\n/);
+      assert.match(text, /body of 6: héllo$/);
+      if (language === 'executable') assert.match(text, /\nproxy is \[\]\n/);
+    },
+  },
+  {
+    title: 'a binary body comes back unchanged', fixture: 'body',
+    async run(target) {
+      const body = everyByte(100_000);
+      const headers = { host: 'localhost', 'content-type': 'application/octet-stream' };
+      const answer = response(await target.invoke({ method: 'POST', headers, body, binary: true }));
+      assert.equal(answer.status, 200);
+      assert.deepEqual(headerValues(answer, 'content-type'), ['application/octet-stream']);
+      assert.ok(answer.body.equals(body));
+    },
+  },
+  {
+    title: 'a body of 5 MB comes back unchanged, and small ones after it', fixture: 'body',
+    async run(target) {
+      const headers = { host: 'localhost', 'content-type': 'application/octet-stream' };
+      for (const size of [5_000_000, 1, 0, 65_536, 70_000]) {
+        const body = everyByte(size);
+        assert.ok(response(await target.invoke({ method: 'POST', headers, body, binary: size > 0 })).body.equals(body), `${size} bytes`);
+      }
+    },
+  },
+  {
+    title: 'status, repeated headers and cookies reach the client', fixture: 'headers',
+    async run(target) {
+      const answer = response(await target.invoke());
+      assert.equal(answer.status, 418);
+      assert.deepEqual(headerValues(answer, 'x-one'), ['a']);
+      assert.deepEqual(headerValues(answer, 'x-many').join(', '), 'b, c');
+      assert.deepEqual(headerValues(answer, 'x-number'), ['5']);
+      assert.deepEqual(headerValues(answer, 'set-cookie'), ['d=e; Path=/', 'f=g']);
+      assert.equal(headerValues(answer, 'content-type').length, 1);
+      assert.equal(answer.body.toString(), 'teapot');
+    },
+  },
+  {
+    title: 'a response of 5 MB arrives whole', fixture: 'large',
+    async run(target) {
+      const { body } = response(await target.invoke());
+      assert.equal(body.length, 5 << 20);
+      assert.ok(body.every((byte) => byte === 120));
+    },
+  },
+  { title: 'code that does not compile, link or execute is a load failure', fixture: 'load-syntax', run: failsWith('function_load_failed') },
+  { title: 'an error while loading is told with its text', fixture: 'load-throws', async run(target, language) {
+    const error = failure(await target.invoke(), 'function_load_failed');
+    assert.match(error.message, language === 'python' ? /no luck today/ : /returned 7/);
+    if (language === 'python') assert.match(error.stack, /line 5.*\n.*\n.*line 2, in broken/s);
+  } },
+  {
+    title: 'an error in a call is told with its text and stack, and the next call is answered', fixture: 'call-throws',
+    async run(target, language) {
+      for (let i = 0; i < 2; i++) {
+        const error = failure(await target.invoke(), language === 'executable' ? 'function_exited' : 'function_error');
+        assert.match(language === 'executable' ? error.stack : error.message, /missing thing/);
+        if (language !== 'python') continue;
+        assert.equal(error.type, 'KeyError');
+        assert.match(error.stack, /in handler\n.*in inner\n/s);
+        assert.doesNotMatch(error.stack, /bootstrap\.py/);
+      }
+    },
+  },
+  { title: 'a missing entry point is told as such', fixture: 'no-symbol', async run(target, language) {
+    assert.match(failure(await target.invoke(), 'handler_not_found').message, language === 'python' ? /'handler'/ : /flashd_handle/);
+  } },
+  { title: 'sys.exit is the end of the instance and an error of the function', fixture: 'exits', run: failsWith('function_exited') },
+  { title: 'a process that exits in a call is an error of the function', fixture: 'exits-hard', run: failsWith('function_exited') },
+  { title: 'a crash by a signal is an error of the function', fixture: 'crashes', async run(target, language) {
+    failure(await target.invoke(), language === 'executable' ? 'function_exited' : 'function_crashed');
+  } },
+  { title: 'a function that never returns is stopped at its deadline', fixture: 'hangs', sandboxed: true, async run(target) {
+    const started = performance.now();
+    failure(await target.invoke(), 'function_timeout');
+    assert.ok(performance.now() - started < 1000);
+  } },
+  { title: 'a result that cannot be sent is an error of the function', fixture: 'bad-response', run: failsWith('response_invalid') },
+  { title: 'a header cannot smuggle another one in', fixture: 'bad-header', run: failsWith('response_invalid') },
+  {
+    title: 'the environment of the manifest is set, values with = too', fixture: 'environment',
+    async run(target) {
+      const { greeting, home, cwd } = json(await target.invoke());
+      assert.equal(greeting, 'hello = world');
+      assert.ok(home.startsWith('/') && cwd.startsWith('/'));
+    },
+  },
+  {
+    title: 'the context knows the function, the request and the time left', fixture: 'context',
+    async run(target, language) {
+      const context = json(await target.invoke());
+      assert.match(context.function, new RegExp(`${language}-context$`));
+      assert.match(context.version, /^[0-9a-f]{16}$/);
+      assert.ok(context.requestId.length > 8);
+      assert.ok(context.left > 0 && context.left <= 60_000, String(context.left));
+      if (language === 'python') assert.match(context.memory, /^\d+$/);
+    },
+  },
+  {
+    title: 'what runs in the background goes on after the response and does not delay it', fixture: 'background',
+    async run(target, language) {
+      const started = performance.now();
+      const first = json(await target.invoke());
+      assert.ok(performance.now() - started < 3000);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (language !== 'executable') assert.ok(json(await target.invoke()) > first);
+    },
+  },
+  { title: 'child processes can be started', fixture: 'children', async run(target) {
+    assert.equal(json(await target.invoke()), 'from a child\n');
+  } },
+  { title: '/tmp can be written and read', fixture: 'tmp', async run(target) {
+    assert.deepEqual(json(await target.invoke()), { read: 'kept', in: '/tmp' });
+  } },
+  { title: 'packages beside the handler can be imported', fixture: 'vendored', async run(target) {
+    assert.equal(json(await target.invoke()), 42);
+  } },
+  { title: 'an executable may leave its input unread', fixture: 'unread', async run(target) {
+    assert.equal(response(await target.invoke({ method: 'POST', body: everyByte(1_000_000), binary: true })).body.toString(), 'did not read\n');
+  } },
+  {
+    title: 'output goes to the log', fixture: 'logs',
+    async run(target, language) {
+      assert.equal(json(await target.invoke()), 1);
+      const logs = await target.logs();
+      for (const text of language === 'executable' ? ['to stderr'] : ['to stdout', 'to stderr', 'no newline']) assert.ok(logs.includes(text), logs);
+    },
+  },
+  {
+    title: 'random values never repeat between instances', fixture: 'random', sandboxed: true,
+    async run(target) {
+      const answers = await Promise.all(Array.from({ length: 8 }, () => target.invoke()));
+      const values = answers.flatMap((answer) => json(answer).map(String) as string[]);
+      assert.equal(new Set(values).size, values.length);
+    },
+  },
+  { title: 'garbage on the data socket is an error of the function', fixture: 'garbage', run: failsWith('function_protocol_error') },
+  { title: 'closing the data socket is an error of the function', fixture: 'closed', run: failsWith('function_protocol_error', 'function_exited') },
+  { title: '100 MB of output do not block the function', fixture: 'flood', async run(target) {
+    assert.equal(json(await target.invoke()), 'done');
+  } },
+  { title: 'memory beyond the limit is the end of the instance', fixture: 'memory', sandboxed: true, run: failsWith('function_out_of_memory', 'function_error') },
+  { title: 'forking without end meets the limit', fixture: 'forks', sandboxed: true, async run(target) {
+    const { made, error } = json(await target.invoke());
+    assert.ok(made < 32, String(made));
+    assert.equal(error, 11);
+  } },
+  { title: 'filling /tmp meets the limit', fixture: 'fill-tmp', sandboxed: true, async run(target) {
+    const { written, error } = json(await target.invoke());
+    assert.ok(written <= 8 << 20, String(written));
+    assert.equal(error, 28);
+  } },
+];

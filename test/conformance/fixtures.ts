@@ -1,0 +1,44 @@
+/**
+ * Fixture directories ready to deploy: a copy per test under a temporary directory, with handler.c compiled as an author would do it.
+ * A fixture is test/conformance/fixtures/<language>/<case>; the language "executable" is any program under the native runtime.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { RUNTIMES, type Runtime } from '../../src/runtimes/index.ts';
+
+export const root = join(import.meta.dirname, '../..');
+const source = join(import.meta.dirname, 'fixtures');
+
+export type Language = 'python' | 'native' | 'executable';
+export const LANGUAGES: readonly Language[] = ['python', 'native', 'executable'];
+
+export type Manifest = { handler?: string; symbol?: string; environment?: Record<string, string>; timeoutMs?: number };
+export type Fixture = { name: string; directory: string; runtime: Runtime; manifest: Manifest; remove(): void };
+
+export function runtimeOf(language: Language): Runtime {
+  return RUNTIMES.get(language === 'executable' ? 'native' : language)!;
+}
+
+export function hasFixture(language: Language, name: string): boolean {
+  return existsSync(join(source, language, name));
+}
+
+export function fixtureNames(language: Language): string[] {
+  return readdirSync(join(source, language));
+}
+
+export function prepareFixture(language: Language, name: string): Fixture {
+  const parent = mkdtempSync(join(tmpdir(), 'flashd-fixture-'));
+  chmodSync(parent, 0o755); // the instance is not root
+  const directory = join(parent, `${language}-${name}`);
+  cpSync(join(source, language, name), directory, { recursive: true });
+  if (existsSync(join(directory, 'handler.c'))) {
+    const include = join(root, 'src/runtimes/native');
+    execFileSync('gcc', ['-O1', '-Wall', '-Wextra', '-shared', '-fPIC', '-I', include, '-o', join(directory, 'handler.so'), join(directory, 'handler.c')]);
+  }
+  const manifestPath = join(directory, 'function.json');
+  const manifest = existsSync(manifestPath) ? (JSON.parse(readFileSync(manifestPath, 'utf8')) as Manifest) : {};
+  return { name: `${language}-${name}`, directory, runtime: runtimeOf(language), manifest, remove: () => rmSync(parent, { recursive: true, force: true }) };
+}

@@ -1,0 +1,132 @@
+/**
+ * The packaged binary as a whole, for tests: `flashd serve` on a free port with a state directory of its own, its command line, its HTTP side.
+ * Needs root and build/out/flashd. Whoever starts one stops it; stop() leaves nothing behind.
+ */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { root, type Fixture } from './fixtures.ts';
+import type { Answer, Request, Target } from './target.ts';
+
+const READY_MS = 20_000;
+const STOP_MS = 30_000;
+export const BINARY = join(root, 'build/out/flashd');
+
+export type HttpAnswer = { status: number; headers: [string, string][]; body: Buffer };
+
+export class Flashd {
+  readonly port: number;
+  readonly stateDirectory: string;
+  readonly #environment: NodeJS.ProcessEnv;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+  output = '';
+
+  private constructor(port: number, environment: Record<string, string>) {
+    this.port = port;
+    this.stateDirectory = mkdtempSync(join(tmpdir(), 'flashd-state-'));
+    chmodSync(this.stateDirectory, 0o755);
+    const own = { FLASHD_LISTEN: `127.0.0.1:${port}`, FLASHD_STATE_DIR: this.stateDirectory };
+    this.#environment = { PATH: process.env['PATH'], HOME: '/root', ...own, ...environment };
+    this.#child = spawn(BINARY, ['serve'], { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#child.stdout!, this.#child.stderr!]) stream.on('data', (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-(1 << 20))));
+    this.#exited = new Promise((resolve) => this.#child.once('close', () => resolve()));
+  }
+
+  /** Resolves when /healthz says 200: the templates are ready and the pool is filled. */
+  static async start(environment: Record<string, string> = {}): Promise<Flashd> {
+    const flashd = new Flashd(await freePort(), environment);
+    const deadline = performance.now() + READY_MS;
+    for (;;) {
+      const answer = await flashd.http('GET', '/healthz').catch(() => undefined);
+      if (answer?.status === 200) return flashd;
+      if (flashd.#child.exitCode !== null || performance.now() > deadline) {
+        await flashd.stop();
+        throw new Error(`flashd serve did not become ready:\n${flashd.output}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+
+  /** The supervisor, which is the process that was started. */
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Runs a verb of the command line against this server; rejects with stderr in the message when it fails. */
+  cli(...args: string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      execFile(BINARY, args, { env: this.#environment, maxBuffer: 64 << 20 }, (error, stdout, stderr) =>
+        error ? reject(new Error(`flashd ${args.join(' ')}: ${error.code ?? error.signal}\n${stderr}${stdout}`)) : resolve(stdout));
+    });
+  }
+
+  http(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer): Promise<HttpAnswer> {
+    return new Promise((resolve, reject) => {
+      const length = body === undefined ? {} : { 'content-length': String(body.length) };
+      const sent = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent: false }, (response) => collect(response).then(resolve, reject));
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  }
+
+  async stop(): Promise<void> {
+    const killer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
+    this.#child.kill('SIGTERM');
+    await this.#exited;
+    clearTimeout(killer);
+    rmSync(this.stateDirectory, { recursive: true, force: true });
+  }
+}
+
+async function collect(response: IncomingMessage): Promise<HttpAnswer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const headers: [string, string][] = [];
+  for (let i = 0; i < response.rawHeaders.length; i += 2) headers.push([response.rawHeaders[i]!, response.rawHeaders[i + 1]!]);
+  return { status: response.statusCode!, headers, body: Buffer.concat(chunks) };
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject).listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Deploys the fixture and speaks to its function URL. */
+export async function deployed(flashd: Flashd, fixture: Fixture): Promise<Target> {
+  await flashd.cli('deploy', fixture.directory);
+  return {
+    async invoke({ method = 'GET', path = '/', query = '', headers = {}, body }: Request = {}): Promise<Answer> {
+      const { host: _host, ...rest } = headers;
+      const answer = await flashd.http(method, `/function/${fixture.name}${path}${query ? `?${query}` : ''}`, rest, body);
+      const error = answer.status >= 400 ? errorOf(answer.body) : undefined;
+      if (!error) return { kind: 'response', ...answer };
+      const { errorType = '', errorMessage = '', stackTrace = '' } = error.details ?? {};
+      return { kind: 'error', code: error.code, type: errorType, message: errorMessage, stack: [stackTrace].flat().join('\n') };
+    },
+    async logs() {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return flashd.cli('logs', fixture.name);
+    },
+    close: async () => void (await flashd.cli('remove', fixture.name)),
+  };
+}
+
+type ErrorBody = { code: string; details?: { errorType?: string; errorMessage?: string; stackTrace?: string | string[] } };
+
+/** flashd's own errors have this shape; a function's response with a status of 400 and more does not. */
+function errorOf(body: Buffer): ErrorBody | undefined {
+  try {
+    const { error } = JSON.parse(body.toString()) as { error?: ErrorBody };
+    return typeof error?.code === 'string' ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}
