@@ -1,0 +1,17 @@
+/* Any packet from the gateway: the first byte is the number of descriptors, the rest the packet. */
+#include <stdlib.h>
+
+#include "sandboxd/control.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  union fl_request request;
+
+  if (size == 0 || fl_control_decode(data + 1, size - 1, data[0], &request, NULL) < 0)
+    return 0;
+  if (request.header.size != size - 1 || request.header.request == 0)
+    abort();
+  if (request.header.type == FL_MSG_CREATE && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0))
+    abort();
+  return 0;
+}

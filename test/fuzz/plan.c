@@ -1,0 +1,20 @@
+/* Any bytes as a plan: the checker reads nothing outside of it, and what it accepts keeps the promises of plan.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandbox/plan.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  struct fl_plan plan = {0};
+
+  memcpy(&plan, data, size < sizeof plan ? size : sizeof plan);
+  if (fl_plan_check(&plan, NULL) < 0)
+    return 0;
+  if (plan.step[0].op != FL_STEP_SESSION || plan.step[plan.steps - 1].op != FL_STEP_RESUME || plan.step[plan.steps - 2].op != FL_STEP_SEAL)
+    abort();
+  for (uint32_t i = 0; i < plan.steps; i++)
+    if (plan.step[i].fd != FL_NO_FD && plan.step[i].fd >= FL_PLAN_FDS_MAX)
+      abort();
+  return 0;
+}
