@@ -29,15 +29,18 @@ export function fixtureNames(language: Language): string[] {
   return readdirSync(join(source, language));
 }
 
+export function compileHandler(directory: string): void {
+  if (!existsSync(join(directory, 'handler.c'))) return;
+  const include = join(root, 'src/runtimes/native');
+  execFileSync('gcc', ['-O1', '-Wall', '-Wextra', '-shared', '-fPIC', '-I', include, '-o', join(directory, 'handler.so'), join(directory, 'handler.c')]);
+}
+
 export function prepareFixture(language: Language, name: string): Fixture {
   const parent = mkdtempSync(join(tmpdir(), 'flashd-fixture-'));
   chmodSync(parent, 0o755); // the instance is not root
   const directory = join(parent, `${language}-${name}`);
   cpSync(join(source, language, name), directory, { recursive: true });
-  if (existsSync(join(directory, 'handler.c'))) {
-    const include = join(root, 'src/runtimes/native');
-    execFileSync('gcc', ['-O1', '-Wall', '-Wextra', '-shared', '-fPIC', '-I', include, '-o', join(directory, 'handler.so'), join(directory, 'handler.c')]);
-  }
+  compileHandler(directory);
   const manifestPath = join(directory, 'function.json');
   const manifest = existsSync(manifestPath) ? (JSON.parse(readFileSync(manifestPath, 'utf8')) as Manifest) : {};
   return { name: `${language}-${name}`, directory, runtime: runtimeOf(language), manifest, remove: () => rmSync(parent, { recursive: true, force: true }) };
