@@ -1,0 +1,248 @@
+/**
+ * The gateway's side of the control connection: it owns the request ids, knows every living instance by channel, request and number, and turns
+ * the addon's events into calls on them. It holds no policy. When sandboxd goes, every instance is over (handleLost); the supervisor hands
+ * over the next connection through the lifeline, and the client greets it.
+ */
+import { FlashdError } from '../errors/index.ts';
+import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
+import type { Instance, InstanceOwner, InstanceSpec, LogSink, LogStream, LogTags, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
+import { GuardedInstance, type InstanceHost } from './instance.ts';
+import {
+  FEATURE_NAMES,
+  FRAME,
+  decode,
+  encodeCreate,
+  encodeHello,
+  encodeStats,
+  encodeUsage,
+  type Ended,
+  type Message,
+  type Runtime,
+  type Usage,
+} from './protocol.ts';
+
+export type SandboxClientOptions = {
+  readonly addon: Addon;
+  readonly sink: LogSink;
+  readonly limits: AddonLimits;
+  /** How long an end's reason is waited for. */
+  readonly endWaitMs: number;
+  /** A fault of ours or of sandboxd that concerns no single invocation. */
+  readonly report: (error: unknown) => void;
+};
+
+type Reply = { readonly resolve: (message: Message) => void; readonly reject: (error: unknown) => void };
+
+export class SandboxClient implements Sandbox, InstanceHost {
+  readonly addon: Addon;
+  readonly endWaitMs: number;
+  readonly #options: SandboxClientOptions;
+  readonly #channels: (GuardedInstance | undefined)[] = [];
+  /** Survives its instance: the pipes are read to their end after the channel was closed. */
+  readonly #logs: (LogStream | undefined)[] = [];
+  readonly #creating = new Map<number, GuardedInstance>();
+  readonly #created = new Map<number, GuardedInstance>();
+  readonly #runtimes = new Map<string, Runtime>();
+  readonly #replies = new Map<number, Reply>();
+  #listener: SandboxListener | undefined;
+  #state: 'lost' | 'greeting' | 'ready' = 'lost';
+  #lastRequest = 0;
+  #features = 0;
+  instancesMax = 0;
+
+  constructor(options: SandboxClientOptions) {
+    this.#options = options;
+    this.addon = options.addon;
+    this.endWaitMs = options.endWaitMs;
+  }
+
+  /** Once. lifelineFd: the supervisor's socket. */
+  start(listener: SandboxListener, lifelineFd: number): void {
+    this.#listener = listener;
+    this.addon.start(this.#events(), this.#options.limits);
+    this.addon.openLifeline(lifelineFd);
+  }
+
+  stop(): void {
+    this.#lose();
+    this.addon.stop();
+  }
+
+  get connected(): boolean {
+    return this.#state === 'ready';
+  }
+
+  get runtimes(): readonly Runtime[] {
+    return [...this.#runtimes.values()];
+  }
+
+  get features(): readonly string[] {
+    return FEATURE_NAMES.filter((_, bit) => (this.#features & (1 << bit)) !== 0);
+  }
+
+  readiness(runtime: string): Readiness {
+    if (this.#state !== 'ready') return 'unavailable';
+    return this.#runtimes.get(runtime)?.state ?? 'failed';
+  }
+
+  readinessDetail(runtime: string): string {
+    if (this.#state !== 'ready') return 'sandboxd is not connected';
+    return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
+  }
+
+  create(spec: InstanceSpec, owner: InstanceOwner): Instance {
+    const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
+    if (runtime === undefined) {
+      throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
+    }
+    const request = this.nextRequest();
+    const tags: LogTags = { functionName: spec.functionName, version: spec.version, instance: 0 };
+    let channel: ChannelId;
+    try {
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits), spec.bundleFd);
+    } catch (error) {
+      throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
+    }
+    const log = this.#options.sink.open(tags);
+    const instance = new GuardedInstance(this, channel, tags, log, owner);
+    this.#channels[channel] = instance;
+    this.#logs[channel] = log;
+    this.#creating.set(request, instance);
+    this.addon.send(channel, FRAME.FL_FRAME_INIT, 0, 0, 0, spec.init, []);
+    return instance;
+  }
+
+  async stats(): Promise<Stats> {
+    return (await this.#ask((request) => encodeStats(request))) as Stats;
+  }
+
+  async usage(): Promise<Map<number, number>> {
+    const bytes = new Map<number, number>();
+    for (let after = 0, more = true; more;) {
+      const page = (await this.#ask((request) => encodeUsage(request, after))) as Usage;
+      for (const entry of page.entries) bytes.set(entry.instance, entry.memoryBytes);
+      const last = page.entries.at(-1);
+      more = page.more && last !== undefined;
+      if (last !== undefined) after = last.instance;
+    }
+    return bytes;
+  }
+
+  nextRequest(): number {
+    return ++this.#lastRequest;
+  }
+
+  release(channel: ChannelId): void {
+    this.#channels[channel] = undefined;
+  }
+
+  /** FAST PATH: a batch of responses comes through onResponse. A throw must not unwind into the addon. */
+  #events(): AddonEvents {
+    const channels = this.#channels;
+    const report = this.#options.report;
+    return {
+      onResponse: (channel, id, status, headers, body, loadUs, handlerUs) => {
+        try {
+          channels[channel]?.owner.onResponse(id, status, headers, body, loadUs, handlerUs);
+        } catch (error) {
+          report(error);
+        }
+      },
+      onFault: (channel, id, fault, text, loadUs, handlerUs) => {
+        try {
+          channels[channel]?.owner.onFault(id, fault, text, loadUs, handlerUs);
+        } catch (error) {
+          report(error);
+        }
+      },
+      onBroken: (channel, reason, detail) => this.#guard(() => channels[channel]?.handleBroken({ reason, detail })),
+      onLog: (channel, stream, chunk) => this.#guard(() => this.#logs[channel]?.write(stream, chunk)),
+      onControl: (packet) => this.#guard(() => this.#handle(decode(packet))),
+      onControlEnd: () => this.#guard(() => this.#lose()),
+      onLifeline: (controlFd) => this.#guard(() => this.#greet(controlFd)),
+    };
+  }
+
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#options.report(error);
+    }
+  }
+
+  #greet(controlFd: number): void {
+    if (this.#state !== 'lost') this.#lose();
+    this.addon.openControl(controlFd);
+    this.#state = 'greeting';
+    this.addon.sendControl(encodeHello(this.nextRequest()));
+  }
+
+  #handle(message: Message): void {
+    switch (message.type) {
+      case 'hello-ok':
+        this.#state = 'ready';
+        this.#features = message.features;
+        this.instancesMax = message.instancesMax;
+        return this.#listener?.onSandboxChange();
+      case 'runtime':
+        this.#runtimes.set(message.name, message);
+        return this.#listener?.onSandboxChange();
+      case 'created': {
+        const instance = this.#take(message.request);
+        if (instance === undefined) return;
+        this.#created.set(message.instance, instance);
+        return instance.handleCreated(message);
+      }
+      case 'failed': {
+        const reply = this.#replies.get(message.request);
+        this.#replies.delete(message.request);
+        reply?.reject(new FlashdError('internal_error', { message: `sandboxd refused a question: ${message.op} ${message.detail}` }));
+        return this.#take(message.request)?.handleFailed(message);
+      }
+      case 'ended':
+        return this.#ended(message);
+      case 'stats':
+      case 'usage': {
+        const reply = this.#replies.get(message.request);
+        this.#replies.delete(message.request);
+        return reply?.resolve(message);
+      }
+    }
+  }
+
+  #take(request: number): GuardedInstance | undefined {
+    const instance = this.#creating.get(request);
+    this.#creating.delete(request);
+    return instance;
+  }
+
+  #ended(message: Ended): void {
+    const instance = this.#created.get(message.instance);
+    this.#created.delete(message.instance);
+    instance?.handleEnded(message);
+  }
+
+  #ask(encode: (request: number) => Uint8Array): Promise<Message> {
+    if (this.#state !== 'ready') return Promise.reject(new FlashdError('sandbox_unavailable', { message: 'sandboxd is not connected' }));
+    const request = this.nextRequest();
+    return new Promise((resolve, reject) => {
+      this.#replies.set(request, { resolve, reject });
+      this.addon.sendControl(encode(request));
+    });
+  }
+
+  #lose(): void {
+    if (this.#state === 'lost') return;
+    this.#state = 'lost';
+    this.#runtimes.clear();
+    const instances = new Set([...this.#creating.values(), ...this.#created.values()]);
+    this.#creating.clear();
+    this.#created.clear();
+    const replies = [...this.#replies.values()];
+    this.#replies.clear();
+    for (const reply of replies) reply.reject(new FlashdError('sandbox_unavailable', { message: 'sandboxd was lost' }));
+    for (const instance of instances) instance.handleLost();
+    this.#listener?.onSandboxLost();
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * What the pool may expect of the sandbox layer, and what the layer expects of whoever owns an instance.
+ *
+ *   create ──▶ creating ──CREATED──▶ running ──destroy, end of the data socket, ENDED──▶ ending ──▶ over
+ *                 └──FAILED──▶ over        └──sandboxd lost──▶ over
+ *
+ * Frames may be sent from the first moment: they wait in the socket for the fork. Nothing here waits or allocates on a response's path.
+ */
+import type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+
+export type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+
+export type InstanceSpec = {
+  readonly runtime: string;
+  readonly limits: Limits;
+  /** Directory of the bundle; stays open and belongs to the caller. */
+  readonly bundleFd: number;
+  /** Meta of the INIT frame. */
+  readonly init: string;
+  readonly functionName: string;
+  readonly version: string;
+};
+
+/** Why an instance is over. "unknown": sandboxd did not say within the time that is waited for it. */
+export type InstanceEnd = {
+  readonly how: 'exited' | 'signaled' | 'destroyed' | 'unknown';
+  /** Exit status or signal number. */
+  readonly status: number;
+  readonly oomKills: number;
+  readonly pidsRefused: number;
+  readonly memoryPeakBytes: number;
+  readonly cpuUs: number;
+  /** What its data socket did first, if it did. */
+  readonly broken: Broken | undefined;
+};
+export type Broken = { readonly reason: string; readonly detail: string };
+
+/** Hears of one instance. Calls come one at a time, never after a terminal one (onFailed, onEnded, onLost), of which there is exactly one. */
+export interface InstanceOwner {
+  onCreated(created: Created): void;
+  /** Terminal. The instance never came into being: no byte that was sent to it reached user code. */
+  onFailed(failed: Failed): void;
+  onResponse(id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  onFault(id: number, fault: number, text: string, loadUs: number, handlerUs: number): void;
+  /** Nothing more comes from it. It is being destroyed; onEnded follows, at the latest when the wait is over. */
+  onBroken(broken: Broken): void;
+  /** Terminal. */
+  onEnded(end: InstanceEnd): void;
+  /** Terminal: sandboxd is gone, and with it every instance. */
+  onLost(): void;
+}
+
+export interface Instance {
+  /** sandboxd's number of it; 0 until it is created. */
+  readonly id: number;
+  readonly created: Created | undefined;
+  /** The invocation that its output belongs to from now on; undefined when that cannot be told. */
+  invocation: string | undefined;
+  /** False: nothing was sent, because the instance has broken; it is being destroyed. Chunks are copied. */
+  send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
+  /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
+  destroy(expectExit?: boolean): void;
+}
+
+/** Where the output of instances goes. */
+export interface LogSink {
+  /** For one instance's two pipes. `instance` in tags is set when its number is known. */
+  open(tags: LogTags): LogStream;
+}
+export type LogTags = { functionName: string; version: string; instance: number };
+export interface LogStream {
+  /** What it works on, or worked on last. */
+  invocation: string | undefined;
+  /** An empty chunk ends that stream. The chunk may be reused afterwards. */
+  write(stream: 1 | 2, chunk: Uint8Array): void;
+}
+
+export interface SandboxListener {
+  /** sandboxd has answered, or a runtime's state has changed. */
+  onSandboxChange(): void;
+  /** After every instance's onLost. */
+  onSandboxLost(): void;
+}
+
+export type Readiness = 'unavailable' | RuntimeState;
+
+export interface Sandbox {
+  /** "unavailable" while sandboxd is not connected; "failed" also for a runtime that it does not have. */
+  readiness(runtime: string): Readiness;
+  /** Why a runtime failed, or "". */
+  readinessDetail(runtime: string): string;
+  /** Throws FlashdError (runtime_not_ready, sandbox_unavailable) when it cannot even be asked for. */
+  create(spec: InstanceSpec, owner: InstanceOwner): Instance;
+  /** How many instances sandboxd allows at once. */
+  readonly instancesMax: number;
+  stats(): Promise<Stats>;
+  /** Resident bytes by instance. */
+  usage(): Promise<Map<number, number>>;
+}

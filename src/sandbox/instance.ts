@@ -1,0 +1,147 @@
+/**
+ * The guarded wrapper around one instance's channel and its life in sandboxd. It guarantees to the owner:
+ *   - exactly one terminal call, and none after it, in whatever order the data socket's end, ENDED and our own destroy arrive;
+ *   - an end is reported with its reason when sandboxd tells it within endWaitMs, and without one otherwise: nobody waits for ever;
+ *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
+ */
+import type { Addon, ChannelId } from './addon.ts';
+import type { Broken, Instance, InstanceEnd, InstanceOwner, LogStream, LogTags } from './contract.ts';
+import { FRAME, encodeDestroy, type Created, type Ended, type Failed } from './protocol.ts';
+
+/** What the wrapper needs of the client. */
+export interface InstanceHost {
+  readonly addon: Addon;
+  readonly endWaitMs: number;
+  nextRequest(): number;
+  /** The channel is closed: forget it. */
+  release(channel: ChannelId): void;
+}
+
+export class GuardedInstance implements Instance {
+  readonly channel: ChannelId;
+  readonly owner: InstanceOwner;
+  readonly #host: InstanceHost;
+  readonly #tags: LogTags;
+  readonly #log: LogStream;
+  created: Created | undefined;
+  #broken: Broken | undefined;
+  #ended: Ended | undefined;
+  #closed = false;
+  #expectExit = false;
+  #over = false;
+  #wait: NodeJS.Timeout | undefined;
+
+  constructor(host: InstanceHost, channel: ChannelId, tags: LogTags, log: LogStream, owner: InstanceOwner) {
+    this.#host = host;
+    this.channel = channel;
+    this.#tags = tags;
+    this.#log = log;
+    this.owner = owner;
+  }
+
+  get id(): number {
+    return this.created === undefined ? 0 : this.created.instance;
+  }
+
+  get invocation(): string | undefined {
+    return this.#log.invocation;
+  }
+
+  set invocation(label: string | undefined) {
+    this.#log.invocation = label;
+  }
+
+  send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
+    if (this.#closed || this.#broken !== undefined) return false;
+    try {
+      this.#host.addon.send(this.channel, FRAME.FL_FRAME_REQUEST, flags, id, millisecondsLeft, meta, body);
+      return true;
+    } catch (error) {
+      this.#broken = { reason: 'reset', detail: String(error) };
+      this.destroy(true);
+      return false;
+    }
+  }
+
+  destroy(expectExit = false): void {
+    if (this.#closed) return;
+    this.#expectExit = expectExit;
+    this.#close();
+    if (this.#ended !== undefined) return this.#finish();
+    if (this.created !== undefined) this.#sendDestroy();
+    this.#startWait();
+  }
+
+  /** From the client: CREATED. */
+  handleCreated(created: Created): void {
+    this.created = created;
+    this.#tags.instance = created.instance;
+    if (this.#closed) this.#sendDestroy();
+    if (!this.#over) this.owner.onCreated(created);
+  }
+
+  /** From the client: FAILED. */
+  handleFailed(failed: Failed): void {
+    if (this.#end()) this.owner.onFailed(failed);
+  }
+
+  /** From the client: ENDED. What the instance wrote before its end may still be on its way through the data socket, so that one's end is waited for. */
+  handleEnded(ended: Ended): void {
+    this.#ended = ended;
+    if (this.#closed) this.#finish();
+    else this.#startWait();
+  }
+
+  /** From the client: the data socket ended or broke the protocol. */
+  handleBroken(broken: Broken): void {
+    if (this.#closed || this.#broken !== undefined) return;
+    this.#broken = broken;
+    this.owner.onBroken(broken);
+    this.destroy(broken.reason !== 'garbage');
+  }
+
+  /** From the client: sandboxd is gone. */
+  handleLost(): void {
+    if (this.#end()) this.owner.onLost();
+  }
+
+  #sendDestroy(): void {
+    this.#host.addon.sendControl(encodeDestroy(this.#host.nextRequest(), this.id, this.#expectExit));
+  }
+
+  #startWait(): void {
+    if (this.#over || this.#wait !== undefined) return;
+    this.#wait = setTimeout(() => this.#finish(), this.#host.endWaitMs);
+  }
+
+  #finish(): void {
+    if (!this.#end()) return;
+    const ended = this.#ended;
+    const end: InstanceEnd = {
+      how: ended?.how ?? 'unknown',
+      status: ended?.status ?? 0,
+      oomKills: ended?.oomKills ?? 0,
+      pidsRefused: ended?.pidsRefused ?? 0,
+      memoryPeakBytes: ended?.memoryPeakBytes ?? 0,
+      cpuUs: ended?.cpuUs ?? 0,
+      broken: this.#broken,
+    };
+    this.owner.onEnded(end);
+  }
+
+  /** True the first time. */
+  #end(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    clearTimeout(this.#wait);
+    this.#close();
+    return true;
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#host.addon.closeChannel(this.channel);
+    this.#host.release(this.channel);
+  }
+}

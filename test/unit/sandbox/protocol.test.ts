@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { describe, test } from 'node:test';
+import {
+  FEATURE_NAMES,
+  FRAME,
+  LAYOUT,
+  PHASE_NAMES,
+  PROTOCOL,
+  decode,
+  encodeCreate,
+  encodeDestroy,
+  encodeHello,
+  encodeStats,
+  encodeUsage,
+} from '../../../src/sandbox/protocol.ts';
+
+const include = resolve(import.meta.dirname, '../../../native/include');
+
+/** What the C compiler makes of the headers: every constant, offset and size that we claim to know. */
+function compilerSays(): Record<string, number> {
+  const lines: string[] = [];
+  for (const name of [...Object.keys(PROTOCOL), ...Object.keys(FRAME)]) lines.push(`printf("${name} %lld\\n", (long long)${name});`);
+  for (const [struct, fields] of Object.entries(LAYOUT)) {
+    for (const field of Object.keys(fields)) {
+      const value = field === '$size' ? `sizeof(struct ${struct})` : `offsetof(struct ${struct}, ${field})`;
+      lines.push(`printf("${struct}.${field} %zu\\n", ${value});`);
+    }
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'flashd-protocol-'));
+  try {
+    const source = `#include <stddef.h>\n#include <stdio.h>\n#include <flashd/protocol.h>\n#include <flashd/frame.h>\nint main(void) {\n${lines.join('\n')}\nreturn 0;\n}\n`;
+    writeFileSync(join(directory, 'says.c'), source);
+    execFileSync('gcc', ['-I', include, '-o', join(directory, 'says'), join(directory, 'says.c')]);
+    const output = execFileSync(join(directory, 'says'), { encoding: 'utf8' });
+    return Object.fromEntries(
+      output
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' '))
+        .map(([name, value]) => [name, Number(value)]),
+    );
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Names of all enumerators in a header, comments removed. */
+function enumerators(header: string): string[] {
+  const text = readFileSync(join(include, 'flashd', header), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
+  return [...text.matchAll(/enum[^{;]*\{([^}]*)\}/g)].flatMap((match) => [...match[1]!.matchAll(/\b(FL_[A-Z0-9_]+)\s*=/g)].map((name) => name[1]!));
+}
+
+function fields(header: string): string[] {
+  const text = readFileSync(join(include, 'flashd', header), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
+  return [...text.matchAll(/struct (fl_\w+) \{/g)].map((match) => match[1]!);
+}
+
+describe('control protocol', () => {
+  test('every constant, offset and size agrees with the C headers', () => {
+    const says = compilerSays();
+    for (const [name, value] of [...Object.entries(PROTOCOL), ...Object.entries(FRAME)]) assert.equal(value, says[name], name);
+    for (const [struct, layout] of Object.entries(LAYOUT)) {
+      for (const [field, value] of Object.entries(layout)) assert.equal(value, says[`${struct}.${field}`], `${struct}.${field}`);
+    }
+  });
+
+  test('no constant and no struct of the headers is missing here', () => {
+    assert.deepEqual(enumerators('protocol.h').toSorted(), Object.keys(PROTOCOL).toSorted());
+    assert.deepEqual(enumerators('frame.h').toSorted(), Object.keys(FRAME).toSorted());
+    assert.deepEqual(fields('protocol.h').toSorted(), Object.keys(LAYOUT).toSorted());
+  });
+
+  test('phases and features are named in the order of the headers', () => {
+    const named = (prefix: string) => Object.keys(PROTOCOL).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length).toLowerCase());
+    assert.deepEqual(named('FL_PHASE_'), [...PHASE_NAMES]);
+    assert.deepEqual(named('FL_FEATURE_').map((name) => name.replaceAll('_', '-')), [...FEATURE_NAMES]);
+  });
+
+  test('requests carry their fields', () => {
+    const limits = { memoryBytes: 5 * 2 ** 32 + 7, tmpBytes: 65536, tmpInodes: 16, pids: 3, cpuMillis: 500, descriptors: 64 };
+    const create = encodeCreate(2 ** 40 + 1, 2, limits);
+    assert.equal(create.length, 56);
+    assert.equal(create.readBigUInt64LE(8), 2n ** 40n + 1n);
+    assert.equal(create.readUInt32LE(16), 2);
+    assert.equal(create.readBigUInt64LE(24), 5n * 2n ** 32n + 7n);
+    assert.equal(create.readUInt32LE(52), 64);
+    const destroy = encodeDestroy(9, 2 ** 33, true);
+    assert.equal(destroy.readBigUInt64LE(16), 2n ** 33n);
+    assert.equal(destroy.readUInt32LE(24), 1);
+    assert.deepEqual([encodeHello(1).length, encodeStats(1).length, encodeUsage(1, 5).length], [16, 16, 24]);
+  });
+
+  test('a reply is decoded field by field', () => {
+    const bytes = reply(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 77);
+    bytes.writeBigUInt64LE(2n ** 41n, LAYOUT.fl_ended.instance);
+    bytes.writeUInt32LE(PROTOCOL.FL_END_SIGNALED, LAYOUT.fl_ended.how);
+    bytes.writeInt32LE(11, LAYOUT.fl_ended.status);
+    bytes.writeUInt32LE(1, LAYOUT.fl_ended.oom_kills);
+    bytes.writeBigUInt64LE(123456n, LAYOUT.fl_ended.cpu_us);
+    assert.deepEqual(decode(bytes), {
+      type: 'ended',
+      request: 77,
+      instance: 2 ** 41,
+      how: 'signaled',
+      status: 11,
+      oomKills: 1,
+      pidsRefused: 0,
+      memoryPeakBytes: 0,
+      cpuUs: 123456,
+    });
+  });
+
+  test('a runtime event carries name and detail without their padding', () => {
+    const bytes = reply(PROTOCOL.FL_MSG_RUNTIME, LAYOUT.fl_runtime.$size, 0);
+    bytes.writeUInt32LE(PROTOCOL.FL_RUNTIME_FAILED, LAYOUT.fl_runtime.state);
+    bytes.write('python', LAYOUT.fl_runtime.name);
+    bytes.fill('x', LAYOUT.fl_runtime.detail);
+    const message = decode(bytes);
+    assert.ok(message.type === 'runtime');
+    assert.deepEqual([message.name, message.state, message.detail.length], ['python', 'failed', 256]);
+  });
+
+  test('a packet of another protocol, version, type or size is refused', () => {
+    const good = reply(PROTOCOL.FL_MSG_HELLO_OK, LAYOUT.fl_hello_ok.$size, 1);
+    const broken = [good.subarray(0, 8), good.subarray(0, 31), Buffer.from(good).fill(0, 0, 2), Buffer.from(good).fill(9, 2, 4), Buffer.from(good).fill(1, 4, 6)];
+    for (const packet of broken) assert.throws(() => decode(packet), { code: 'internal_error' });
+    assert.equal(decode(good).type, 'hello-ok');
+  });
+});
+
+function reply(type: number, size: number, request: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_MAGIC, 0);
+  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_VERSION, 2);
+  bytes.writeUInt16LE(type, 4);
+  bytes.writeUInt16LE(size, 6);
+  bytes.writeBigUInt64LE(BigInt(request), 8);
+  return bytes;
+}
