@@ -1,0 +1,148 @@
+/**
+ * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
+ * hands results to the work they belong to, and leaves every decision about itself to its pool.
+ */
+import type { Created, Failed, Instance, InstanceEnd, InstanceOwner } from '../sandbox/contract.ts';
+import type { VersionPool } from './version-pool.ts';
+
+/** Something that an instance works on. Exactly one of onResponse, onFault and onInstanceEnd is called, unless it was abandoned. */
+export interface Work {
+  readonly label: string;
+  onResponse(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  onFault(from: PooledInstance, fault: number, text: string, loadUs: number, handlerUs: number): void;
+  onInstanceEnd(from: PooledInstance, end: WorkEnd): void;
+}
+export type WorkEnd = { readonly kind: 'failed'; readonly failed: Failed } | { readonly kind: 'ended'; readonly end: InstanceEnd } | { readonly kind: 'lost' };
+
+type Slot = { readonly id: number; readonly work: Work };
+
+export class PooledInstance implements InstanceOwner {
+  readonly #pool: VersionPool;
+  /** Almost always none or one: searched in order. */
+  readonly #slots: Slot[] = [];
+  #instance: Instance | undefined;
+  #lastId = 0;
+  /** Results that it has given so far: 0 while its first one is still to come. */
+  answered = 0;
+  /** Monotonic milliseconds; valid while nothing is in flight. */
+  idleSince = 0;
+  /** Takes no more work and is destroyed when what it works on is over. */
+  condemned = false;
+  memoryBytes: number;
+
+  constructor(pool: VersionPool, memoryBytes: number) {
+    this.#pool = pool;
+    this.memoryBytes = memoryBytes;
+  }
+
+  get pool(): VersionPool {
+    return this.#pool;
+  }
+
+  get id(): number {
+    return this.#instance === undefined ? 0 : this.#instance.id;
+  }
+
+  get created(): Created | undefined {
+    return this.#instance?.created;
+  }
+
+  get inFlight(): number {
+    return this.#slots.length;
+  }
+
+  /** Once, by the pool. */
+  attach(instance: Instance): void {
+    this.#instance = instance;
+  }
+
+  /** FAST PATH. False: nothing was sent, the instance is broken and no longer in the pool. */
+  send(work: Work, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
+    // A slot's id is never 0 and never that of another one in flight: 2^32 invocations lie between two equal ones.
+    const id = (this.#lastId = this.#lastId === 0xffff_ffff ? 1 : this.#lastId + 1);
+    if (!this.#instance!.send(id, flags, millisecondsLeft, meta, body)) {
+      this.#pool.discard(this);
+      return false;
+    }
+    // Output that follows is this work's, unless several share the instance.
+    this.#instance!.invocation = this.#pool.spec.concurrency === 1 ? work.label : undefined;
+    this.#slots.push({ id, work });
+    this.#pool.bound(this);
+    return true;
+  }
+
+  /** The work is given up; the instance is destroyed: at once when nothing else is in flight, else when the rest is over. */
+  abandon(work: Work): void {
+    const index = this.#slots.findIndex((slot) => slot.work === work);
+    if (index !== -1) this.#slots.splice(index, 1);
+    this.#pool.condemn(this);
+  }
+
+  destroy(expectExit = false): void {
+    this.#instance?.destroy(expectExit);
+  }
+
+  onCreated(): void {
+    this.#pool.created();
+  }
+
+  onFailed(failed: Failed): void {
+    this.#over({ kind: 'failed', failed });
+  }
+
+  onResponse(id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+    const slot = this.#take(id);
+    if (slot === undefined) return this.#confused(id);
+    this.answered++;
+    try {
+      slot.work.onResponse(this, status, headers, body, loadUs, handlerUs);
+    } finally {
+      this.#pool.freed(this);
+    }
+  }
+
+  onFault(id: number, fault: number, text: string, loadUs: number, handlerUs: number): void {
+    // A load failure may come before the first request was read: it concerns all of them then.
+    const slot = id === 0 ? this.#slots.shift() : this.#take(id);
+    if (slot === undefined && id !== 0) return this.#confused(id);
+    this.#pool.condemn(this);
+    slot?.work.onFault(this, fault, text, loadUs, handlerUs);
+  }
+
+  onBroken(): void {
+    this.#pool.discard(this);
+  }
+
+  onEnded(end: InstanceEnd): void {
+    this.#over({ kind: 'ended', end });
+  }
+
+  onLost(): void {
+    this.#over({ kind: 'lost' });
+  }
+
+  /** It answers what it was not asked: nothing that it says can be trusted any more. A condemned one may be answering what was abandoned. */
+  #confused(id: number): void {
+    if (this.condemned) return;
+    const detail = `an answer to ${id}, which is not in flight`;
+    this.#pool.discard(this);
+    this.destroy();
+    this.#over({
+      kind: 'ended',
+      end: { how: 'destroyed', status: 0, oomKills: 0, pidsRefused: 0, memoryPeakBytes: 0, cpuUs: 0, broken: { reason: 'garbage', detail } },
+    });
+  }
+
+  #take(id: number): Slot | undefined {
+    for (let index = 0; index < this.#slots.length; index++) {
+      if (this.#slots[index]!.id === id) return this.#slots.splice(index, 1)[0];
+    }
+    return undefined;
+  }
+
+  #over(end: WorkEnd): void {
+    const slots = this.#slots.splice(0);
+    this.#pool.gone(this);
+    for (const slot of slots) slot.work.onInstanceEnd(this, end);
+  }
+}

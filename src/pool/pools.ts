@@ -1,0 +1,176 @@
+/**
+ * All pools together: the bounds that they share (memory, instances), eviction of idle instances of one function in favour of another,
+ * and the measuring of what instances really use. The creator disposes: destroyAll, then wait for `drained`.
+ */
+import type { Sandbox } from '../sandbox/contract.ts';
+import { admit, victim, type Bounds } from './policy.ts';
+import type { PooledInstance } from './pooled-instance.ts';
+import { VersionPool, type Demand, type PoolSpec } from './version-pool.ts';
+
+export type PoolCounters = { created: number; evicted: number; expired: number };
+
+export type PoolsOptions = {
+  readonly sandbox: Sandbox;
+  readonly bounds: Bounds;
+  readonly usageIntervalMs: number;
+  readonly report: (error: unknown) => void;
+};
+
+export class Pools {
+  readonly sandbox: Sandbox;
+  readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0 };
+  readonly #options: PoolsOptions;
+  readonly #pools = new Set<VersionPool>();
+  /** Those whose demand could not be met because of the shared bounds, in the order in which that happened. */
+  readonly #starving = new Set<VersionPool>();
+  #instances = 0;
+  #ending = 0;
+  #memoryBytes = 0;
+  #measuring: NodeJS.Timeout | undefined;
+  #helping = false;
+  #drained: (() => void) | undefined;
+
+  constructor(options: PoolsOptions) {
+    this.#options = options;
+    this.sandbox = options.sandbox;
+  }
+
+  /** Living instances, the ending ones not counted. */
+  get instances(): number {
+    return this.#instances;
+  }
+
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
+  get idle(): number {
+    let idle = 0;
+    for (const pool of this.#pools) idle += pool.idle;
+    return idle;
+  }
+
+  get starving(): VersionPool | undefined {
+    return this.#starving.size === 0 ? undefined : this.#starving.values().next().value;
+  }
+
+  open(spec: PoolSpec, demand: Demand): VersionPool {
+    const pool = new VersionPool(spec, this, demand);
+    this.#pools.add(pool);
+    return pool;
+  }
+
+  destroyAll(): void {
+    for (const pool of [...this.#pools]) pool.destroyAll();
+  }
+
+  /** Resolves when no instance is left. One caller at a time. */
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+      this.#tellDrained();
+    });
+  }
+
+  /** Whether the pool may create an instance; evicts idle ones of others for it. When not, the pool is told later through its demand's retry. */
+  admit(pool: VersionPool): boolean {
+    const maxInstances = Math.min(this.#options.bounds.maxInstances, this.sandbox.instancesMax);
+    const bounds = { ...this.#options.bounds, maxInstances };
+    for (;;) {
+      const verdict = admit({ instances: this.#instances, ending: this.#ending, memoryBytes: this.#memoryBytes }, bounds, pool.estimate);
+      if (verdict === 'create') {
+        this.#starving.delete(pool);
+        return true;
+      }
+      if (verdict === 'wait' || !this.#evictOne()) {
+        this.#starving.add(pool);
+        return false;
+      }
+    }
+  }
+
+  // What a VersionPool tells about its instances.
+
+  added(instance: PooledInstance): void {
+    this.#instances++;
+    this.#memoryBytes += instance.memoryBytes;
+    this.#measuring ??= setTimeout(() => void this.#measure(), this.#options.usageIntervalMs).unref();
+  }
+
+  ending(instance: PooledInstance): void {
+    this.#instances--;
+    this.#ending++;
+    this.#memoryBytes -= instance.memoryBytes;
+  }
+
+  gone(instance: PooledInstance): void {
+    if (instance.condemned) {
+      this.#ending--;
+    } else {
+      this.#instances--;
+      this.#memoryBytes -= instance.memoryBytes;
+    }
+    this.#tellDrained();
+  }
+
+  closed(pool: VersionPool): void {
+    this.#pools.delete(pool);
+    this.#starving.delete(pool);
+  }
+
+  /** Something has become idle or is over: whoever could get no instance may try again. */
+  room(): void {
+    if (this.#starving.size === 0 || this.#helping) return;
+    this.#helping = true;
+    try {
+      for (const pool of [...this.#starving]) {
+        this.#starving.delete(pool);
+        pool.retry();
+        if (this.#starving.has(pool)) break;
+      }
+    } finally {
+      this.#helping = false;
+    }
+  }
+
+  #evictOne(): boolean {
+    const oldest = victim(this.#idleInstances());
+    if (oldest === undefined) return false;
+    this.counters.evicted++;
+    oldest.pool.evict(oldest);
+    return true;
+  }
+
+  *#idleInstances(): Generator<PooledInstance> {
+    for (const pool of this.#pools) yield* pool.idleInstances();
+  }
+
+  async #measure(): Promise<void> {
+    try {
+      if (this.#instances > 0) this.#apply(await this.sandbox.usage());
+    } catch (error) {
+      // sandboxd may be away; the estimates stand until it answers again.
+      this.#options.report(error);
+    }
+    this.#measuring = this.#instances > 0 ? setTimeout(() => void this.#measure(), this.#options.usageIntervalMs).unref() : undefined;
+  }
+
+  #apply(usage: ReadonlyMap<number, number>): void {
+    for (const pool of this.#pools) {
+      for (const instance of pool.instances) {
+        const bytes = usage.get(instance.id);
+        if (bytes === undefined || instance.condemned) continue;
+        this.#memoryBytes += bytes - instance.memoryBytes;
+        instance.memoryBytes = bytes;
+        pool.measured(bytes);
+      }
+    }
+    while (this.#memoryBytes > this.#options.bounds.memoryBudgetBytes && this.#evictOne());
+  }
+
+  #tellDrained(): void {
+    if (this.#instances + this.#ending > 0) return;
+    this.#drained?.();
+    this.#drained = undefined;
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * The instances of one version: which have room (used last in, first out, so that the others can grow old), how many there may be, when an idle one has
+ * been kept warm long enough. Draining, it lets what runs finish and disappears with its last instance.
+ */
+import { closeSync, constants, openSync } from 'node:fs';
+import type { InstanceSpec, Limits, Readiness } from '../sandbox/contract.ts';
+import { estimateBytes, shouldYield } from './policy.ts';
+import { PooledInstance } from './pooled-instance.ts';
+import type { Pools } from './pools.ts';
+
+export type PoolSpec = {
+  readonly functionName: string;
+  readonly version: string;
+  readonly runtime: string;
+  readonly bundlePath: string;
+  /** Meta of the INIT frame. */
+  readonly init: string;
+  readonly limits: Limits;
+  readonly concurrency: number;
+  readonly maxInstances: number;
+  readonly keepWarmMs: number;
+};
+
+/** Who has work for the instances of a pool. */
+export interface Demand {
+  /** An instance has room: give it work with PooledInstance.send. False when there is none. */
+  feed(instance: PooledInstance): boolean;
+  /** There may be room for another instance now. */
+  retry(): void;
+  /** Whether anything waits. */
+  readonly waiting: boolean;
+}
+
+export class VersionPool {
+  readonly spec: PoolSpec;
+  readonly #pools: Pools;
+  readonly #demand: Demand;
+  /** Those that may take more work. */
+  readonly #available: PooledInstance[] = [];
+  readonly #all = new Set<PooledInstance>();
+  #instanceSpec: InstanceSpec | undefined;
+  #keepWarm: NodeJS.Timeout | undefined;
+  #draining = false;
+  #measuredBytes = 0;
+  /** Condemned or broken, not over yet. */
+  #ending = 0;
+
+  constructor(spec: PoolSpec, pools: Pools, demand: Demand) {
+    this.spec = spec;
+    this.#pools = pools;
+    this.#demand = demand;
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  get ending(): number {
+    return this.#ending;
+  }
+
+  get instances(): Iterable<PooledInstance> {
+    return this.#all;
+  }
+
+  get idle(): number {
+    let idle = 0;
+    for (const instance of this.#available) if (instance.inFlight === 0) idle++;
+    return idle;
+  }
+
+  get readiness(): Readiness {
+    return this.#pools.sandbox.readiness(this.spec.runtime);
+  }
+
+  get readinessDetail(): string {
+    return this.#pools.sandbox.readinessDetail(this.spec.runtime);
+  }
+
+  get estimate(): number {
+    return estimateBytes(this.spec.limits.memoryBytes, this.#measuredBytes);
+  }
+
+  /** FAST PATH: one with room; SLOW PATH: a new one; undefined when there may be none now. Throws what sandbox.create throws. */
+  acquire(): PooledInstance | undefined {
+    const warm = this.#available.at(-1);
+    if (warm !== undefined) return warm;
+    if (this.#draining || this.#all.size - this.#ending >= this.spec.maxInstances) return undefined;
+    if (this.readiness !== 'ready' || !this.#pools.admit(this)) return undefined;
+    return this.#create();
+  }
+
+  /** Lets what is in flight finish, then ends. */
+  drain(): void {
+    this.#draining = true;
+    for (const instance of [...this.#all]) if (instance.inFlight === 0) this.evict(instance);
+    this.#closeIfDrained();
+  }
+
+  /** Ends everything now. */
+  destroyAll(): void {
+    this.#draining = true;
+    for (const instance of [...this.#all]) this.evict(instance);
+    this.#closeIfDrained();
+  }
+
+  evict(instance: PooledInstance): void {
+    this.discard(instance);
+    instance.destroy();
+  }
+
+  *idleInstances(): Generator<PooledInstance> {
+    for (const instance of this.#available) if (instance.inFlight === 0) yield instance;
+  }
+
+  /** There may be room for another instance now. */
+  retry(): void {
+    this.#demand.retry();
+  }
+
+  measured(bytes: number): void {
+    this.#measuredBytes = bytes;
+  }
+
+  // What a PooledInstance tells its pool about itself.
+
+  bound(instance: PooledInstance): void {
+    if (instance.inFlight < this.spec.concurrency) return;
+    if (this.#available.at(-1) === instance) this.#available.pop();
+    else this.#unlist(instance);
+  }
+
+  /** FAST PATH: one of its slots is free again. */
+  freed(instance: PooledInstance): void {
+    if (instance.condemned) {
+      if (instance.inFlight === 0) instance.destroy();
+      return;
+    }
+    if (this.#draining) {
+      if (instance.inFlight === 0) this.evict(instance);
+      return;
+    }
+    if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
+    if (this.#demand.waiting) {
+      const starving = this.#pools.starving;
+      if (instance.inFlight === 0 && starving !== undefined && starving !== this && shouldYield(this.#all.size, starving.size)) {
+        this.evict(instance);
+        return this.#pools.room();
+      }
+      while (!instance.condemned && instance.inFlight < this.spec.concurrency && this.#demand.feed(instance));
+    }
+    if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance);
+  }
+
+  created(): void {
+    this.#pools.counters.created++;
+  }
+
+  condemn(instance: PooledInstance): void {
+    this.discard(instance);
+    if (instance.inFlight === 0) instance.destroy();
+  }
+
+  /** It takes no more work. */
+  discard(instance: PooledInstance): void {
+    if (instance.condemned) return;
+    instance.condemned = true;
+    this.#unlist(instance);
+    if (!this.#all.has(instance)) return;
+    this.#ending++;
+    this.#pools.ending(instance);
+  }
+
+  /** It is over. */
+  gone(instance: PooledInstance): void {
+    if (!this.#all.delete(instance)) return;
+    this.#unlist(instance);
+    if (instance.condemned) this.#ending--;
+    this.#pools.gone(instance);
+    instance.condemned = true;
+    this.#closeIfDrained();
+    // Those that starve come first: this pool may have given the instance up for one of them.
+    this.#pools.room();
+    if (this.#demand.waiting) this.#demand.retry();
+  }
+
+  #create(): PooledInstance {
+    this.#instanceSpec ??= this.#openBundle();
+    const instance = new PooledInstance(this, this.estimate);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance));
+    this.#all.add(instance);
+    this.#available.push(instance);
+    this.#pools.added(instance);
+    return instance;
+  }
+
+  #openBundle(): InstanceSpec {
+    const { functionName, version, runtime, limits, init, bundlePath } = this.spec;
+    return { functionName, version, runtime, limits, init, bundleFd: openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY) };
+  }
+
+  #unlist(instance: PooledInstance): void {
+    const index = this.#available.lastIndexOf(instance);
+    if (index !== -1) this.#available.splice(index, 1);
+  }
+
+  #idle(instance: PooledInstance): void {
+    instance.idleSince = performance.now();
+    if (this.spec.keepWarmMs === 0) return this.evict(instance);
+    // One timer for the pool: it is due when the instance that was the first to be idle then has been so long enough, and looks again.
+    this.#keepWarm ??= setTimeout(() => this.#expire(), this.spec.keepWarmMs).unref();
+    this.#pools.room();
+  }
+
+  #expire(): void {
+    this.#keepWarm = undefined;
+    const now = performance.now();
+    let first = Infinity;
+    for (const instance of [...this.idleInstances()]) {
+      if (now - instance.idleSince >= this.spec.keepWarmMs) {
+        this.#pools.counters.expired++;
+        this.evict(instance);
+      } else {
+        first = Math.min(first, instance.idleSince);
+      }
+    }
+    if (first !== Infinity) this.#keepWarm = setTimeout(() => this.#expire(), Math.ceil(first + this.spec.keepWarmMs - now)).unref();
+  }
+
+  #closeIfDrained(): void {
+    if (!this.#draining || this.#all.size > 0) return;
+    clearTimeout(this.#keepWarm);
+    if (this.#instanceSpec !== undefined) closeSync(this.#instanceSpec.bundleFd);
+    this.#instanceSpec = undefined;
+    this.#pools.closed(this);
+  }
+}
