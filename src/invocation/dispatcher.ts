@@ -1,0 +1,161 @@
+/**
+ * Admission: from a function's name to its queue, kept in step with the registry and with sandboxd. It owns the queues and the pools' life;
+ * shutting down is: refuse → drain with a limit → destroy → wait for the ends with a limit.
+ */
+import { FlashdError } from '../errors/index.ts';
+import { Pools } from '../pool/pools.ts';
+import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
+import type { Registry, Version } from '../registry/index.ts';
+import { RUNTIMES } from '../runtimes/index.ts';
+import type { SandboxListener } from '../sandbox/contract.ts';
+import { FunctionQueue, type QueueHost, type Target } from './function-queue.ts';
+import type { Invocation } from './invocation.ts';
+
+const MIB = 1024 * 1024;
+
+/** One inode for each 4 KiB of the writable layer, up to what the protocol allows: as the launcher reckons for pooled sandboxes. */
+const TMP_INODES_PER_MIB = 256;
+const TMP_INODES_MAX = 1_000_000;
+
+export type DispatcherOptions = {
+  readonly registry: Pick<Registry, 'live' | 'onChange'>;
+  readonly pools: Pools;
+  readonly queueMax: number;
+  readonly readyWaitMs: number;
+};
+
+export class Dispatcher implements QueueHost, SandboxListener {
+  readonly queueMax: number;
+  readonly readyWaitMs: number;
+  readonly #registry: Pick<Registry, 'live' | 'onChange'>;
+  readonly #pools: Pools;
+  readonly #functions = new Map<string, FunctionQueue>();
+  readonly #stopListening: () => void;
+  #refusing: FlashdError | undefined;
+  #quiet: (() => void) | undefined;
+  queued = 0;
+  running = 0;
+
+  constructor(options: DispatcherOptions) {
+    this.#registry = options.registry;
+    this.#pools = options.pools;
+    this.queueMax = options.queueMax;
+    this.readyWaitMs = options.readyWaitMs;
+    this.#stopListening = options.registry.onChange((name) => this.#changed(name));
+  }
+
+  /** FAST PATH: the queue of a deployed function. */
+  find(name: string): FunctionQueue | undefined {
+    return this.#functions.get(name) ?? this.#open(name);
+  }
+
+  submit(queue: FunctionQueue, invocation: Invocation): void {
+    if (this.#refusing === undefined) return queue.submit(invocation);
+    invocation.release();
+    invocation.fail(this.#refusing);
+  }
+
+  get functions(): Iterable<FunctionQueue> {
+    return this.#functions.values();
+  }
+
+  open(spec: PoolSpec, demand: Demand): VersionPool {
+    return this.#pools.open(spec, demand);
+  }
+
+  settled(): void {
+    if (this.#quiet !== undefined && this.queued + this.running === 0) this.#quiet();
+  }
+
+  onSandboxChange(): void {
+    for (const queue of this.#functions.values()) queue.readinessChanged();
+  }
+
+  onSandboxLost(): void {
+    for (const queue of this.#functions.values()) queue.readinessChanged();
+  }
+
+  /** Nothing new is admitted; resolves when nothing waits or runs any more, or after limitMs. */
+  async drain(limitMs: number): Promise<void> {
+    this.#refusing = new FlashdError('shutting_down');
+    this.#stopListening();
+    if (this.queued + this.running === 0) return;
+    await within(limitMs, (done) => (this.#quiet = done));
+  }
+
+  /** Destroys every instance and waits for their ends, at most limitMs. */
+  async close(limitMs: number): Promise<void> {
+    for (const queue of this.#functions.values()) queue.remove(new FlashdError('shutting_down'));
+    this.#functions.clear();
+    this.#pools.destroyAll();
+    await within(limitMs, (done) => void this.#pools.drained().then(done));
+  }
+
+  #open(name: string): FunctionQueue | undefined {
+    const version = this.#registry.live(name);
+    if (version === undefined) return undefined;
+    const queue = new FunctionQueue(name, targetOf(version), this);
+    this.#functions.set(name, queue);
+    return queue;
+  }
+
+  #changed(name: string): void {
+    const queue = this.#functions.get(name);
+    if (queue === undefined) return;
+    const version = this.#registry.live(name);
+    if (version !== undefined) return queue.change(targetOf(version));
+    this.#functions.delete(name);
+    queue.remove(new FlashdError('function_not_found', { message: `the function ${name} was removed` }));
+  }
+}
+
+function within(limitMs: number, start: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, limitMs);
+    start(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+export function targetOf(version: Version): Target {
+  const { manifest } = version;
+  const runtime = RUNTIMES.get(manifest.runtime);
+  if (runtime === undefined) throw new FlashdError('unsupported_runtime', { message: `this flashd has no runtime ${manifest.runtime}` });
+  const spec: PoolSpec = {
+    functionName: version.functionName,
+    version: version.version,
+    runtime: manifest.runtime,
+    bundlePath: version.bundlePath,
+    init: initMeta(version),
+    limits: {
+      memoryBytes: manifest.memoryMb * MIB,
+      tmpBytes: manifest.tmpMb * MIB,
+      tmpInodes: Math.min(TMP_INODES_MAX, manifest.tmpMb * TMP_INODES_PER_MIB),
+      pids: manifest.pids,
+      cpuMillis: Math.round(manifest.cpu * 1000),
+      descriptors: manifest.descriptors,
+    },
+    concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
+    maxInstances: manifest.maxInstances,
+    keepWarmMs: manifest.keepWarmSeconds * 1000,
+  };
+  return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue };
+}
+
+/** "key=value" strings, NUL after each: native/include/flashd/frame.h. */
+export function initMeta(version: Version): string {
+  const { manifest } = version;
+  const entries: [string, string | number][] = [
+    ['function', version.functionName],
+    ['version', version.version],
+    ['handler', manifest.handler],
+    ['symbol', manifest.symbol],
+    ['memory_bytes', manifest.memoryMb * MIB],
+    ['timeout_ms', manifest.timeoutMs],
+    ['concurrency', manifest.concurrency],
+    ...Object.entries(manifest.environment).map(([name, value]): [string, string] => [`env.${name}`, value]),
+  ];
+  return entries.map(([key, value]) => `${key}=${value}\0`).join('');
+}
