@@ -1,0 +1,285 @@
+/*
+ * Builds the stage with the base in it, and turns a private copy of the stage into a root: see base.h.
+ *
+ *   stage   tmpfs                       /base, /scratch, /proc
+ *   base    tmpfs, ro,nosuid,nodev      /etc (synthetic), /opt/flashd/<runtime>/…, symlinks as on the host, mount points
+ *   /usr    the host's, ro,nosuid,nodev (also /bin, /lib … where they are directories of their own)
+ *   /dev    tmpfs, ro,nosuid,noexec     made here, because device nodes work only on a file system of the initial user namespace
+ */
+#include "sandbox/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "flashd/protocol.h"
+#include "sandbox/parts.h"
+#include "sys/syscalls.h"
+
+/* Any directory that surely exists and holds nothing we need: only the builder's own namespace sees it covered. */
+#define STAGE_POINT "/tmp"
+
+static int failed(struct fl_error *err, const char *op, const char *path)
+{
+  return fl_fail(err, FL_ERR_SYSTEM, errno, op, "%.100s", path);
+}
+
+static int make_directory(const char *path, mode_t mode, struct fl_error *err)
+{
+  if (mkdir(path, mode) < 0 && errno != EEXIST)
+    return failed(err, "mkdir", path);
+  return chmod(path, mode) < 0 ? failed(err, "chmod", path) : 0;                  /* the umask does not count */
+}
+
+static int set_flags(const char *path, uint64_t flags, struct fl_error *err)
+{
+  struct mount_attr attributes = { .attr_set = flags };
+
+  return mount_setattr(AT_FDCWD, path, 0, &attributes, sizeof attributes) < 0 ? failed(err, "mount_setattr", path) : 0;
+}
+
+static int bind(const char *from, const char *to, unsigned long recursive, struct fl_error *err)
+{
+  return mount(from, to, NULL, MS_BIND | recursive, NULL) < 0 ? failed(err, "bind", to) : 0;
+}
+
+static int bind_host(const char *from, const char *to, struct fl_error *err)
+{
+  int result = make_directory(to, 0755, err);
+
+  if (result == 0)
+    result = bind(from, to, 0, err);
+  return result < 0 ? result : set_flags(to, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+}
+
+/* /usr and what stands beside it: a symlink where /usr is merged, else a directory of its own. Relative to the base. */
+static int add_system(struct fl_error *err)
+{
+  static const char *const beside[] = { "bin", "sbin", "lib", "lib64", "lib32", "libx32" };
+  int result = bind_host("/usr", "usr", err);
+
+  for (size_t index = 0; result == 0 && index < FL_COUNT(beside); index++) {
+    char host[32], target[256];
+    struct stat status;
+    ssize_t length;
+
+    snprintf(host, sizeof host, "/%s", beside[index]);
+    if (lstat(host, &status) < 0)
+      continue;                                                                  /* few hosts have all of them */
+    if (S_ISDIR(status.st_mode)) {
+      result = bind_host(host, beside[index], err);
+      continue;
+    }
+    length = readlink(host, target, sizeof target - 1);
+    if (length < 0)
+      return failed(err, "readlink", host);
+    target[length] = 0;
+    if (symlink(target, beside[index]) < 0)
+      return failed(err, "symlink", beside[index]);
+  }
+  return result;
+}
+
+static int add_devices(struct fl_error *err)
+{
+  static const struct { const char *path; unsigned major, minor; } nodes[] = {
+    { "dev/null", 1, 3 }, { "dev/zero", 1, 5 }, { "dev/full", 1, 7 }, { "dev/random", 1, 8 }, { "dev/urandom", 1, 9 }, { "dev/tty", 5, 0 },
+  };
+  static const char *const links[][2] = {
+    { "/proc/self/fd", "dev/fd" }, { "/proc/self/fd/0", "dev/stdin" }, { "/proc/self/fd/1", "dev/stdout" }, { "/proc/self/fd/2", "dev/stderr" },
+  };
+
+  if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=755") < 0)
+    return failed(err, "mount tmpfs", "dev");
+  for (size_t index = 0; index < FL_COUNT(nodes); index++)
+    if (mknod(nodes[index].path, S_IFCHR | 0666, makedev(nodes[index].major, nodes[index].minor)) < 0 || chmod(nodes[index].path, 0666) < 0)
+      return failed(err, "mknod", nodes[index].path);
+  for (size_t index = 0; index < FL_COUNT(links); index++)
+    if (symlink(links[index][0], links[index][1]) < 0)
+      return failed(err, "symlink", links[index][1]);
+  if (mkdir("dev/shm", 0755) < 0)
+    return failed(err, "mkdir", "dev/shm");
+  return set_flags("dev", MOUNT_ATTR_RDONLY, err);
+}
+
+static int add_runtime(const struct fl_pack_runtime *runtime, struct fl_error *err)
+{
+  char path[FL_NAME_MAX + FL_PACK_PATH_MAX + 32];
+  int start = snprintf(path, sizeof path, "opt/flashd/%s", runtime->name);
+  int result = make_directory(path, 0755, err);
+
+  for (uint32_t index = 0; result == 0 && index < runtime->files; index++) {
+    const struct fl_pack_file *file = &runtime->file[index];
+
+    snprintf(path + start, sizeof path - (size_t)start, "/%s", file->path);
+    for (char *slash = strchr(path + start + 1, '/'); slash && result == 0; slash = strchr(slash + 1, '/')) {
+      *slash = 0;
+      result = make_directory(path, 0755, err);
+      *slash = '/';
+    }
+    if (result == 0 && (result = fl_file_put(AT_FDCWD, path, (file->mode & 0555) | 0444, file->bytes, file->size)) < 0)
+      return fl_fail(err, FL_ERR_SYSTEM, -result, "write runtime", "%.100s", path);
+  }
+  return result;
+}
+
+static int build_base(const struct fl_pack *pack, struct fl_error *err)
+{
+  static const char *const directories[] = {
+    "etc", "dev", "proc", "run", "tmp", "var", "var/tmp", "var/empty", "home", "home/function", "root", "function", "opt", "opt/flashd", "mnt",
+  };
+  fl_autoclose int etc = -1;
+  char options[64];
+  int result = 0;
+
+  snprintf(options, sizeof options, "size=%d,mode=755", FL_BASE_BYTES_MAX);
+  if (mount("tmpfs", "base", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+    return failed(err, "mount tmpfs", "base");
+  if (chdir("base") < 0)
+    return failed(err, "chdir", "base");
+  for (size_t index = 0; result == 0 && index < FL_COUNT(directories); index++)
+    result = make_directory(directories[index], 0755, err);
+  if (result == 0)
+    result = add_system(err);
+  if (result == 0)
+    result = add_devices(err);
+  for (uint32_t index = 0; result == 0 && pack && index < pack->count; index++)
+    result = add_runtime(&pack->runtime[index], err);
+  if (result < 0)
+    return result;
+  etc = open("etc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+  if (etc < 0)
+    return failed(err, "open", "etc");
+  result = fl_base_etc(etc, err);
+  if (result == 0)
+    result = set_flags(".", MOUNT_ATTR_RDONLY, err);
+  return result == 0 && chdir("..") < 0 ? failed(err, "chdir", "..") : result;
+}
+
+/* The current directory, a mount point, becomes the root; what was the root is gone. */
+static int become_root(struct fl_error *err)
+{
+  int result = fl_pivot_root(".", ".");
+
+  if (result < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -result, "pivot_root", NULL);
+  /* The old root now lies on top of the new one: "." leads to it. */
+  if (umount2(".", MNT_DETACH) < 0)
+    return failed(err, "umount", "old root");
+  return chdir("/") < 0 ? failed(err, "chdir", "/") : 0;
+}
+
+int fl_base_stage(const struct fl_pack *pack, struct fl_error *err)
+{
+  int result;
+
+  if (unshare(CLONE_NEWNS) < 0)
+    return fl_fail_errno(err, "unshare");
+  /* Private before anything else is mounted: nothing of ours may reach the host. */
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    return failed(err, "make private", "/");
+  if (mount("tmpfs", STAGE_POINT, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=64,mode=755") < 0)
+    return failed(err, "mount tmpfs", STAGE_POINT);
+  if (chdir(STAGE_POINT) < 0)
+    return failed(err, "chdir", STAGE_POINT);
+  result = make_directory("base", 0755, err);
+  if (result == 0)
+    result = make_directory("scratch", 0755, err);
+  if (result == 0)
+    result = make_directory("proc", 0755, err);
+  if (result == 0)
+    result = build_base(pack, err);
+  if (result == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+    return failed(err, "mount proc", "stage");
+  return result < 0 ? result : become_root(err);
+}
+
+/* What Docker masks, and a few more: machine-wide facts and switches that no pid namespace narrows. Relative to the base; the absent ones are skipped. */
+static int mask_proc(struct fl_error *err)
+{
+  static const char *const hidden[] = {
+    "acpi", "asound", "driver", "firmware", "interrupts", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount",
+    "kpageflags", "latency_stats", "modules", "mtd", "pagetypeinfo", "sched_debug", "scsi", "slabinfo", "softirqs", "sysrq-trigger", "timer_list",
+    "timer_stats", "vmallocinfo", "zoneinfo",
+  };
+  static const char *const read_only[] = { "bus", "fs", "irq", "sys" };
+  char path[64];
+  int result = 0;
+
+  for (size_t index = 0; result == 0 && index < FL_COUNT(hidden); index++) {
+    struct stat status;
+
+    snprintf(path, sizeof path, "proc/%s", hidden[index]);
+    if (lstat(path, &status) == 0)
+      result = bind(S_ISDIR(status.st_mode) ? "var/empty" : "dev/null", path, 0, err);
+  }
+  for (size_t index = 0; result == 0 && index < FL_COUNT(read_only); index++) {
+    snprintf(path, sizeof path, "proc/%s", read_only[index]);
+    if (access(path, F_OK) < 0)
+      continue;
+    result = bind(path, path, 0, err);
+    if (result == 0)
+      result = set_flags(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
+  }
+  return result;
+}
+
+/* ONE tmpfs, shown at four places, so that one size holds for all of them. */
+static int add_scratch(const struct fl_root *root, int *ret_scratch_fd, struct fl_error *err)
+{
+  static const struct { const char *source, *target; mode_t mode; bool owned; } parts[] = {
+    { "/scratch/tmp", "tmp", 01777, false }, { "/scratch/var-tmp", "var/tmp", 01777, false }, { "/scratch/shm", "dev/shm", 01777, false },
+    { "/scratch/home", "home/function", 0700, true },
+  };
+  char options[128];
+
+  snprintf(options, sizeof options, "size=%" PRIu64 ",nr_inodes=%" PRIu64 ",mode=755", root->tmp_bytes, (uint64_t)root->tmp_inodes + FL_SCRATCH_INODES);
+  if (mount("tmpfs", "/scratch", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, errno, "mount scratch", "%s", options);
+  for (size_t index = 0; index < FL_COUNT(parts); index++) {
+    int result = make_directory(parts[index].source, parts[index].mode, err);
+
+    if (result == 0 && parts[index].owned && chown(parts[index].source, root->owner, root->owner) < 0)
+      return failed(err, "chown", parts[index].source);
+    if (result == 0)
+      result = bind(parts[index].source, parts[index].target, 0, err);
+    if (result < 0)
+      return result;
+  }
+  if (!ret_scratch_fd)
+    return 0;
+  *ret_scratch_fd = open("/scratch", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return *ret_scratch_fd < 0 ? failed(err, "open", "/scratch") : 0;
+}
+
+int fl_base_enter(const struct fl_root *root, int *ret_scratch_fd, struct fl_error *err)
+{
+  int result;
+
+  /* A mount of our own: the one we inherited is locked to its place when the namespace belongs to a user namespace, and pivot_root refuses it. */
+  result = bind("/base", "/base", MS_REC, err);
+  if (result < 0)
+    return result;
+  if (chdir("/base") < 0)
+    return failed(err, "chdir", "/base");
+  /* Before the pivot, while another /proc is in sight: the kernel demands one. */
+  if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+    return failed(err, "mount", "proc");
+  result = mask_proc(err);
+  if (result == 0)
+    result = add_scratch(root, ret_scratch_fd, err);
+  if (result == 0)
+    result = become_root(err);
+  if (result < 0 && ret_scratch_fd)
+    fl_close(ret_scratch_fd);
+  return result;
+}

@@ -1,0 +1,318 @@
+/*
+ * The pool's states and what moves them: see pool.h. Everything that can wait is done by fl_pool_tend, when the timer fires, never in a take.
+ */
+#include "sandbox/pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandbox/builder.h"
+#include "sys/packet.h"
+#include "sys/syscalls.h"
+
+int64_t fl_pool_now(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void fl_pool_wake_at(struct fl_parts *parts, int64_t at)
+{
+  struct itimerspec when = { 0 };
+
+  if (at == 0 || (parts->timer_at && parts->timer_at <= at))
+    return;
+  when.it_value.tv_sec = at / 1000;
+  when.it_value.tv_nsec = at % 1000 * 1000000;
+  if (timerfd_settime(parts->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+    parts->timer_at = at;
+}
+
+int fl_pool_watch(struct fl_parts *parts, int fd)
+{
+  struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+  return epoll_ctl(parts->poll_fd, EPOLL_CTL_ADD, fd, &event);
+}
+
+void fl_pool_forget_fds(struct fl_slot *slot)
+{
+  slot->init_pidfd = slot->scratch_fd = slot->cgroup.into_fd = -1;
+  for (int index = 0; index < FL_CGROUP_JOINS_MAX; index++)
+    slot->cgroup.join_fds[index] = -1;
+}
+
+static int order(struct fl_parts *parts, uint32_t op, uint32_t slot)
+{
+  struct fl_order packet = { .op = op, .slot = slot };
+
+  return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, NULL, 0);
+}
+
+static void order_removal(struct fl_parts *parts, uint32_t index)
+{
+  parts->slot[index].removal_sent = order(parts, FL_ORDER_REMOVE, index) == 0;
+  if (!parts->slot[index].removal_sent)
+    fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_RETRY_MS);    /* the socket is full, or the builder is being restarted */
+}
+
+void fl_pool_order_removals(struct fl_parts *parts)
+{
+  if (parts->ending == 0 || parts->socket_fd < 0)
+    return;
+  for (uint32_t index = 0; index < parts->config.slots; index++)
+    if (parts->slot[index].state == FL_SLOT_ENDING && !parts->slot[index].removal_sent)
+      order_removal(parts, index);
+}
+
+void fl_pool_end(struct fl_parts *parts, uint32_t index)
+{
+  struct fl_slot *slot = &parts->slot[index];
+
+  if (slot->init_pidfd >= 0)
+    fl_pidfd_kill(slot->init_pidfd);
+  fl_close(&slot->init_pidfd);
+  fl_close(&slot->scratch_fd);
+  fl_cgroup_close(&slot->cgroup);
+  slot->state = FL_SLOT_ENDING;
+  parts->ending++;
+  order_removal(parts, index);
+}
+
+bool fl_pool_order_build(struct fl_parts *parts)
+{
+  for (uint32_t tried = 0; tried < parts->config.slots; tried++) {
+    uint32_t index = parts->cursor;
+
+    parts->cursor = (index + 1) % parts->config.slots;           /* the slot freed longest ago: its ids rest a while */
+    if (parts->slot[index].state != FL_SLOT_FREE)
+      continue;
+    if (order(parts, FL_ORDER_BUILD, index) < 0)
+      return false;
+    parts->slot[index].state = FL_SLOT_BUILDING;
+    parts->building++;
+    return true;
+  }
+  return false;
+}
+
+/* How many should be ready: the floor, and on top as many as were taken lately. */
+static uint32_t wanted(struct fl_parts *parts, int64_t now)
+{
+  uint64_t target = parts->config.pool_floor;
+
+  for (; parts->demand && now - parts->demand_at >= FL_POOL_DEMAND_HALVES_MS; parts->demand_at += FL_POOL_DEMAND_HALVES_MS)
+    parts->demand /= 2;
+  if (!parts->demand)
+    parts->demand_at = now;
+  target += parts->demand;
+  if (target > parts->config.pool_ceiling)
+    target = parts->config.pool_ceiling;
+  return target == 0 && parts->waiting ? 1 : (uint32_t)target;
+}
+
+void fl_pool_fill(struct fl_parts *parts)
+{
+  int64_t now = fl_pool_now();
+  uint32_t target = wanted(parts, now);
+
+  if (now < parts->build_after) {
+    fl_pool_wake_at(parts, parts->build_after);
+    return;
+  }
+  while (parts->ready_count + parts->building < target && parts->building < FL_BUILDS_MAX)
+    if (!fl_pool_order_build(parts))
+      return;
+}
+
+bool fl_pool_unready(struct fl_parts *parts, uint32_t slot)
+{
+  for (uint32_t at = 0; at < parts->ready_count; at++) {
+    if (parts->ready[at] != slot)
+      continue;
+    parts->ready_count--;
+    memmove(&parts->ready[at], &parts->ready[at + 1], (parts->ready_count - at) * sizeof *parts->ready);
+    return true;
+  }
+  return false;
+}
+
+/* One a second, the oldest first: a short lull costs nothing. */
+static void shrink(struct fl_parts *parts)
+{
+  int64_t now = fl_pool_now();
+
+  if (parts->ready_count <= parts->config.pool_floor) {
+    parts->shrink_at = 0;
+    return;
+  }
+  if (parts->shrink_at && now >= parts->shrink_at && parts->ready_count > wanted(parts, now)) {
+    uint32_t index = parts->ready[0];
+
+    fl_pool_unready(parts, index);
+    fl_pool_end(parts, index);
+  }
+  if (!parts->shrink_at || now >= parts->shrink_at)
+    parts->shrink_at = now + FL_POOL_SHRINK_EVERY_MS;
+  fl_pool_wake_at(parts, parts->shrink_at);
+}
+
+int fl_pool_start_builder(struct fl_parts *parts, struct fl_error *err)
+{
+  int result = fl_builder_start(&parts->config, &parts->socket_fd, &parts->builder, err);
+
+  if (result == 0 && fl_pool_watch(parts, parts->socket_fd) < 0)
+    return fl_fail_errno(err, "epoll_ctl");
+  return result;
+}
+
+void fl_pool_tend(struct fl_parts *parts, struct fl_error *err)
+{
+  int64_t now = fl_pool_now();
+
+  if (parts->restart_at && now >= parts->restart_at)
+    parts->restart_at = fl_pool_start_builder(parts, err) < 0 ? now + FL_POOL_RESTART_LAST_MS : 0;
+  fl_pool_wake_at(parts, parts->restart_at);
+  fl_pool_order_removals(parts);
+  fl_pool_fill(parts);
+  shrink(parts);
+}
+
+void fl_pool_builder_died(struct fl_parts *parts)
+{
+  parts->builder = 0;
+  fl_pool_read_news(parts, NULL);                                /* what it had said before */
+  fl_close(&parts->socket_fd);
+  for (uint32_t index = 0; index < parts->config.slots; index++) {
+    struct fl_slot *slot = &parts->slot[index];
+
+    slot->removal_sent = false;                                  /* the orders died with it */
+    if (slot->state != FL_SLOT_BUILDING)
+      continue;
+    parts->building--;                                           /* half-made: its init has read an end of file */
+    slot->state = FL_SLOT_ENDING;
+    parts->ending++;
+  }
+  parts->restart_at = fl_pool_now() + parts->restart_pause;
+  parts->restart_pause = parts->restart_pause * 2 > FL_POOL_RESTART_LAST_MS ? FL_POOL_RESTART_LAST_MS : parts->restart_pause * 2;
+  fl_pool_wake_at(parts, parts->restart_at);
+}
+
+static void on_built(struct fl_parts *parts, const struct fl_news *news, const int *fds, size_t count)
+{
+  struct fl_slot *slot = &parts->slot[news->slot];
+  struct pollfd ended = { .fd = fds[0], .events = POLLIN };
+  size_t at = 2;
+
+  slot->init_pidfd = fds[0];
+  slot->scratch_fd = fds[1];
+  slot->cgroup = (struct fl_cgroup){ .slot = news->slot, .joins = news->joins, .into_fd = -1 };
+  for (uint32_t index = 0; index < FL_CGROUP_JOINS_MAX; index++)
+    slot->cgroup.join_fds[index] = index < news->joins ? fds[at++] : -1;
+  if (at < count)
+    slot->cgroup.into_fd = fds[at];
+  parts->building--;
+  parts->built++;
+  if (poll(&ended, 1, 0) != 0) {                                 /* dead on arrival: its pid may have been reaped, and reused, already */
+    fl_pool_end(parts, news->slot);
+    return;
+  }
+  slot->pid = news->pid;
+  slot->on_demand = parts->waiting;
+  parts->waiting = false;
+  slot->state = FL_SLOT_READY;
+  parts->ready[parts->ready_count++] = news->slot;
+}
+
+static int open_stage(struct fl_parts *parts, struct fl_error *err)
+{
+  char path[64];
+  int fd;
+
+  snprintf(path, sizeof path, "/proc/%d/ns/mnt", parts->builder);
+  fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, errno, "open", "%s", path);
+  fl_close(&parts->stage_fd);
+  parts->stage_fd = fd;
+  parts->restart_pause = FL_POOL_RESTART_FIRST_MS;
+  return 0;
+}
+
+/* Whether the news fits what we know: the builder is ours, but a mistake there must not become memory corruption here. */
+static bool fits(const struct fl_parts *parts, const struct fl_news *news, ssize_t size, size_t count)
+{
+  uint8_t state;
+
+  if (size != sizeof *news)
+    return false;
+  if (news->op == FL_NEWS_READY || news->op == FL_NEWS_FAILED_START)
+    return count == 0;
+  if (news->slot >= parts->config.slots)
+    return false;
+  state = parts->slot[news->slot].state;
+  if (news->op == FL_NEWS_BUILT)
+    return state == FL_SLOT_BUILDING && news->joins <= FL_CGROUP_JOINS_MAX && count >= 2 + news->joins && count <= 3 + news->joins;
+  return count == 0 && state == (news->op == FL_NEWS_FAILED_BUILD ? FL_SLOT_BUILDING : FL_SLOT_ENDING);
+}
+
+static int on_news(struct fl_parts *parts, const struct fl_news *news, const int *fds, size_t count, struct fl_error *err)
+{
+  switch (news->op) {
+  case FL_NEWS_READY:
+    return open_stage(parts, err);
+  case FL_NEWS_BUILT:
+    on_built(parts, news, fds, count);
+    return 0;
+  case FL_NEWS_REMOVED:
+    parts->slot[news->slot].state = FL_SLOT_FREE;
+    parts->ending--;
+    return 0;
+  case FL_NEWS_FAILED_BUILD:
+    parts->building--;
+    parts->build_after = fl_pool_now() + FL_POOL_RETRY_MS;
+    fl_pool_end(parts, news->slot);
+    break;
+  default:                                                       /* a failed start ends the builder, a slow removal goes on: both are only told */
+    break;
+  }
+  return fl_fail(err, news->error.code, news->error.errno_value, news->error.op, "%s", news->error.detail);
+}
+
+int fl_pool_read_news(struct fl_parts *parts, struct fl_error *err)
+{
+  int first = 0;
+
+  for (int turn = 0; parts->socket_fd >= 0 && turn < FL_POOL_NEWS_MAX; turn++) {
+    struct fl_news news = { 0 };
+    int fds[FL_PACKET_FDS_MAX], result;
+    size_t count;
+    ssize_t got = fl_packet_receive(parts->socket_fd, &news, sizeof news, fds, FL_PACKET_FDS_MAX, &count);
+
+    if (got == -EAGAIN)
+      break;
+    if (got == 0 || got == -ECONNRESET) {
+      fl_close(&parts->socket_fd);                               /* it died: fl_parts_reaped goes on */
+      break;
+    }
+    if (fits(parts, &news, got, count)) {
+      result = on_news(parts, &news, fds, count, err);
+    } else {
+      for (size_t index = 0; index < count; index++)
+        close(fds[index]);
+      result = fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "builder", "op %u, slot %u, %zd bytes, %zu descriptors", news.op, news.slot, got, count);
+    }
+    first = first ? first : result;
+  }
+  return first;
+}

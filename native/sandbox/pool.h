@@ -1,0 +1,69 @@
+/*
+ * The inside of parts: which state every slot is in, and what moves it there. Private to parts.c (the interface) and pool.c (the states).
+ *
+ *   FREE ─order─▶ BUILDING ─BUILT─▶ READY ─take─▶ TAKEN ─end─▶ ENDING ─REMOVED─▶ FREE
+ *                     └─FAILED, or the builder died ────────────▲ (from READY too: its init died, or it is one too many)
+ */
+#ifndef FLASHD_POOL_H
+#define FLASHD_POOL_H
+#include "sandbox/parts.h"
+
+enum {
+  FL_POOL_REFILL_AFTER_MS = 2,                   /* a take is part of a cold start: the builder starts when that is probably over */
+  FL_POOL_DEMAND_HALVES_MS = 2000,
+  FL_POOL_SHRINK_EVERY_MS = 1000,
+  FL_POOL_RETRY_MS = 200,                        /* after a failed build, or an order that did not fit the socket */
+  FL_POOL_RESTART_FIRST_MS = 50,                 /* pauses before a dead builder is restarted: doubled from the first to the last */
+  FL_POOL_RESTART_LAST_MS = 5000,
+  FL_POOL_NEWS_MAX = 64                          /* read in one dispatch */
+};
+
+enum fl_slot_state { FL_SLOT_FREE = 0, FL_SLOT_BUILDING, FL_SLOT_READY, FL_SLOT_TAKEN, FL_SLOT_ENDING };
+
+struct fl_slot {
+  uint8_t state;                                 /* enum fl_slot_state */
+  bool on_demand;                                /* someone was waiting when it arrived */
+  bool removal_sent;
+  pid_t pid;                                     /* of the init until it is reaped, else 0 */
+  int init_pidfd, scratch_fd;                    /* ours while READY, the taker's afterwards */
+  struct fl_cgroup cgroup;                       /* likewise */
+};
+
+struct fl_parts {
+  struct fl_parts_config config;
+  char *name;
+  struct fl_cgroup_host *host;
+  struct sock_fprog filter;
+  int poll_fd, timer_fd, socket_fd, stage_fd;
+  pid_t builder;
+  int64_t timer_at, restart_at, build_after, demand_at, shrink_at, restart_pause;
+  uint32_t demand;                               /* takes of late: halves every FL_POOL_DEMAND_HALVES_MS */
+  bool waiting;                                  /* a take found nothing since the last arrival */
+  uint32_t building, ending, ready_count, cursor;
+  uint64_t built, on_demand;
+  uint32_t *ready;                               /* slots, the newest last: its memory is the warmest */
+  struct fl_slot slot[];
+};
+
+int64_t fl_pool_now(void);                       /* CLOCK_MONOTONIC, milliseconds */
+/* Has fl_parts_fd become readable at that time. An earlier wish stands; 0 is none. */
+void fl_pool_wake_at(struct fl_parts *parts, int64_t at);
+int fl_pool_watch(struct fl_parts *parts, int fd);
+int fl_pool_start_builder(struct fl_parts *parts, struct fl_error *err);
+void fl_pool_builder_died(struct fl_parts *parts);
+/* Everything the builder has said. The first error is returned, all are obeyed. */
+int fl_pool_read_news(struct fl_parts *parts, struct fl_error *err);
+bool fl_pool_order_build(struct fl_parts *parts);
+/* Orders what is missing and not being built yet. */
+void fl_pool_fill(struct fl_parts *parts);
+/* What can wait, whenever the owner dispatches: restarting the builder, orders that did not fit, filling, shrinking. */
+void fl_pool_tend(struct fl_parts *parts, struct fl_error *err);
+/* Kills, closes what the slot holds, and has its cgroup removed. */
+void fl_pool_end(struct fl_parts *parts, uint32_t slot);
+/* Removal orders that could not be sent. */
+void fl_pool_order_removals(struct fl_parts *parts);
+/* Takes it out of the ready ones; false when it is none. */
+bool fl_pool_unready(struct fl_parts *parts, uint32_t slot);
+/* Descriptors to -1, without closing them. */
+void fl_pool_forget_fds(struct fl_slot *slot);
+#endif
