@@ -1,0 +1,110 @@
+/*
+ * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd.
+ */
+#include "addon/module.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "addon/gateway_filter.h"
+#include "addon/process.h"
+#include "addon/values.h"
+
+napi_value fl_js_memfd(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[2];
+  const uint8_t *bytes;
+  size_t length;
+  char *name;
+  int fd;
+
+  if (!fl_arguments(env, info, 2, argument) || !fl_get_bytes(env, argument[1], "bytes", &bytes, &length) ||
+      !fl_get_text(env, argument[0], "name", &name))
+    return NULL;
+  fd = fl_memfd(name, bytes, length, &error);
+  free(name);
+  return fd < 0 ? fl_throw(env, &error) : fl_int(env, fd);
+}
+
+napi_value fl_js_exec(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  char **argv = NULL, **envp = NULL;
+  napi_value argument[4];
+  size_t keep_count;
+  int fd, *keep = NULL;
+
+  if (fl_arguments(env, info, 4, argument) && fl_get_fd(env, argument[0], "fd", &fd) && fl_get_texts(env, argument[1], "argv", &argv) &&
+      fl_get_texts(env, argument[2], "env", &envp) && fl_get_fds(env, argument[3], "keepFds", &keep, &keep_count)) {
+    fl_exec(fd, argv, envp, keep, keep_count, &error);
+    fl_throw(env, &error);
+  }
+  fl_free_texts(argv);
+  fl_free_texts(envp);
+  free(keep);
+  return NULL;
+}
+
+napi_value fl_js_confine(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  int count = fl_gateway_filter_apply(&error);
+
+  (void)info;
+  return count < 0 ? fl_throw(env, &error) : fl_int(env, count);
+}
+
+napi_value fl_js_notify(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[1], value = NULL;
+  char *state;
+  int result;
+
+  if (!fl_arguments(env, info, 1, argument) || !fl_get_text(env, argument[0], "state", &state))
+    return NULL;
+  result = fl_notify(state, strlen(state), &error);
+  free(state);
+  if (result < 0)
+    return fl_throw(env, &error);
+  napi_get_boolean(env, result > 0, &value);
+  return value;
+}
+
+napi_value fl_js_peer(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[1], value = NULL, field;
+  struct ucred peer;
+  int fd;
+
+  if (!fl_arguments(env, info, 1, argument) || !fl_get_fd(env, argument[0], "fd", &fd))
+    return NULL;
+  if (fl_peer(fd, &peer, &error) < 0)
+    return fl_throw(env, &error);
+  napi_create_object(env, &value);
+  napi_create_int32(env, peer.pid, &field);
+  napi_set_named_property(env, value, "pid", field);
+  napi_create_uint32(env, peer.uid, &field);
+  napi_set_named_property(env, value, "uid", field);
+  napi_create_uint32(env, peer.gid, &field);
+  napi_set_named_property(env, value, "gid", field);
+  return value;
+}
+
+napi_value fl_js_close_fd(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[1];
+  int fd;
+
+  if (!fl_arguments(env, info, 1, argument) || !fl_get_fd(env, argument[0], "fd", &fd))
+    return NULL;
+  if (close(fd) < 0) {
+    fl_fail_errno(&error, "close");
+    return fl_throw(env, &error);
+  }
+  return NULL;
+}
