@@ -13,6 +13,7 @@ export const assetFiles = {
   'better_sqlite3.node': 'node_modules/better-sqlite3/prebuilds/linux-x64.node',
   'uws.node': 'node_modules/uWebSockets.js/dist/bin/uws_linux_x64_127.node',
   'runtimes.pack': 'build/out/runtimes.pack',
+  'flashd.h': 'src/runtimes/native/flashd.h',
   'flashd.service': 'systemd/flashd.service',
   'flashd.sysusers': 'systemd/flashd.sysusers',
   'flashd.tmpfiles': 'systemd/flashd.tmpfiles',
