@@ -30,29 +30,26 @@ class Instance:
     self.channel.send(kind, id, aux, meta, body, load_us, handler_us)
 
   def read(self, file):
-    fd, chunks = os.open(f'{self.root}/{file}', os.O_RDONLY | os.O_CLOEXEC), []
+    fd, chunks = os.open(file, os.O_RDONLY | os.O_CLOEXEC), []
     while not chunks or len(chunks[-1]) == READ_BYTES:
       chunks.append(os.read(fd, READ_BYTES))
     os.close(fd)
     return chunks[0] if len(chunks) == 1 else b''.join(chunks)
 
-  def compiled(self, file):
+  def bytecode(self, file):
     """A .pyc that is valid without looking at its source (compileall --invalidation-mode unchecked-hash) saves the compiler's page faults."""
     folder, _, stem = file.removesuffix('.py').rpartition('/')
-    try:
-      bytecode = self.read(f'{folder}/__pycache__/{stem}.{sys.implementation.cache_tag}.pyc')
-      if bytecode[:8] == MAGIC_NUMBER + b'\1\0\0\0':
-        return marshal.loads(bytecode[16:])
-    except OSError:
-      pass
-    return compile(self.read(file), f'{self.root}/{file}', 'exec', dont_inherit=True)
+    path = f'{folder or "."}/__pycache__/{stem}.{sys.implementation.cache_tag}.pyc'
+    bytecode = self.read(path) if os.access(path, os.R_OK) else b''  # no exception: the first one costs 16 page faults
+    return marshal.loads(bytecode[16:]) if bytecode[:8] == MAGIC_NUMBER + b'\1\0\0\0' else None
 
   def load(self, file, symbol):
     fault, name = NO_HANDLER, file.removesuffix('.py').replace('/', '.')
     try:
-      os.stat(file)
+      code = self.bytecode(file) or self.read(file)
       fault = LOAD
-      code = self.compiled(file)
+      if isinstance(code, bytes):
+        code = compile(code, f'{self.root}/{file}', 'exec', dont_inherit=True)
       module = sys.modules[name] = types.ModuleType(name)
       module.__file__, module.__package__ = f'{self.root}/{file}', name.rpartition('.')[0]
       exec(code, module.__dict__)
@@ -67,11 +64,15 @@ class Instance:
     random.seed()
     threading.main_thread()._set_native_id()
     os.set_inheritable(self.channel.fd, False)
-    config = dict(item.split('=', 1) for item in meta.decode().split('\0')[:-1])
-    for key, value in config.items():
-      if key.startswith('env.'):
+    config = {}
+    for item in meta.decode().split('\0'):
+      key, _, value = item.partition('=')
+      if key[:4] == 'env.':
         os.environ[key[4:]] = value
-    time.tzset()
+      else:
+        config[key] = value
+    if 'TZ' in os.environ:
+      time.tzset()
     self.common = payload.common(config)
     os.chdir(self.root)
     sys.path.insert(0, self.root)

@@ -40,8 +40,13 @@ class Channel:
     return header, bytes(data[32:middle]), bytes(data[middle:end])
 
   def send(self, kind, id, aux, meta, body=b'', load_us=0, handler_us=0):
-    parts = [HEADER.pack(len(meta) + len(body), len(meta), id, kind, 0, aux, load_us, handler_us, 0), meta, body]
+    header = HEADER.pack(len(meta) + len(body), len(meta), id, kind, 0, aux, load_us, handler_us, 0)
     with self.writing:
-      sent, total = os.writev(self.fd, parts), 32 + len(meta) + len(body)
-      while sent < total:  # a signal came in between
-        sent += os.write(self.fd, memoryview(b''.join(parts))[sent:])
+      if len(body) < READ_BYTES:
+        parts = [header + meta + body]
+      else:
+        parts = [header + meta, body]
+      for part in parts:
+        sent = os.write(self.fd, part)
+        while sent < len(part):  # a signal came in between
+          sent += os.write(self.fd, memoryview(part)[sent:])

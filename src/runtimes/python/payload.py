@@ -18,7 +18,7 @@ class Context:
   identity = client_context = None
 
   def __init__(self, common, request_id, left_ms):
-    self.__dict__.update(common)
+    self.function_name, self.function_version, self.memory_limit_in_mb, self.invoked_function_arn, self.log_group_name, self.log_stream_name = common
     self.aws_request_id = request_id
     self.deadline = time.monotonic() + left_ms / 1000
 
@@ -27,9 +27,8 @@ class Context:
 
 
 def common(config):
-  return {'function_name': config['function'], 'function_version': config['version'], 'memory_limit_in_mb': str(int(config['memory_bytes']) >> 20),
-          'invoked_function_arn': f'arn:flashd:lambda:local:000000000000:function:{config["function"]}',
-          'log_group_name': config['function'], 'log_stream_name': config['version']}
+  name, version = config['function'], config['version']
+  return name, version, str(int(config['memory_bytes']) >> 20), f'arn:flashd:lambda:local:000000000000:function:{name}', name, version
 
 
 def plain(value):
