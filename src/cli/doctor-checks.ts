@@ -1,0 +1,122 @@
+/** What flashd needs of the machine, looked up without changing anything and without a running flashd. */
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { availableParallelism, release, totalmem } from 'node:os';
+import type { Runtime } from '../runtimes/index.ts';
+
+export type Check = {
+  readonly name: string;
+  readonly state: 'ok' | 'missing' | 'optional';
+  /** What was found, or why it is missing and what then. */
+  readonly detail: string;
+};
+
+/** Below it clone3, the mount API and pidfds lack parts that are used without a fallback. */
+const KERNEL_FLOOR = [5, 15] as const;
+const NAMESPACES = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'];
+const CONTROLLERS = ['memory', 'pids', 'cpu'];
+const DESCRIPTORS_WANTED = 65_536;
+
+export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
+  return [
+    kernelCheck(release()),
+    namespacesCheck(),
+    cgroupCheck(read('/proc/mounts'), read('/sys/fs/cgroup/cgroup.controllers')),
+    seccompCheck(read('/proc/sys/kernel/seccomp/actions_avail')),
+    filesystemsCheck(read('/proc/filesystems')),
+    memfdCheck(read('/proc/sys/vm/memfd_noexec')),
+    ptraceCheck(read('/proc/sys/kernel/yama/ptrace_scope')),
+    pagemapCheck(release()),
+    landlockCheck(read('/sys/kernel/security/lsm')),
+    descriptorsCheck(read('/proc/self/limits')),
+    { name: 'machine', state: 'ok', detail: `${availableParallelism()} CPUs, ${Math.round(totalmem() / 2 ** 20)} MB of memory` },
+    ...Array.from(runtimes, runtimeCheck),
+  ];
+}
+
+export function kernelCheck(kernel: string): Check {
+  const enough = atLeast(kernel, KERNEL_FLOOR);
+  return { name: 'kernel', state: enough ? 'ok' : 'missing', detail: enough ? kernel : `${kernel} is older than ${KERNEL_FLOOR.join('.')}` };
+}
+
+export function cgroupCheck(mounts: string, v2Controllers: string): Check {
+  const name = 'cgroups';
+  const lines = mounts.split('\n').map((line) => line.split(' '));
+  const v1 = CONTROLLERS.filter((controller) => lines.some(([, , type, options]) => type === 'cgroup' && options!.split(',').includes(controller)));
+  if (v1.length === CONTROLLERS.length) return { name, state: 'ok', detail: `v1 with ${v1.join(', ')}` };
+  const v2 = CONTROLLERS.filter((controller) => v2Controllers.trim().split(/\s+/).includes(controller));
+  if (v2.length === CONTROLLERS.length) return { name, state: 'ok', detail: `v2 with ${v2.join(', ')}` };
+  const missing = CONTROLLERS.filter((controller) => !v1.includes(controller) && !v2.includes(controller));
+  return { name, state: 'missing', detail: `no controller ${missing.join(', ')}: limits cannot be enforced` };
+}
+
+export function seccompCheck(actions: string): Check {
+  if (actions === '') return { name: 'seccomp', state: 'missing', detail: 'this kernel has no seccomp filters' };
+  const notify = actions.includes('user_notif');
+  return { name: 'seccomp', state: 'ok', detail: notify ? 'filters and user notification' : 'filters; no user notification: system calls cannot be intercepted' };
+}
+
+export function memfdCheck(noexec: string): Check {
+  const blocked = noexec.trim() === '2';
+  return { name: 'memfd', state: blocked ? 'missing' : 'ok', detail: blocked ? 'vm.memfd_noexec is 2: set it to 0 or 1' : 'executable' };
+}
+
+export function ptraceCheck(scope: string): Check {
+  const blocked = scope.trim() === '3';
+  return { name: 'ptrace', state: blocked ? 'missing' : 'ok', detail: blocked ? 'kernel.yama.ptrace_scope is 3: nobody may trace' : 'permitted to root' };
+}
+
+function namespacesCheck(): Check {
+  const missing = NAMESPACES.filter((namespace) => !existsSync(`/proc/self/ns/${namespace}`));
+  if (missing.length > 0) return { name: 'namespaces', state: 'missing', detail: `no ${missing.join(', ')} namespaces in this kernel` };
+  if (read('/proc/sys/user/max_user_namespaces').trim() === '0') return { name: 'namespaces', state: 'missing', detail: 'user.max_user_namespaces is 0: raise it' };
+  return { name: 'namespaces', state: 'ok', detail: NAMESPACES.join(', ') };
+}
+
+function filesystemsCheck(filesystems: string): Check {
+  const known = new Set(filesystems.split('\n').map((line) => line.split('\t')[1]));
+  const missing = ['overlay', 'tmpfs', 'proc'].filter((type) => !known.has(type));
+  if (missing.length === 0) return { name: 'filesystems', state: 'ok', detail: 'overlay, tmpfs, proc' };
+  return { name: 'filesystems', state: 'missing', detail: `no ${missing.join(', ')} (modprobe ${missing.join(' ')})` };
+}
+
+function pagemapCheck(kernel: string): Check {
+  const present = atLeast(kernel, [6, 7]);
+  return { name: 'pagemap scan', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'needs Linux 6.7' };
+}
+
+function landlockCheck(modules: string): Check {
+  const present = modules.includes('landlock');
+  return { name: 'landlock', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'not among the security modules' };
+}
+
+function descriptorsCheck(limits: string): Check {
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1] ?? '0';
+  const enough = hard === 'unlimited' || Number(hard) >= DESCRIPTORS_WANTED;
+  return { name: 'descriptors', state: enough ? 'ok' : 'optional', detail: `at most ${hard} in a process${enough ? '' : `: ${DESCRIPTORS_WANTED} are wanted for many instances`}` };
+}
+
+function runtimeCheck(runtime: Runtime): Check {
+  const name = `runtime ${runtime.name}`;
+  const program = runtime.argv[0]!;
+  if (program.startsWith('/opt/flashd/')) return { name, state: 'ok', detail: 'built in' };
+  try {
+    accessSync(program, constants.X_OK);
+    return { name, state: 'ok', detail: program };
+  } catch {
+    return { name, state: 'optional', detail: `${program} is not installed: functions of this runtime cannot run` };
+  }
+}
+
+function atLeast(kernel: string, [major, minor]: readonly [number, number]): boolean {
+  const [foundMajor = 0, foundMinor = 0] = kernel.split('.').map((part) => Number.parseInt(part, 10));
+  return foundMajor > major || (foundMajor === major && foundMinor >= minor);
+}
+
+/** Empty when there is no such file: on this kernel the feature behind it does not exist. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What the management socket speaks: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
+ *
+ *   POST   /functions/NAME/deploy    a tar (or tar.gz) of the directory        → DeployReply
+ *   GET    /functions                                                          → FunctionSummary[]
+ *   GET    /functions/NAME/versions                                            → VersionReply[]
+ *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
+ *   DELETE /functions/NAME                                                     → {"name"}
+ *   GET    /functions/NAME/logs?lines=N&follow=1                               → LogEntry as JSON lines
+ *   POST   /functions/NAME/invoke    InvokeCall                                → InvokeReply
+ *   GET    /doctor                                                             → GatewayReport
+ *   GET    /metrics                                                            → Prometheus text
+ */
+export type DeployReply = {
+  name: string;
+  version: string;
+  runtime: string;
+  url: string;
+  /** False: exactly this was live already. */
+  changed: boolean;
+  previous: string | null;
+};
+
+export type VersionReply = { version: string; live: boolean; runtime: string; digest: string; createdAt: string };
+
+export type InvokeCall = {
+  method: string;
+  /** Below the function's address, beginning with "/". */
+  path: string;
+  /** Without the question mark. */
+  query: string;
+  headers: [name: string, value: string][];
+  bodyBase64: string;
+};
+
+export type InvokeReply = { requestId: string; status: number; headers: [name: string, value: string][]; bodyBase64: string };
+
+/** What a running gateway says of itself to `flashd doctor`. */
+export type GatewayReport = {
+  version: string;
+  pid: number;
+  uptimeSeconds: number;
+  listen: string;
+  functions: number;
+  instances: number;
+  instancesMax: number;
+  memoryBytes: number;
+  memoryBudgetBytes: number;
+  sandboxd: { connected: boolean; cgroups: string; features: Record<string, boolean> };
+  runtimes: { name: string; state: string; templates: number; detail: string }[];
+};

@@ -1,0 +1,260 @@
+/**
+ * The management socket (src/deploy/management-api.ts): node:http on a unix socket. Who may connect is decided by the kernel twice: by the socket's mode, and by
+ * the peer's credentials, which must be root's, the service user's, or of the socket's group. Not in a request's path: clarity before speed.
+ */
+import { chmodSync, rmSync, statSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { checkFunctionName, type Deployer, type Deployment } from '../deploy/index.ts';
+import type { DeployReply, GatewayReport, InvokeCall, InvokeReply, VersionReply } from '../deploy/management-api.ts';
+import { FlashdError, toFlashdError } from '../errors/index.ts';
+import { LOG_LINES_MAX, type FunctionLogs, type LogEntry, type Logger, type Metrics } from '../observability/index.ts';
+import type { Registry, Version } from '../registry/index.ts';
+
+export type ManagementOptions = {
+  socketPath: string;
+  registry: Registry;
+  deployer: Deployer;
+  logs: FunctionLogs;
+  metrics: Metrics;
+  logger: Logger;
+  /** SO_PEERCRED. */
+  peer: (fd: number) => { uid: number; gid: number };
+  functionUrl: (name: string) => string;
+  /** Throws FlashdError for everything that an HTTP client would have got an error response for. */
+  invoke: (name: string, call: InvokeCall, signal: AbortSignal) => Promise<InvokeReply>;
+  report: () => Promise<GatewayReport>;
+  maxBodyBytes: number;
+};
+
+type Request = { message: IncomingMessage; response: ServerResponse; name: string; query: URLSearchParams; signal: AbortSignal };
+type Handler = (request: Request) => Promise<void> | void;
+
+const CONNECTIONS_MAX = 128;
+const UPLOADS_MAX = 4;
+const JSON_SLACK_BYTES = 2 * 1024 * 1024;
+/** A follower that does not read is told afterwards how much it missed. */
+const FOLLOWER_BYTES_MAX = 1024 * 1024;
+const DEFAULT_LINES = 100;
+const UPLOAD_TIMEOUT_MS = 3_600_000;
+
+export class ManagementServer {
+  readonly #options: ManagementOptions;
+  readonly #server: Server;
+  readonly #denied = new WeakSet<Socket>();
+  readonly #routes: Record<string, Record<string, Handler>>;
+  #uploads = 0;
+
+  constructor(options: ManagementOptions) {
+    this.#options = options;
+    this.#routes = {
+      '/functions': { GET: (request) => this.#list(request) },
+      '/functions/*': { DELETE: (request) => this.#remove(request) },
+      '/functions/*/deploy': { POST: (request) => this.#deploy(request) },
+      '/functions/*/versions': { GET: (request) => this.#versions(request) },
+      '/functions/*/rollback': { POST: (request) => this.#rollback(request) },
+      '/functions/*/logs': { GET: (request) => this.#logs(request) },
+      '/functions/*/invoke': { POST: (request) => this.#invoke(request) },
+      '/doctor': { GET: (request) => this.#report(request) },
+      '/metrics': { GET: (request) => this.#metrics(request) },
+    };
+    this.#server = createServer({ requestTimeout: UPLOAD_TIMEOUT_MS }, (message, response) => void this.#serve(message, response));
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.on('connection', (socket) => {
+      if (!this.#mayManage(socket)) this.#denied.add(socket);
+    });
+  }
+
+  async listen(): Promise<void> {
+    // A socket that a killed gateway left: the launcher has made sure that nobody serves from this state directory.
+    rmSync(this.#options.socketPath, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(this.#options.socketPath, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    chmodSync(this.#options.socketPath, 0o660);
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  #mayManage(socket: Socket): boolean {
+    // node:net does not tell the descriptor of a connected socket otherwise.
+    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+    const { uid, gid } = this.#options.peer(fd);
+    return uid === 0 || uid === process.getuid!() || gid === statSync(this.#options.socketPath).gid;
+  }
+
+  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const abort = new AbortController();
+    response.on('close', () => abort.abort());
+    try {
+      if (this.#denied.has(message.socket)) throw new FlashdError('forbidden');
+      const { handler, name, query } = this.#route(message);
+      await handler({ message, response, name, query, signal: abort.signal });
+    } catch (thrown) {
+      this.#refuse(message, response, toFlashdError(thrown));
+    }
+  }
+
+  #route(message: IncomingMessage): { handler: Handler; name: string; query: URLSearchParams } {
+    const url = new URL(message.url ?? '/', 'http://flashd');
+    const [, first, name, ...rest] = url.pathname.split('/');
+    const pattern = name === undefined ? `/${first}` : ['', first, '*', ...rest].join('/');
+    const methods = Object.hasOwn(this.#routes, pattern) ? this.#routes[pattern]! : undefined;
+    if (methods === undefined) throw new FlashdError('not_found', { hint: 'this flashd and the one that asked may be of different versions' });
+    const handler = Object.hasOwn(methods, message.method!) ? methods[message.method!]! : undefined;
+    if (handler === undefined) throw new FlashdError('method_not_allowed', { hint: `allowed: ${Object.keys(methods).join(', ')}` });
+    return { handler, name: name === undefined ? '' : checkFunctionName(name), query: url.searchParams };
+  }
+
+  #refuse(message: IncomingMessage, response: ServerResponse, error: FlashdError): void {
+    if (error.kind === 'internal') this.#options.logger.error({ err: error.cause ?? error, code: error.code }, `management: ${error.message}`);
+    if (response.headersSent || response.destroyed) return void response.destroy();
+    sendJson(response, { error }, error.status);
+    // What the client is still sending has to be read, or it would never come to read the answer.
+    message.resume();
+  }
+
+  #list({ response }: Request): void {
+    sendJson(response, this.#options.registry.list().map((summary) => ({ ...summary, url: this.#options.functionUrl(summary.name) })));
+  }
+
+  #versions({ response, name }: Request): void {
+    const live = this.#live(name);
+    const reply: VersionReply[] = this.#options.registry.versions(name).map((version) => ({
+      version: version.version,
+      live: version.version === live.version,
+      runtime: version.manifest.runtime,
+      digest: version.digest,
+      createdAt: version.createdAt,
+    }));
+    sendJson(response, reply);
+  }
+
+  async #deploy({ message, response, name }: Request): Promise<void> {
+    if (this.#uploads >= UPLOADS_MAX) throw new FlashdError('overloaded', { message: `${UPLOADS_MAX} deployments are under way`, hint: 'retry in a moment' });
+    this.#uploads++;
+    try {
+      // Without destroyOnReturn: after a refusal the connection is still needed for the answer.
+      const deployment = await this.#options.deployer.deploy(name, message.iterator({ destroyOnReturn: false }));
+      this.#options.logger.info({ function: name, version: deployment.version.version, changed: deployment.changed }, 'deployed');
+      sendJson(response, this.#deployReply(deployment));
+    } finally {
+      this.#uploads--;
+    }
+  }
+
+  async #rollback({ message, response, name }: Request): Promise<void> {
+    const { to } = (await readJson(message, JSON_SLACK_BYTES)) as { to?: unknown };
+    if (to !== undefined && typeof to !== 'string') throw new FlashdError('bad_request', { message: '"to" must be a version' });
+    const deployment = this.#options.deployer.rollback(name, to);
+    this.#options.logger.info({ function: name, version: deployment.version.version }, 'rolled back');
+    sendJson(response, this.#deployReply(deployment));
+  }
+
+  async #remove({ response, name }: Request): Promise<void> {
+    this.#options.deployer.remove(name);
+    await this.#options.logs.remove(name);
+    this.#options.logger.info({ function: name }, 'removed');
+    sendJson(response, { name });
+  }
+
+  async #logs({ response, name, query, signal }: Request): Promise<void> {
+    this.#live(name);
+    const lines = Number(query.get('lines') ?? DEFAULT_LINES);
+    if (!Number.isInteger(lines) || lines < 0 || lines > LOG_LINES_MAX) {
+      throw new FlashdError('bad_request', { message: `lines must be a whole number from 0 to ${LOG_LINES_MAX}` });
+    }
+    const entries = lines === 0 ? [] : await this.#options.logs.read(name, lines);
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    for (const entry of entries) response.write(`${JSON.stringify(entry)}\n`);
+    if (query.get('follow') !== '1') return void response.end();
+    response.flushHeaders();
+    let missed = 0;
+    const stop = this.#options.logs.follow(name, (entry: LogEntry) => {
+      if (response.writableLength > FOLLOWER_BYTES_MAX) return void missed++;
+      if (missed > 0) response.write(`${JSON.stringify({ ...entry, message: '', dropped: { lines: missed, bytes: 0 } } satisfies LogEntry)}\n`);
+      missed = 0;
+      response.write(`${JSON.stringify(entry)}\n`);
+    });
+    signal.addEventListener('abort', stop, { once: true });
+  }
+
+  async #invoke({ message, response, name, signal }: Request): Promise<void> {
+    const call = await readJson(message, this.#options.maxBodyBytes * 2 + JSON_SLACK_BYTES);
+    if (!isInvokeCall(call)) throw new FlashdError('bad_request', { message: 'the call is malformed' });
+    sendJson(response, await this.#options.invoke(name, call, signal));
+  }
+
+  async #report({ response }: Request): Promise<void> {
+    sendJson(response, await this.#options.report());
+  }
+
+  async #metrics({ response }: Request): Promise<void> {
+    const text = await this.#options.metrics.render();
+    response.writeHead(200, { 'content-type': this.#options.metrics.contentType }).end(text);
+  }
+
+  #live(name: string): Version {
+    const version = this.#options.registry.live(name);
+    if (version === undefined) throw new FlashdError('function_not_found', { message: `there is no function "${name}"` });
+    return version;
+  }
+
+  #deployReply({ version, previous, changed }: Deployment): DeployReply {
+    return {
+      name: version.functionName,
+      version: version.version,
+      runtime: version.manifest.runtime,
+      url: this.#options.functionUrl(version.functionName),
+      changed,
+      previous: previous ?? null,
+    };
+  }
+}
+
+function sendJson(response: ServerResponse, value: unknown, status = 200): void {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+}
+
+async function readJson(message: IncomingMessage, bytesMax: number): Promise<object> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new FlashdError('payload_too_large');
+    chunks.push(chunk);
+  }
+  if (bytes === 0) return {};
+  try {
+    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    if (typeof value === 'object' && value !== null) return value;
+  } catch (error) {
+    throw new FlashdError('bad_request', { message: `the body is not JSON: ${(error as Error).message}`, cause: error });
+  }
+  throw new FlashdError('bad_request', { message: 'the body is not a JSON object' });
+}
+
+function isInvokeCall(value: object): value is InvokeCall {
+  const call = value as Partial<Record<keyof InvokeCall, unknown>>;
+  const pair = (each: unknown) => Array.isArray(each) && each.length === 2 && each.every((part) => typeof part === 'string' && !/[\r\n\0]/.test(part));
+  return (
+    typeof call.method === 'string' &&
+    /^[A-Z]{1,20}$/.test(call.method) &&
+    typeof call.path === 'string' &&
+    /^\/[^\s?#]*$/.test(call.path) &&
+    typeof call.query === 'string' &&
+    !/[\s#]/.test(call.query) &&
+    typeof call.bodyBase64 === 'string' &&
+    Array.isArray(call.headers) &&
+    call.headers.every(pair)
+  );
+}
