@@ -82,6 +82,7 @@ static void load(struct instance *instance) {
   if (access(path, shared ? R_OK : X_OK))
     return fail_load(instance, FL_FAULT_NO_HANDLER, errno == ENOENT ? "%s does not exist" : shared ? "%s cannot be read" : "%s is not executable", host_config.handler);
   if (!shared) {
+    signal(SIGPIPE, SIG_IGN);                  /* it may close its stdin early */
     memcpy(instance->path, path, sizeof path);
     return;
   }
@@ -214,7 +215,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: host FUNCTION_DIRECTORY\n");
     return 100;
   }
-  signal(SIGPIPE, SIG_IGN);                    /* an executable may close its stdin early */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
   if (!buffer_reserve(&instance.in, 64 << 10, 64 << 10) || !buffer_reserve(&instance.response.body, 64 << 10, 64 << 10)) return 111;
   warm(&instance);
