@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { bundle } from './bundle.ts';
 import { packRuntimes } from './pack-runtimes.ts';
 import { packageBinary } from './package.ts';
-import { cache, out, run, step } from './steps.ts';
+import { cache, out, run, script, step } from './steps.ts';
 
-mkdirSync(out, { recursive: true });
-mkdirSync(cache, { recursive: true });
-await step('build: compile sandboxd, the addon and the native host', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'all']));
-packRuntimes(join(out, 'runtimes.pack'));
-await step('build: bundle the TypeScript', bundle);
-await packageBinary();
+await script(async () => {
+  mkdirSync(out, { recursive: true });
+  mkdirSync(cache, { recursive: true });
+  await step('build: compile sandboxd, the addon and the native host', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'all']));
+  packRuntimes(join(out, 'runtimes.pack'));
+  await step('build: bundle the TypeScript', bundle);
+  await packageBinary();
+});

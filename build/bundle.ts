@@ -17,7 +17,7 @@ export async function bundle(): Promise<void> {
     keepNames: true,
     preserveSymlinks: true,
     legalComments: 'none',
-    logLevel: 'warning',
+    logLevel: 'silent',
     define: { 'import.meta.dirname': '__dirname' },
     alias: { 'uWebSockets.js': join(root, 'build/uws-shim.cjs') },
   });

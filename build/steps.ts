@@ -65,3 +65,13 @@ export async function stepIfChanged(label: string, made: string, stamp: string, 
   await step(label, work);
   writeFileSync(stamp, wanted);
 }
+
+/** A script's whole body: a failure has been shown by its step already, or is shown here without a stack that would say nothing about it. */
+export async function script(body: () => Promise<void>): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}

@@ -5,7 +5,7 @@
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { compileFunctions } from './functions.ts';
-import { node, root, run, runShown, step } from './steps.ts';
+import { node, root, run, runShown, script, step } from './steps.ts';
 
 /** unit needs nothing; the others use what the build made, and run as root. */
 const SUITES = ['unit', 'native', 'integration', 'conformance', 'escape', 'e2e', 'vm'];
@@ -22,16 +22,18 @@ async function check(label: string, work: () => Promise<unknown>): Promise<void>
   }
 }
 
-await step('test: install the Debian packages the tests need', () => run('build/setup', ['test']));
-await compileFunctions();
-await check('test: types', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit']));
-await step('test: compile the native tests and fuzz targets with sanitizers', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'asan']));
-await check('test: native tests, plain and sanitized', () => run('make', ['-C', 'native', '-s', 'check']));
-await check('test: replay the fuzz corpora', () => run('make', ['-C', 'native', '-s', 'fuzz']));
+await script(async () => {
+  await step('test: install the Debian packages the tests need', () => run('build/setup', ['test']));
+  await compileFunctions();
+  await check('test: types', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit']));
+  await step('test: compile the native tests and fuzz targets with sanitizers', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'asan']));
+  await check('test: native tests, plain and sanitized', () => run('make', ['-C', 'native', '-s', 'check']));
+  await check('test: replay the fuzz corpora', () => run('make', ['-C', 'native', '-s', 'fuzz']));
 
-if (failures.length > 0) console.log(`failed so far: ${failures.join(', ')}`);
-const files = SUITES.flatMap(suite => globSync(`test/${suite}/**/*.test.ts`, { cwd: root }).sort());
-const status = await runShown(node, [
-  '--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, ...files,
-]);
-process.exitCode = failures.length > 0 ? 1 : status;
+  if (failures.length > 0) console.log(`failed so far: ${failures.join(', ')}`);
+  const files = SUITES.flatMap(suite => globSync(`test/${suite}/**/*.test.ts`, { cwd: root }).sort());
+  const status = await runShown(node, [
+    '--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, ...files,
+  ]);
+  process.exitCode = failures.length > 0 ? 1 : status;
+});

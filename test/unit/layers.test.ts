@@ -9,11 +9,12 @@ const packageJson = JSON.parse(readFileSync(join(src, '../package.json'), 'utf8'
 
 /** A layer is a folder of src/, or one file that stands apart from its folder: the shape of a function's manifest is below the registry. */
 const LAYERS: Record<string, readonly string[]> = {
-  'main.ts': ['cli', 'config', 'http', 'invocation', 'pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'launcher', 'errors', 'native-addon.ts', 'assets.ts'],
+  'main.ts': ['cli', 'config', 'gateway.ts'],
+  'gateway.ts': ['http', 'invocation', 'pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors', 'native-addon.ts', 'assets.ts'],
   cli: ['launcher', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors', 'assets.ts'],
   launcher: ['config', 'errors', 'native-addon.ts', 'assets.ts'],
-  http: ['invocation', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
-  invocation: ['pool', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
+  http: ['invocation', 'pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
+  invocation: ['pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
   pool: ['sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors'],
   sandbox: ['errors', 'sandbox/addon.ts'],
   deploy: ['registry', 'runtimes', 'config', 'errors', 'deploy/manifest.ts'],
