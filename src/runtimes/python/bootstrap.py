@@ -12,10 +12,11 @@ import channel, payload
 from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, HEADER, INIT, LOAD, NO_HANDLER, READ_BYTES, READY, REQUEST, RESPONSE
 del sys.path[0], sys.modules['channel'], sys.modules['payload']  # the names are the function's
 
-# What handlers import most is there when they do. What draws random numbers or keeps a pid while it is imported may not join (multiprocessing does).
-PRELOAD = '''argparse base64 collections.abc concurrent.futures contextlib copy csv dataclasses datetime decimal email.message enum functools gzip hashlib
-  hmac html http.client importlib.metadata inspect io itertools logging math operator pathlib secrets shutil ssl string subprocess tempfile textwrap
-  typing urllib.error urllib.parse urllib.request uuid zlib'''
+# What handlers import most is there when they do; each MB of it costs every fork about 15 us of page tables. What draws random numbers or keeps a pid
+# while it is imported may not join (multiprocessing does).
+PRELOAD = '''base64 collections.abc concurrent.futures contextlib copy csv dataclasses datetime decimal email.message enum functools gzip hashlib hmac html
+  http.client inspect io itertools logging math pathlib secrets shutil ssl string subprocess tempfile textwrap typing urllib.error urllib.parse
+  urllib.request uuid zlib'''
 
 OWN_FILES = __file__, payload.__file__, channel.__file__
 

@@ -1,8 +1,10 @@
 /** What the protocol asks of every shim, whatever the function: frames in any portions, READY once, descriptors, load failures without a request. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { initFrame, requestFrame, Shim } from '../../conformance/direct.ts';
-import { prepareFixture, type Fixture, type Language } from '../../conformance/fixtures.ts';
+import { prepareFixture, root, type Fixture, type Language } from '../../conformance/fixtures.ts';
 import { FRAME, type Frame } from '../../conformance/frames.ts';
 
 type Context = { after(work: () => unknown): void };
@@ -87,5 +89,13 @@ describe('the python shim', () => {
     for (let i = 0; i < 4; i++) ids.push((await nextFrame(shim)).id);
     assert.deepEqual(ids.sort(), [1, 2, 3, 4]);
     assert.ok(performance.now() - started < 700);
+  });
+
+  test('random values do not repeat between forks of one template, hooks or not', () => {
+    const [bootstrap, fixture] = [join(root, 'src/runtimes/python/bootstrap.py'), join(root, 'test/conformance/fixtures/python/random')];
+    const output = execFileSync('/usr/bin/python3', ['-I', '-B', join(import.meta.dirname, 'forks.py'), bootstrap, fixture, '16'], { timeout: 20_000 });
+    const values = (JSON.parse(output.toString()) as unknown[]).map(String);
+    assert.equal(values.length, 16 * 7);
+    assert.equal(new Set(values).size, values.length);
   });
 });
