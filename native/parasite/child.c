@@ -195,7 +195,8 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
       break;
     }
     uint32_t phase = phase_of(step->op);
-    if (i + 1 == fork->plan.steps || phase_of(fork->plan.step[i + 1].op) != phase)
+    const struct fl_step *next = step + 1;
+    if (i + 1 == fork->plan.steps || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
       report.phase_ns[phase] = fl_now();
   }
   fl_report(self->socket, &report);
