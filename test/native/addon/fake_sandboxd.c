@@ -370,7 +370,7 @@ static struct fl_header header(uint16_t type, uint16_t size, uint64_t request)
 static void reply(const void *packet, size_t size)
 {
   if (send(control, packet, size, MSG_NOSIGNAL) < 0)
-    die("send");
+    _exit(0);                                  /* the test is over */
 }
 
 static void hand_over_control(void)

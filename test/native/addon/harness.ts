@@ -3,7 +3,7 @@
  * script again with a lifeline as descriptor 3. Events are kept until a test asks for them.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, openSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, openSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.ts';
 import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
@@ -136,10 +136,12 @@ function newer(a: string, b: string): boolean {
 function becomeFakeSandboxd(): never {
   const source = join(import.meta.dirname, 'fake_sandboxd.c');
   if (!newer(fakeSandboxd, source)) {
+    const fresh = `${fakeSandboxd}.${process.pid}`;
     mkdirSync(join(root, 'build/out/test'), { recursive: true });
-    execFileSync('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', `-I${join(root, 'native/include')}`, '-o', fakeSandboxd, source], {
+    execFileSync('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', `-I${join(root, 'native/include')}`, '-o', fresh, source], {
       stdio: 'inherit', env: { ...process.env, LD_PRELOAD: '' },
     });
+    renameSync(fresh, fakeSandboxd);           // at once: test files run side by side
   }
   const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
   const command = [fakeSandboxd, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
