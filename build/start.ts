@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileFunctions, functionDirectories } from './functions.ts';
 import { binaryPath } from './package.ts';
-import { CommandFailed, run, step } from './steps.ts';
+import { CommandFailed, run } from './steps.ts';
 
 const READY_SECONDS = 60;
 const READY_POLL_MS = 100;
@@ -21,14 +21,17 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 void ended.then(code => process.exit(code));
 
 try {
-  await step(`start: wait for http://${listen}`, waitUntilReady);
+  // Whole lines, since the server's own log lines come in between.
+  console.log(`start: wait for http://${listen}`);
+  await waitUntilReady();
   const directories = functionDirectories();
-  await step(`start: deploy ${directories.map(directory => basename(directory)).join(' ')}`, () => run(binaryPath, ['deploy', ...directories]));
+  console.log(`start: deploy ${directories.join(' ')}`);
+  await run(binaryPath, ['deploy', ...directories]);
   console.log('\nTry:');
   for (const directory of directories) console.log(`  curl http://${listen}/function/${basename(directory)}`);
   console.log('\nCtrl-C stops it.');
 } catch (error) {
-  if (!(error instanceof CommandFailed)) console.error(error instanceof Error ? error.message : error);
+  console.error(error instanceof CommandFailed ? error.output : (error as Error).message);
   server.kill('SIGTERM');
 }
 

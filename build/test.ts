@@ -17,8 +17,8 @@ const failures: string[] = [];
 async function check(label: string, work: () => Promise<unknown>): Promise<void> {
   try {
     await step(label, work);
-  } catch {
-    failures.push(label);
+  } catch (error) {
+    failures.push(`${label} (${(error as Error).message})`);
   }
 }
 
