@@ -1,0 +1,20 @@
+/**
+ * The one entry of the one binary: the command line, and behind its hidden verb the gateway process. What a verb does not need is not loaded:
+ * `flashd list` starts neither SQLite nor uWebSockets.js.
+ */
+import { runCli } from './cli/index.ts';
+import { loadGatewayConfig } from './config/index.ts';
+import packageJson from '../package.json' with { type: 'json' };
+
+async function gateway(): Promise<void> {
+  const { runGateway } = await import('./gateway.ts');
+  await runGateway(loadGatewayConfig(), packageJson.version);
+}
+
+// `flashd logs … | head` is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 111));
+
+void runCli(process.argv.slice(2), { version: packageJson.version, gateway }).then((code) => {
+  // Not process.exit(): what is still on its way to a pipe would be lost.
+  process.exitCode = code;
+});
