@@ -6,6 +6,7 @@
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import type { PooledInstance, WorkEnd } from '../pool/pooled-instance.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
+import type { Broken } from '../sandbox/contract.ts';
 import { Deadlines } from './deadlines.ts';
 import type { EventKind, Invocation } from './invocation.ts';
 import { endError, failedError, faultError } from './outcome.ts';
@@ -147,8 +148,11 @@ export class FunctionQueue implements Demand {
     handlerUs: number,
   ): void {
     this.#settle(invocation);
+    const now = performance.now();
+    this.tally.duration(now - invocation.arrivedAt);
     if (invocation.aborted) return this.tally.failed('aborted');
     this.tally.succeeded++;
+    invocation.finishedAt = now;
     invocation.succeed(from, status, headers, body, loadUs, handlerUs);
   }
 
@@ -162,8 +166,7 @@ export class FunctionQueue implements Demand {
       if (error.retryable) return this.#again(invocation, error);
       return this.#fail(invocation, error);
     }
-    // A warm instance that closed its socket with the request unread (that is what a reset means on a unix socket) never had it.
-    if (end.kind === 'ended' && end.end.broken?.reason === 'reset' && from.answered > 0) return this.#again(invocation, endError(end));
+    if (end.kind === 'ended' && from.answered > 0 && isUnread(end.end.broken)) return this.#again(invocation, endError(end));
     // A removed function's instances are drained, not destroyed, unless flashd itself is stopping.
     const stopped = this.#removed !== undefined && end.kind === 'ended' && end.end.how === 'destroyed' && end.end.broken === undefined;
     this.#fail(invocation, stopped ? new FlashdError('shutting_down') : endError(end));
@@ -203,7 +206,7 @@ export class FunctionQueue implements Demand {
     invocation.attempts++;
     invocation.boundAt = now;
     invocation.start = instance.answered === 0 ? 'language-template' : 'warm';
-    const left = Math.max(1, Math.ceil(invocation.deadlineAt - now));
+    const left = Math.max(1, Math.round(invocation.deadlineAt - now));
     if (!instance.send(invocation, invocation.flags, left, invocation.meta(this.#target.event), invocation.body)) return false;
     invocation.state = 'running';
     invocation.instance = instance;
@@ -282,6 +285,11 @@ export class FunctionQueue implements Demand {
     invocation.release();
     this.#host.settled();
   }
+}
+
+/** On a unix socket a reset means that the peer closed with bytes unread: with nothing answered, the handler never had the request. */
+function isUnread(broken: Broken | undefined): boolean {
+  return broken !== undefined && broken.reason === 'reset' && broken.detail === 'before the reply';
 }
 
 function unsent(): FlashdError {

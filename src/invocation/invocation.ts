@@ -21,6 +21,7 @@ export abstract class Invocation implements Work, Expiring {
   arrivedAt = 0;
   boundAt = 0;
   deadlineAt = 0;
+  finishedAt = 0;
   /** How often it was given to an instance. */
   attempts = 0;
   start: StartKind = 'warm';

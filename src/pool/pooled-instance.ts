@@ -65,7 +65,7 @@ export class PooledInstance implements InstanceOwner {
       return false;
     }
     // Output that follows is this work's, unless several share the instance.
-    this.#instance!.invocation = this.#pool.spec.concurrency === 1 ? work.label : undefined;
+    this.#instance!.labels.invocation = this.#pool.spec.concurrency === 1 ? work.label : '';
     this.#slots.push({ id, work });
     this.#pool.bound(this);
     return true;

@@ -21,7 +21,7 @@ export class Pools {
   readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0 };
   readonly #options: PoolsOptions;
   readonly #pools = new Set<VersionPool>();
-  /** Those whose demand could not be met because of the shared bounds, in the order in which that happened. */
+  /** Those whose demand could not be met because of the shared bounds. */
   readonly #starving = new Set<VersionPool>();
   #instances = 0;
   #ending = 0;
@@ -50,8 +50,15 @@ export class Pools {
     return idle;
   }
 
-  get starving(): VersionPool | undefined {
-    return this.#starving.size === 0 ? undefined : this.#starving.values().next().value;
+  get starving(): boolean {
+    return this.#starving.size > 0;
+  }
+
+  /** Living instances of the pool that has the fewest of those. */
+  smallestStarving(): number {
+    let smallest = Infinity;
+    for (const pool of this.#starving) smallest = Math.min(smallest, pool.living);
+    return smallest;
   }
 
   open(spec: PoolSpec, demand: Demand): VersionPool {
@@ -123,7 +130,7 @@ export class Pools {
     if (this.#starving.size === 0 || this.#helping) return;
     this.#helping = true;
     try {
-      for (const pool of [...this.#starving]) {
+      for (const pool of [...this.#starving].sort((one, other) => one.living - other.living)) {
         this.#starving.delete(pool);
         pool.retry();
         if (this.#starving.has(pool)) break;

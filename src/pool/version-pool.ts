@@ -51,12 +51,9 @@ export class VersionPool {
     this.#demand = demand;
   }
 
-  get size(): number {
-    return this.#all.size;
-  }
-
-  get ending(): number {
-    return this.#ending;
+  /** Without those that are ending. */
+  get living(): number {
+    return this.#all.size - this.#ending;
   }
 
   get instances(): Iterable<PooledInstance> {
@@ -85,7 +82,7 @@ export class VersionPool {
   acquire(): PooledInstance | undefined {
     const warm = this.#available.at(-1);
     if (warm !== undefined) return warm;
-    if (this.#draining || this.#all.size - this.#ending >= this.spec.maxInstances) return undefined;
+    if (this.#draining || this.living >= this.spec.maxInstances) return undefined;
     if (this.readiness !== 'ready' || !this.#pools.admit(this)) return undefined;
     return this.#create();
   }
@@ -142,8 +139,7 @@ export class VersionPool {
     }
     if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
     if (this.#demand.waiting) {
-      const starving = this.#pools.starving;
-      if (instance.inFlight === 0 && starving !== undefined && starving !== this && shouldYield(this.#all.size, starving.size)) {
+      if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
         this.evict(instance);
         return this.#pools.room();
       }

@@ -5,7 +5,7 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
-import type { Instance, InstanceOwner, InstanceSpec, LogSink, LogStream, LogTags, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
+import type { Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
 import {
   FEATURE_NAMES,
@@ -27,6 +27,8 @@ export type SandboxClientOptions = {
   readonly limits: AddonLimits;
   /** How long an end's reason is waited for. */
   readonly endWaitMs: number;
+  /** The lifeline ended: nobody will ever hand over a control socket again. */
+  readonly onSupervisorLost: () => void;
   /** A fault of ours or of sandboxd that concerns no single invocation. */
   readonly report: (error: unknown) => void;
 };
@@ -39,7 +41,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
   readonly #options: SandboxClientOptions;
   readonly #channels: (GuardedInstance | undefined)[] = [];
   /** Survives its instance: the pipes are read to their end after the channel was closed. */
-  readonly #logs: (LogStream | undefined)[] = [];
+  readonly #labels: (LogLabels | undefined)[] = [];
   readonly #creating = new Map<number, GuardedInstance>();
   readonly #created = new Map<number, GuardedInstance>();
   readonly #runtimes = new Map<string, Runtime>();
@@ -48,6 +50,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
   #state: 'lost' | 'greeting' | 'ready' = 'lost';
   #lastRequest = 0;
   #features = 0;
+  /** How many runtimes sandboxd has. */
+  #announced = 0;
   instancesMax = 0;
 
   constructor(options: SandboxClientOptions) {
@@ -82,7 +86,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   readiness(runtime: string): Readiness {
     if (this.#state !== 'ready') return 'unavailable';
-    return this.#runtimes.get(runtime)?.state ?? 'failed';
+    // Those that it has not told us of yet after HELLO_OK may still come.
+    return this.#runtimes.get(runtime)?.state ?? (this.#runtimes.size < this.#announced ? 'booting' : 'failed');
   }
 
   readinessDetail(runtime: string): string {
@@ -96,17 +101,16 @@ export class SandboxClient implements Sandbox, InstanceHost {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
     }
     const request = this.nextRequest();
-    const tags: LogTags = { functionName: spec.functionName, version: spec.version, instance: 0 };
+    const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
       channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
-    const log = this.#options.sink.open(tags);
-    const instance = new GuardedInstance(this, channel, tags, log, owner);
+    const instance = new GuardedInstance(this, channel, labels, owner);
     this.#channels[channel] = instance;
-    this.#logs[channel] = log;
+    this.#labels[channel] = labels;
     this.#creating.set(request, instance);
     this.addon.send(channel, FRAME.FL_FRAME_INIT, 0, 0, 0, spec.init, []);
     return instance;
@@ -156,7 +160,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
         }
       },
       onBroken: (channel, reason, detail) => this.#guard(() => channels[channel]?.handleBroken({ reason, detail })),
-      onLog: (channel, stream, chunk) => this.#guard(() => this.#logs[channel]?.write(stream, chunk)),
+      onLog: (channel, stream, chunk) => this.#guard(() => this.#log(channel, stream, chunk)),
       onControl: (packet) => this.#guard(() => this.#handle(decode(packet))),
       onControlEnd: () => this.#guard(() => this.#lose()),
       onLifeline: (controlFd) => this.#guard(() => this.#greet(controlFd)),
@@ -171,7 +175,13 @@ export class SandboxClient implements Sandbox, InstanceHost {
     }
   }
 
+  #log(channel: ChannelId, stream: 1 | 2, chunk: Uint8Array): void {
+    const labels = this.#labels[channel];
+    if (labels !== undefined) this.#options.sink.write(labels, stream, chunk);
+  }
+
   #greet(controlFd: number): void {
+    if (controlFd < 0) return this.#options.onSupervisorLost();
     if (this.#state !== 'lost') this.#lose();
     this.addon.openControl(controlFd);
     this.#state = 'greeting';
@@ -183,6 +193,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
       case 'hello-ok':
         this.#state = 'ready';
         this.#features = message.features;
+        this.#announced = message.runtimes;
         this.instancesMax = message.instancesMax;
         return this.#listener?.onSandboxChange();
       case 'runtime':

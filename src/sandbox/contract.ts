@@ -54,26 +54,19 @@ export interface Instance {
   /** sandboxd's number of it; 0 until it is created. */
   readonly id: number;
   readonly created: Created | undefined;
-  /** The invocation that its output belongs to from now on; undefined when that cannot be told. */
-  invocation: string | undefined;
+  readonly labels: LogLabels;
   /** False: nothing was sent, because the instance has broken; it is being destroyed. Chunks are copied. */
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
 }
 
-/** Where the output of instances goes. */
+/** Where the output of instances goes. An empty chunk ends that stream; a chunk may be reused afterwards. */
 export interface LogSink {
-  /** For one instance's two pipes. `instance` in tags is set when its number is known. */
-  open(tags: LogTags): LogStream;
+  write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): void;
 }
-export type LogTags = { functionName: string; version: string; instance: number };
-export interface LogStream {
-  /** What it works on, or worked on last. */
-  invocation: string | undefined;
-  /** An empty chunk ends that stream. The chunk may be reused afterwards. */
-  write(stream: 1 | 2, chunk: Uint8Array): void;
-}
+/** Of one instance: the same object for its whole life, changed as it is numbered and gets invocations ("" when several share it). */
+export type LogLabels = { readonly function: string; readonly version: string; instance: number; invocation: string };
 
 export interface SandboxListener {
   /** sandboxd has answered, or a runtime's state has changed. */

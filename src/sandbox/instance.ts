@@ -5,7 +5,7 @@
  *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
  */
 import type { Addon, ChannelId } from './addon.ts';
-import type { Broken, Instance, InstanceEnd, InstanceOwner, LogStream, LogTags } from './contract.ts';
+import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
 import { FRAME, encodeDestroy, type Created, type Ended, type Failed } from './protocol.ts';
 
 /** What the wrapper needs of the client. */
@@ -19,10 +19,9 @@ export interface InstanceHost {
 
 export class GuardedInstance implements Instance {
   readonly channel: ChannelId;
+  readonly labels: LogLabels;
   readonly owner: InstanceOwner;
   readonly #host: InstanceHost;
-  readonly #tags: LogTags;
-  readonly #log: LogStream;
   created: Created | undefined;
   #broken: Broken | undefined;
   #ended: Ended | undefined;
@@ -31,24 +30,15 @@ export class GuardedInstance implements Instance {
   #over = false;
   #wait: NodeJS.Timeout | undefined;
 
-  constructor(host: InstanceHost, channel: ChannelId, tags: LogTags, log: LogStream, owner: InstanceOwner) {
+  constructor(host: InstanceHost, channel: ChannelId, labels: LogLabels, owner: InstanceOwner) {
     this.#host = host;
     this.channel = channel;
-    this.#tags = tags;
-    this.#log = log;
+    this.labels = labels;
     this.owner = owner;
   }
 
   get id(): number {
     return this.created === undefined ? 0 : this.created.instance;
-  }
-
-  get invocation(): string | undefined {
-    return this.#log.invocation;
-  }
-
-  set invocation(label: string | undefined) {
-    this.#log.invocation = label;
   }
 
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
@@ -75,7 +65,7 @@ export class GuardedInstance implements Instance {
   /** From the client: CREATED. */
   handleCreated(created: Created): void {
     this.created = created;
-    this.#tags.instance = created.instance;
+    this.labels.instance = created.instance;
     if (this.#closed) this.#sendDestroy();
     if (!this.#over) this.owner.onCreated(created);
   }

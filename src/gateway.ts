@@ -1,0 +1,214 @@
+/**
+ * The gateway process: everything is made here, in the order in which it is needed, and taken down in reverse. It is unprivileged from its first instruction;
+ * descriptor 3 is the supervisor's lifeline, the configuration comes resolved in an environment variable.
+ *
+ *   registry ─▶ logs ─▶ sandboxd ─▶ pools, dispatcher ─▶ management socket ─▶ listen ─▶ confine ─▶ READY
+ */
+import { join } from 'node:path';
+import { managementSocketPath, parseListen, type Config } from './config/index.ts';
+import { BundleStore, Deployer } from './deploy/index.ts';
+import type { GatewayReport } from './deploy/management-api.ts';
+import { registerMetrics } from './gateway-metrics.ts';
+import { invokeLocally } from './http/local-invocation.ts';
+import { ManagementServer } from './http/management.ts';
+import { HttpServer } from './http/server.ts';
+import { Dispatcher } from './invocation/dispatcher.ts';
+import { loadAddon, loadSqlite } from './native-addon.ts';
+import { FunctionLogs, Metrics, createLogger, type Logger } from './observability/index.ts';
+import { Pools } from './pool/pools.ts';
+import { LiveRegistry, SqliteStore } from './registry/index.ts';
+import type { Addon } from './sandbox/addon.ts';
+import { SandboxClient } from './sandbox/client.ts';
+import type { Stats } from './sandbox/contract.ts';
+import { FEATURE_NAMES } from './sandbox/protocol.ts';
+
+const MIB = 1024 * 1024;
+const LIFELINE_FD = 3;
+/** How long the reason of an instance's end is waited for. */
+const END_WAIT_MS = 1000;
+/** How long an invocation waits for sandboxd or a runtime that is not ready. */
+const READY_WAIT_MS = 1000;
+const USAGE_INTERVAL_MS = 1000;
+/** How long a request's body may take to arrive. */
+const BODY_TIMEOUT_MS = 60_000;
+/** Request and response bodies in memory together: so many of the largest. */
+const BODIES_MAX = 32;
+const BODY_BUDGET_MIN_BYTES = 64 * MIB;
+/** Channels whose pipes are still being read, beside those of living instances. */
+const CHANNELS_SPARE = 1024;
+/** How long instances may take to end when the gateway stops. */
+const CLOSE_WAIT_MS = 2000;
+
+/** Resolves when the gateway has been told to stop and has. */
+export async function runGateway(config: Config, version: string): Promise<void> {
+  const logger = createLogger(config.logLevel);
+  const addon = loadAddon();
+  const stack = new Stack();
+  const stopped = stopSignal();
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error) => {
+      // The state is unknown: the supervisor starts a new gateway, sandboxd ends the instances of this one.
+      logger.fatal({ err: error }, event);
+      logger.flush(() => process.exit(101));
+    });
+  }
+  try {
+    const port = await start(config, version, addon, logger, stack);
+    logger.info({ listen: config.listen, port, version }, 'ready');
+    addon.notify('READY=1');
+    watch(addon, stack);
+    const signal = await stopped;
+    logger.info({ signal }, 'stopping');
+    addon.notify('STOPPING=1');
+  } finally {
+    await stack.dispose((error) => logger.error({ err: error }, 'stopping'));
+  }
+}
+
+async function start(config: Config, version: string, addon: Addon, logger: Logger, stack: Stack): Promise<number> {
+  const report = (error: unknown): void => logger.error({ err: error }, error instanceof Error ? error.message : String(error));
+  const bundlesDir = join(config.stateDir, 'bundles');
+  const store = new SqliteStore({ path: join(config.stateDir, 'registry.db'), nativeBinding: loadSqlite() });
+  const registry = new LiveRegistry(store, { bundlesDir, keepVersions: config.keepVersions, maxFunctions: config.maxFunctions });
+  stack.defer(() => registry.close());
+
+  const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());
+  const deployer = new Deployer(registry, bundles, config.functionDefaults, report);
+  stack.defer(() => deployer.close());
+  deployer.collectGarbage();
+
+  const logs = new FunctionLogs({
+    directory: join(config.stateDir, 'logs'),
+    linesPerSecond: config.logLinesPerSecond,
+    bytesPerSecond: config.logBytesPerSecond,
+    lineBytes: config.logLineBytes,
+    fileBytes: config.logFileMb * MIB,
+    onError: report,
+  });
+  stack.defer(() => logs.close());
+
+  const sandbox = new SandboxClient({
+    addon,
+    sink: logs,
+    limits: { responseBodyMax: config.maxResponseBytes, channelsMax: config.maxInstances + CHANNELS_SPARE },
+    endWaitMs: END_WAIT_MS,
+    onSupervisorLost: () => {
+      logger.fatal('the supervisor is gone');
+      logger.flush(() => process.exit(111));
+    },
+    report,
+  });
+  const bounds = { memoryBudgetBytes: config.memoryBudgetMb * MIB, maxInstances: config.maxInstances };
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, report });
+  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS });
+  sandbox.start(dispatcher, LIFELINE_FD);
+  stack.defer(() => sandbox.stop());
+  stack.defer(() => dispatcher.close(CLOSE_WAIT_MS));
+
+  const { host, port } = parseListen(config.listen);
+  const metrics = new Metrics();
+  let stats: Stats | undefined;
+  const server = new HttpServer({
+    host,
+    port,
+    sharedPort: false,
+    domain: config.domain,
+    maxBodyBytes: config.maxBodyBytes,
+    bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * Math.max(config.maxBodyBytes, config.maxResponseBytes)),
+    bodyTimeoutMs: BODY_TIMEOUT_MS,
+    dispatcher,
+    health: () => ({ healthy: sandbox.connected, detail: { version, sandboxd: sandbox.connected } }),
+    metrics: async () => {
+      if (sandbox.connected) stats = await sandbox.stats();
+      return { contentType: metrics.contentType, text: await metrics.render() };
+    },
+    report,
+  });
+  registerMetrics(metrics, { dispatcher, pools, sandbox, logs, stats: () => stats, bodyBytes: () => server.bodyBytes });
+  stack.defer(() => server.close());
+
+  let publicPort = port;
+  const management = new ManagementServer({
+    socketPath: managementSocketPath(config.stateDir),
+    registry,
+    deployer,
+    logs,
+    metrics,
+    logger,
+    peer: (fd) => addon.peer(fd),
+    functionUrl: (name) => `http://${reachable(host)}:${publicPort}/function/${name}`,
+    invoke: (name, call, signal) => invokeLocally(dispatcher, name, call, config.maxBodyBytes, signal),
+    report: async () => gatewayReport(config, version, sandbox, pools, registry.list().length),
+    maxBodyBytes: config.maxBodyBytes,
+  });
+  await management.listen();
+  stack.defer(() => management.close());
+
+  publicPort = await server.listen();
+  stack.defer(async () => {
+    server.stopListening();
+    await dispatcher.drain(config.drainSeconds * 1000);
+  });
+  logger.debug({ instructions: addon.confine() }, 'confined');
+  return publicPort;
+}
+
+function gatewayReport(config: Config, version: string, sandbox: SandboxClient, pools: Pools, functions: number): GatewayReport {
+  const features = new Set(sandbox.features);
+  return {
+    version,
+    pid: process.pid,
+    uptimeSeconds: Math.round(process.uptime()),
+    listen: config.listen,
+    functions,
+    instances: pools.instances,
+    instancesMax: config.maxInstances,
+    memoryBytes: pools.memoryBytes,
+    memoryBudgetBytes: config.memoryBudgetMb * MIB,
+    sandboxd: {
+      connected: sandbox.connected,
+      cgroups: features.has('cgroup-v2') ? 'v2' : 'v1',
+      features: Object.fromEntries(FEATURE_NAMES.map((name) => [name, features.has(name)])),
+    },
+    runtimes: sandbox.runtimes.map(({ name, state, templates, detail }) => ({ name, state, templates, detail })),
+  };
+}
+
+/** An address that a client on this machine can use. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
+  });
+}
+
+/** systemd's watchdog: half its time, as sd_watchdog_enabled(3) advises. */
+function watch(addon: Addon, stack: Stack): void {
+  const microseconds = Number(process.env['WATCHDOG_USEC'] ?? 0);
+  if (!(microseconds > 0)) return;
+  const timer = setInterval(() => addon.notify('WATCHDOG=1'), microseconds / 2000);
+  stack.defer(() => clearInterval(timer));
+}
+
+/** Disposes in reverse what was made in order; one that fails does not keep the others. */
+class Stack {
+  readonly #deferred: (() => unknown)[] = [];
+
+  defer(dispose: () => unknown): void {
+    this.#deferred.push(dispose);
+  }
+
+  async dispose(onError: (error: unknown) => void): Promise<void> {
+    for (let dispose = this.#deferred.pop(); dispose !== undefined; dispose = this.#deferred.pop()) {
+      try {
+        await dispose();
+      } catch (error) {
+        onError(error);
+      }
+    }
+  }
+}

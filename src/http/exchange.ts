@@ -1,0 +1,112 @@
+/** One request to a function and its response: an Invocation that knows uWebSockets.js. After the client is gone `res` must not be touched any more. */
+import { randomUUID } from 'node:crypto';
+import type { HttpResponse } from 'uWebSockets.js';
+import { FlashdError } from '../errors/index.ts';
+import { Invocation, type EventKind } from '../invocation/invocation.ts';
+import type { PooledInstance } from '../pool/pooled-instance.ts';
+import { FRAME } from '../sandbox/protocol.ts';
+import type { Body, BodyBudget } from './body.ts';
+import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
+import type { RequestHead } from './head.ts';
+import { isResponseStatus, writeError, writeResult, type BodyHolder, type Marks, type Result } from './response.ts';
+import { serverTiming } from './timing.ts';
+
+const NO_BODY: readonly Uint8Array[] = [];
+
+export class Exchange extends Invocation implements RequestFacts, BodyHolder {
+  readonly label = randomUUID();
+  readonly functionName: string;
+  readonly path: string;
+  readonly sourceIp: string;
+  readonly head: RequestHead;
+  flags = 0;
+  body: readonly Uint8Array[] = NO_BODY;
+  readonly #res: HttpResponse;
+  readonly #budget: BodyBudget;
+  #bodyBytes = 0;
+  /** Bytes of the response that its client has yet to read, when it is a large one. */
+  #unread = 0;
+  #meta = '';
+  #metaKind: EventKind | undefined;
+
+  constructor(res: HttpResponse, head: RequestHead, functionName: string, path: string, sourceIp: string, budget: BodyBudget) {
+    super();
+    this.#res = res;
+    this.head = head;
+    this.functionName = functionName;
+    this.path = path;
+    this.sourceIp = sourceIp;
+    this.#budget = budget;
+  }
+
+  get requestId(): string {
+    return this.label;
+  }
+
+  /** The body's bytes have been taken from the budget; release() gives them back. */
+  attach(body: Body): void {
+    this.body = body.chunks;
+    this.#bodyBytes = body.bytes;
+    if (!isTextual(this.head.contentType)) this.flags = FRAME.FL_REQUEST_BODY_BINARY;
+  }
+
+  meta(kind: EventKind): string {
+    if (this.#metaKind !== kind) {
+      this.#meta = kind === 'json' ? eventJson(this, Date.now()) : httpBlock(this);
+      this.#metaKind = kind;
+    }
+    return this.#meta;
+  }
+
+  release(): void {
+    this.body = NO_BODY;
+    this.#budget.give(this.#bodyBytes);
+    this.#bodyBytes = 0;
+  }
+
+  succeed(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+    if (!isResponseStatus(status)) {
+      return this.fail(new FlashdError('response_invalid', { message: `the function answered with the status ${status}`, hint: 'use a status from 200 to 599' }));
+    }
+    // One object for the result and the marks of a response: it lives until the cork is over.
+    writing.exchange = this;
+    writing.status = status;
+    writing.headers = headers;
+    writing.body = body;
+    writing.requestId = this.label;
+    writing.start = this.start;
+    const cold = this.start === 'warm' ? undefined : from.created;
+    writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold);
+    this.#res.cork(writeCorked);
+  }
+
+  fail(error: FlashdError): void {
+    this.respondError(error, error.code === 'shutting_down');
+  }
+
+  /** close: the connection is of no further use, because the rest of the request is unread or nonsense. */
+  respondError(error: FlashdError, close: boolean): void {
+    const started = this.attempts > 0;
+    const timing = started ? serverTiming(this.boundAt - this.arrivedAt, performance.now() - this.arrivedAt, 0, 0, undefined) : '';
+    writeError(this.#res, this.head.rawMethod === 'head', error, { requestId: this.label, start: started ? this.start : '', timing }, close);
+  }
+
+  /** Inside the cork. */
+  write(result: Result & Marks): void {
+    writeResult(this.#res, this.head.rawMethod === 'head', result, result, this);
+  }
+
+  hold(bytes: number): void {
+    this.#budget.force(bytes);
+    this.#unread = bytes;
+  }
+
+  letGo(): void {
+    this.#budget.give(this.#unread);
+    this.#unread = 0;
+  }
+}
+
+type Writing = { -readonly [K in keyof (Result & Marks)]: (Result & Marks)[K] } & { exchange: Exchange | undefined };
+const writing: Writing = { exchange: undefined, status: 0, headers: '', body: null, requestId: '', start: '', timing: '' };
+const writeCorked = (): void => writing.exchange!.write(writing);

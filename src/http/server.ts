@@ -1,0 +1,186 @@
+/**
+ * The public side: the only importer of uWebSockets.js (with the files beside it that name its types). It routes a request, refuses what must not reach a
+ * function, and hands the rest to the dispatcher. No handler here may throw: an exception would unwind into C++.
+ */
+import { randomUUID } from 'node:crypto';
+import { App, us_listen_socket_close, us_socket_local_port, type HttpRequest, type HttpResponse, type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
+import { isFunctionName } from '../deploy/function-name.ts';
+import { FlashdError, toFlashdError } from '../errors/index.ts';
+import type { Dispatcher } from '../invocation/dispatcher.ts';
+import type { FunctionQueue } from '../invocation/function-queue.ts';
+import { clientAddress } from './address.ts';
+import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
+import { Exchange } from './exchange.ts';
+import { RequestHead, checkPath } from './head.ts';
+import { writeError, writeText, type Marks } from './response.ts';
+
+export type HttpServerOptions = {
+  readonly host: string;
+  readonly port: number;
+  /** Several gateway processes may listen on one port; otherwise a second one is refused. */
+  readonly sharedPort: boolean;
+  /** "" or the domain below which each function has a host name. */
+  readonly domain: string;
+  readonly maxBodyBytes: number;
+  /** Bytes of all bodies in memory together. */
+  readonly bodyBudgetBytes: number;
+  readonly bodyTimeoutMs: number;
+  readonly dispatcher: Dispatcher;
+  readonly health: () => { readonly healthy: boolean; readonly detail: Record<string, unknown> };
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly report: (error: unknown) => void;
+};
+
+const PREFIX = '/function/';
+const LISTEN_DEFAULT = 0;
+/** Without it the kernel would share the port between this process and a forgotten one. */
+const LISTEN_EXCLUSIVE = 1;
+const marks = (): Marks => ({ requestId: randomUUID(), start: '', timing: '' });
+
+export class HttpServer {
+  readonly #options: HttpServerOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #bodies: BodyLimits;
+  /** ".example.org", or "" */
+  readonly #suffix: string;
+  readonly #app: TemplatedApp;
+  #socket: us_listen_socket | undefined;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.#dispatcher = options.dispatcher;
+    this.#bodies = { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs, budget: new BodyBudget(options.bodyBudgetBytes) };
+    this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
+    this.#app = App();
+    this.#app.any('/*', (res, req) => this.#handle(res, req));
+  }
+
+  get bodyBytes(): number {
+    return this.#bodies.budget.bytes;
+  }
+
+  /** Resolves with the port. */
+  listen(): Promise<number> {
+    const { host, port, sharedPort } = this.#options;
+    return new Promise((resolve, reject) => {
+      const listening = (socket: us_listen_socket | false): void => {
+        if (socket === false) return reject(new FlashdError('system_error', { message: `cannot listen on ${host}:${port}`, hint: 'is the port free, and may this user take it?' }));
+        this.#socket = socket;
+        resolve(us_socket_local_port(socket as unknown as Parameters<typeof us_socket_local_port>[0]));
+      };
+      // The type declarations lack the form with host and options, which the library has.
+      (this.#app.listen as unknown as (host: string, port: number, options: number, done: typeof listening) => void).call(
+        this.#app,
+        host,
+        port,
+        sharedPort ? LISTEN_DEFAULT : LISTEN_EXCLUSIVE,
+        listening,
+      );
+    });
+  }
+
+  /** New connections are refused; those that are open go on. */
+  stopListening(): void {
+    if (this.#socket === undefined) return;
+    us_listen_socket_close(this.#socket);
+    this.#socket = undefined;
+  }
+
+  /** Ends every connection. */
+  close(): void {
+    this.stopListening();
+    this.#app.close();
+  }
+
+  #handle(res: HttpResponse, req: HttpRequest): void {
+    try {
+      this.#route(res, new RequestHead(req));
+    } catch (error) {
+      const failure = toFlashdError(error);
+      if (failure.kind === 'internal') this.#options.report(error);
+      // Whatever was wrong with the head, where its body ends is not to be trusted.
+      writeError(res, req.getMethod() === 'head', failure, marks(), true);
+    }
+  }
+
+  #route(res: HttpResponse, head: RequestHead): void {
+    const { url } = head;
+    if (this.#suffix !== '') {
+      const name = this.#nameOfHost(head.host);
+      if (name !== undefined) return this.#invoke(res, head, name, url);
+    }
+    if (url.startsWith(PREFIX)) {
+      const end = url.indexOf('/', PREFIX.length);
+      if (end === -1) return this.#invoke(res, head, url.slice(PREFIX.length), '/');
+      return this.#invoke(res, head, url.slice(PREFIX.length, end), url.slice(end));
+    }
+    const close = head.bodyLength() !== 0;
+    const isHead = head.rawMethod === 'head';
+    if (url !== '/healthz' && url !== '/metrics') return writeError(res, isHead, new FlashdError('not_found'), marks(), close);
+    if (head.rawMethod !== 'get' && !isHead) return writeError(res, isHead, new FlashdError('method_not_allowed', { hint: 'use GET' }), marks(), close);
+    if (url === '/healthz') return this.#healthz(res, isHead);
+    this.#metrics(res, isHead);
+  }
+
+  #nameOfHost(host: string): string | undefined {
+    const colon = host.indexOf(':');
+    const name = (colon === -1 ? host : host.slice(0, colon)).toLowerCase();
+    return name.length > this.#suffix.length && name.endsWith(this.#suffix) ? name.slice(0, -this.#suffix.length) : undefined;
+  }
+
+  /** FAST PATH without a body: the event is in the instance's socket when this returns. */
+  #invoke(res: HttpResponse, head: RequestHead, name: string, path: string): void {
+    const bodyLength = head.bodyLength();
+    if (path.includes('%')) checkPath(path);
+    const queue = this.#dispatcher.find(name);
+    const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
+    if (queue === undefined) {
+      const error = isFunctionName(name)
+        ? new FlashdError('function_not_found', { message: `there is no function "${name}"` })
+        : new FlashdError('name_invalid');
+      return exchange.respondError(error, bodyLength !== 0);
+    }
+    if (bodyLength !== 0) return this.#readBody(res, exchange, queue, bodyLength);
+    this.#dispatcher.submit(queue, exchange);
+    if (exchange.state === 'queued' || exchange.state === 'running') res.onAborted(() => this.#aborted(exchange));
+  }
+
+  #readBody(res: HttpResponse, exchange: Exchange, queue: FunctionQueue, length: number | undefined): void {
+    if (length !== undefined && length > this.#bodies.maxBytes) {
+      const message = `the request body has ${length} bytes, more than ${this.#bodies.maxBytes}`;
+      return exchange.respondError(new FlashdError('payload_too_large', { message }), true);
+    }
+    const reader = new BodyReader(res, this.#bodies, (result) => {
+      if (result instanceof FlashdError) return exchange.respondError(result, true);
+      exchange.attach(result);
+      this.#dispatcher.submit(queue, exchange);
+    });
+    res.onAborted(() => {
+      reader.cancel();
+      this.#aborted(exchange);
+    });
+  }
+
+  #aborted(exchange: Exchange): void {
+    exchange.letGo();
+    exchange.aborted = true;
+    exchange.queue?.abort(exchange);
+  }
+
+  #healthz(res: HttpResponse, isHead: boolean): void {
+    const { healthy, detail } = this.#options.health();
+    writeText(res, isHead, healthy ? 200 : 503, 'application/json', JSON.stringify({ status: healthy ? 'ok' : 'unavailable', ...detail }) + '\n');
+  }
+
+  #metrics(res: HttpResponse, isHead: boolean): void {
+    let gone = false;
+    res.onAborted(() => (gone = true));
+    this.#options.metrics().then(
+      ({ contentType, text }) => gone || writeText(res, isHead, 200, contentType, text),
+      (error: unknown) => {
+        this.#options.report(error);
+        if (!gone) writeError(res, isHead, toFlashdError(error), marks(), false);
+      },
+    );
+  }
+}

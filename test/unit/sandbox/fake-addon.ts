@@ -1,0 +1,200 @@
+/**
+ * A scripted stand-in for the native addon: no sockets, no processes. It plays sandboxd on the control side and any number of instances on the data side.
+ * By default every CREATE is answered by CREATED in the next turn; what an instance does with a request is the test's script.
+ */
+import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.ts';
+import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
+
+export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
+export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; requests: FakeRequest[] };
+export type EndOptions = { how?: number; status?: number; oomKills?: number };
+
+export class FakeAddon implements Addon {
+  events!: AddonEvents;
+  readonly channels: FakeChannel[] = [];
+  readonly notified: string[] = [];
+  /** What an instance does with a request. */
+  onRequest: (request: FakeRequest) => void = () => {};
+  /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
+  onCreate: (channel: FakeChannel, request: number) => 'create' | 'hold' = () => 'create';
+  /** Whether DESTROY is answered by ENDED. */
+  endsWhenDestroyed = true;
+  /** send() throws EPIPE for these channels. */
+  readonly brokenPipes = new Set<ChannelId>();
+  runtimes: { name: string; state: number; detail?: string }[] = [
+    { name: 'python', state: PROTOCOL.FL_RUNTIME_READY },
+    { name: 'native', state: PROTOCOL.FL_RUNTIME_READY },
+  ];
+  instancesMax = 100;
+  usage = new Map<number, number>();
+  #instances = 0;
+  #generation = 0;
+
+  get living(): FakeChannel[] {
+    return this.channels.filter((channel) => !channel.closed);
+  }
+
+  start(events: AddonEvents): void {
+    this.events = events;
+  }
+
+  stop(): void {}
+  openLifeline(): void {}
+  openControl(): void {
+    this.#generation++;
+  }
+
+  /** The supervisor hands over a connection to a (new) sandboxd. */
+  connect(): void {
+    this.events.onLifeline(99);
+  }
+
+  loseSandboxd(): void {
+    this.#generation++;
+    this.events.onControlEnd();
+  }
+
+  sendControl(packet: Uint8Array): void {
+    const bytes = Buffer.from(packet);
+    const request = Number(bytes.readBigUInt64LE(LAYOUT.fl_header.request));
+    switch (bytes.readUInt16LE(LAYOUT.fl_header.type)) {
+      case PROTOCOL.FL_MSG_HELLO:
+        return this.#soon(() => this.#hello(request));
+      case PROTOCOL.FL_MSG_DESTROY: {
+        const instance = Number(bytes.readBigUInt64LE(LAYOUT.fl_destroy.instance));
+        const channel = this.channels.findLast((each) => each.instance === instance)!;
+        channel.destroyed = true;
+        if (this.endsWhenDestroyed) this.#soon(() => this.ended(channel, { how: PROTOCOL.FL_END_DESTROYED }));
+        return;
+      }
+      case PROTOCOL.FL_MSG_USAGE:
+        return this.#soon(() => this.#usage(request));
+    }
+  }
+
+  openChannel(packet: Uint8Array): ChannelId {
+    const request = Number(Buffer.from(packet).readBigUInt64LE(LAYOUT.fl_header.request));
+    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, requests: [] };
+    this.channels.push(channel);
+    if (this.onCreate(channel, request) === 'create') this.#soon(() => this.created(channel, request));
+    return channel.id;
+  }
+
+  send(channel: ChannelId, type: number, flags: number, id: number, aux: number, meta: string | Uint8Array, body: readonly Uint8Array[]): void {
+    if (this.brokenPipes.has(channel)) throw Object.assign(new Error('write EPIPE'), { code: 'EPIPE', syscall: 'write' });
+    const fake = this.channels[channel]!;
+    if (fake.closed) throw new TypeError(`channel ${channel} is closed`);
+    if (type === FRAME.FL_FRAME_INIT) {
+      fake.init = String(meta);
+      return;
+    }
+    const request = { channel, instance: fake.instance, id, flags, millisecondsLeft: aux, meta: String(meta), body: Buffer.concat(body) };
+    fake.requests.push(request);
+    this.onRequest(request);
+  }
+
+  closeChannel(channel: ChannelId): void {
+    this.channels[channel]!.closed = true;
+  }
+
+  respond(request: FakeRequest, status = 200, headers = 'content-type\0text/plain\0', body = 'hello', handlerUs = 5): void {
+    const bytes = body === '' ? null : new Uint8Array(Buffer.from(body)).buffer;
+    this.events.onResponse(request.channel, request.id, status, headers, bytes, 0, handlerUs);
+  }
+
+  fault(request: FakeRequest, fault: number, text = 'ValueError\0no\0at x\0'): void {
+    this.events.onFault(request.channel, request.id, fault, text, 0, 1);
+  }
+
+  created(channel: FakeChannel, request: number): void {
+    channel.instance = ++this.#instances;
+    const bytes = packet(PROTOCOL.FL_MSG_CREATED, LAYOUT.fl_created.$size, request);
+    bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_created.instance);
+    for (let phase = 0; phase < PROTOCOL.FL_PHASES; phase++) bytes.writeUInt32LE((phase + 1) * 1000, LAYOUT.fl_created.phase_ns + 4 * phase);
+    this.events.onControl(bytes);
+  }
+
+  failed(request: number, code: number, op = 'clone3'): void {
+    const bytes = packet(PROTOCOL.FL_MSG_FAILED, LAYOUT.fl_failed.$size, request);
+    bytes.writeUInt32LE(code, LAYOUT.fl_failed.code);
+    bytes.write(op, LAYOUT.fl_failed.op);
+    this.events.onControl(bytes);
+  }
+
+  ended(channel: FakeChannel, { how = PROTOCOL.FL_END_EXITED, status = 0, oomKills = 0 }: EndOptions = {}): void {
+    const bytes = packet(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 0);
+    bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_ended.instance);
+    bytes.writeUInt32LE(how, LAYOUT.fl_ended.how);
+    bytes.writeInt32LE(status, LAYOUT.fl_ended.status);
+    bytes.writeUInt32LE(oomKills, LAYOUT.fl_ended.oom_kills);
+    this.events.onControl(bytes);
+  }
+
+  runtime(name: string, state: number, detail = ''): void {
+    const bytes = packet(PROTOCOL.FL_MSG_RUNTIME, LAYOUT.fl_runtime.$size, 0);
+    bytes.writeUInt32LE(state, LAYOUT.fl_runtime.state);
+    bytes.write(name, LAYOUT.fl_runtime.name);
+    bytes.write(detail, LAYOUT.fl_runtime.detail);
+    this.events.onControl(bytes);
+  }
+
+  notify(state: string): boolean {
+    this.notified.push(state);
+    return true;
+  }
+
+  memfd(): number {
+    throw new Error('not in this fake');
+  }
+
+  exec(): never {
+    throw new Error('not in this fake');
+  }
+
+  confine(): number {
+    return 0;
+  }
+
+  peer(): { pid: number; uid: number; gid: number } {
+    return { pid: 1, uid: 0, gid: 0 };
+  }
+
+  closeFd(): void {}
+
+  #hello(request: number): void {
+    const bytes = packet(PROTOCOL.FL_MSG_HELLO_OK, LAYOUT.fl_hello_ok.$size, request);
+    bytes.writeUInt32LE(this.runtimes.length, LAYOUT.fl_hello_ok.runtimes);
+    bytes.writeUInt32LE(this.instancesMax, LAYOUT.fl_hello_ok.instances_max);
+    this.events.onControl(bytes);
+    for (const { name, state, detail } of this.runtimes) this.runtime(name, state, detail);
+  }
+
+  #usage(request: number): void {
+    const bytes = packet(PROTOCOL.FL_MSG_USAGE_OK, LAYOUT.fl_usage_ok.$size, request);
+    let count = 0;
+    for (const [instance, memory] of this.usage) {
+      bytes.writeBigUInt64LE(BigInt(instance), LAYOUT.fl_usage_ok.entry + 16 * count);
+      bytes.writeBigUInt64LE(BigInt(memory), LAYOUT.fl_usage_ok.entry + 16 * count++ + 8);
+    }
+    bytes.writeUInt32LE(count, LAYOUT.fl_usage_ok.count);
+    this.events.onControl(bytes);
+  }
+
+  /** In the next turn, unless the connection is another one by then. */
+  #soon(call: () => void): void {
+    const generation = this.#generation;
+    setImmediate(() => {
+      if (generation === this.#generation) call();
+    });
+  }
+}
+
+function packet(type: number, size: number, request: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_MAGIC, 0);
+  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_VERSION, 2);
+  bytes.writeUInt16LE(type, 4);
+  bytes.writeUInt16LE(size, 6);
+  bytes.writeBigUInt64LE(BigInt(request), 8);
+  return bytes;
+}
