@@ -1,6 +1,6 @@
 /**
- * The one entry of the one binary: the command line, and behind its hidden verb the gateway process. What a verb does not need is not loaded:
- * `flashd list` starts neither SQLite nor uWebSockets.js.
+ * The one entry of the one binary: the command line, and behind its hidden verb the gateway process. What a verb does not need is not
+ * loaded: `flashd list` starts neither SQLite nor uWebSockets.js.
  */
 import { runCli } from './cli/index.ts';
 import { loadGatewayConfig } from './config/index.ts';

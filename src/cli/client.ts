@@ -46,12 +46,20 @@ export class ManagementClient {
   #unreachable(error: Error): unknown {
     if (!isSystemError(error)) return error;
     if (error.code === 'EACCES' || error.code === 'EPERM') {
-      return new FlashdError('forbidden', { message: `${this.#socketPath} cannot be opened by this user`, hint: 'run it as root (sudo), or as a member of the group flashd', cause: error });
+      return new FlashdError('forbidden', {
+        message: `${this.#socketPath} cannot be opened by this user`,
+        hint: 'run it as root (sudo), or as a member of the group flashd',
+        cause: error,
+      });
     }
     if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
       return new FlashdError('gateway_unreachable', { message: `no flashd is listening at ${this.#socketPath}`, cause: error });
     }
-    return new FlashdError('gateway_unreachable', { message: `the connection to flashd broke: ${error.message}`, hint: 'see its log, and try again', cause: error });
+    return new FlashdError('gateway_unreachable', {
+      message: `the connection to flashd broke: ${error.message}`,
+      hint: 'see its log, and try again',
+      cause: error,
+    });
   }
 }
 

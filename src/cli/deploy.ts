@@ -35,7 +35,9 @@ export function deployCommand(): Command {
 async function deploy(client: ManagementClient, output: Output, directory: string, name: string): Promise<void> {
   await check(directory, name);
   const archive = await packDirectory(directory);
-  const reply = await client.json<DeployReply>('POST', `/functions/${name}/deploy`, { body: withProgress(archive.stream, archive.bytes, name, output) });
+  const reply = await client.json<DeployReply>('POST', `/functions/${name}/deploy`, {
+    body: withProgress(archive.stream, archive.bytes, name, output),
+  });
   output.progress('');
   output.value(reply);
   output.line(`${reply.name}  version ${shortVersion(reply.version)} ${reply.changed ? 'live' : 'live already'}  ${reply.url}`);
@@ -45,10 +47,17 @@ async function deploy(client: ManagementClient, output: Output, directory: strin
 async function check(directory: string, name: string): Promise<void> {
   const status = await stat(directory).catch(() => undefined);
   if (status === undefined || !status.isDirectory()) {
-    throw new FlashdError('no_handler', { message: `${directory} is not a directory`, hint: 'a function is a directory with a handler, e.g. handler.py' });
+    throw new FlashdError('no_handler', {
+      message: `${directory} is not a directory`,
+      hint: 'a function is a directory with a handler, e.g. handler.py',
+    });
   }
   if (!isFunctionName(name)) {
-    const suggestion = name.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63);
+    const suggestion = name
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, '-')
+      .replace(/^-+|-+$/g, '')
+      .slice(0, 63);
     throw new FlashdError('name_invalid', {
       message: `"${name}" is not a valid function name`,
       ...(isFunctionName(suggestion) ? { hint: `choose one: flashd deploy ${directory} --name ${suggestion}` } : {}),
@@ -58,7 +67,11 @@ async function check(directory: string, name: string): Promise<void> {
     await readManifest(directory, resolveConfig({}).functionDefaults);
   } catch (error) {
     if (!(error instanceof FlashdError)) throw error;
-    throw new FlashdError(error.code, { message: `${name}: ${error.message}`, hint: error.hint, ...(error.details === undefined ? {} : { details: error.details }) });
+    throw new FlashdError(error.code, {
+      message: `${name}: ${error.message}`,
+      hint: error.hint,
+      ...(error.details === undefined ? {} : { details: error.details }),
+    });
   }
 }
 

@@ -35,13 +35,19 @@ export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
 
 export function kernelCheck(kernel: string): Check {
   const enough = atLeast(kernel, KERNEL_FLOOR);
-  return { name: 'kernel', state: enough ? 'ok' : 'missing', detail: enough ? kernel : `${kernel} is older than ${KERNEL_FLOOR.join('.')}` };
+  return {
+    name: 'kernel',
+    state: enough ? 'ok' : 'missing',
+    detail: enough ? kernel : `${kernel} is older than ${KERNEL_FLOOR.join('.')}`,
+  };
 }
 
 export function cgroupCheck(mounts: string, v2Controllers: string): Check {
   const name = 'cgroups';
   const lines = mounts.split('\n').map((line) => line.split(' '));
-  const v1 = CONTROLLERS.filter((controller) => lines.some(([, , type, options]) => type === 'cgroup' && options!.split(',').includes(controller)));
+  const v1 = CONTROLLERS.filter((controller) =>
+    lines.some(([, , type, options]) => type === 'cgroup' && options!.split(',').includes(controller)),
+  );
   if (v1.length === CONTROLLERS.length) return { name, state: 'ok', detail: `v1 with ${v1.join(', ')}` };
   const v2 = CONTROLLERS.filter((controller) => v2Controllers.trim().split(/\s+/).includes(controller));
   if (v2.length === CONTROLLERS.length) return { name, state: 'ok', detail: `v2 with ${v2.join(', ')}` };
@@ -52,7 +58,11 @@ export function cgroupCheck(mounts: string, v2Controllers: string): Check {
 export function seccompCheck(actions: string): Check {
   if (actions === '') return { name: 'seccomp', state: 'missing', detail: 'this kernel has no seccomp filters' };
   const notify = actions.includes('user_notif');
-  return { name: 'seccomp', state: 'ok', detail: notify ? 'filters and user notification' : 'filters; no user notification: system calls cannot be intercepted' };
+  return {
+    name: 'seccomp',
+    state: 'ok',
+    detail: notify ? 'filters and user notification' : 'filters; no user notification: system calls cannot be intercepted',
+  };
 }
 
 export function memfdCheck(noexec: string): Check {
@@ -62,13 +72,18 @@ export function memfdCheck(noexec: string): Check {
 
 export function ptraceCheck(scope: string): Check {
   const blocked = scope.trim() === '3';
-  return { name: 'ptrace', state: blocked ? 'missing' : 'ok', detail: blocked ? 'kernel.yama.ptrace_scope is 3: nobody may trace' : 'permitted to root' };
+  return {
+    name: 'ptrace',
+    state: blocked ? 'missing' : 'ok',
+    detail: blocked ? 'kernel.yama.ptrace_scope is 3: nobody may trace' : 'permitted to root',
+  };
 }
 
 function namespacesCheck(): Check {
   const missing = NAMESPACES.filter((namespace) => !existsSync(`/proc/self/ns/${namespace}`));
   if (missing.length > 0) return { name: 'namespaces', state: 'missing', detail: `no ${missing.join(', ')} namespaces in this kernel` };
-  if (read('/proc/sys/user/max_user_namespaces').trim() === '0') return { name: 'namespaces', state: 'missing', detail: 'user.max_user_namespaces is 0: raise it' };
+  if (read('/proc/sys/user/max_user_namespaces').trim() === '0')
+    return { name: 'namespaces', state: 'missing', detail: 'user.max_user_namespaces is 0: raise it' };
   return { name: 'namespaces', state: 'ok', detail: NAMESPACES.join(', ') };
 }
 
@@ -92,7 +107,11 @@ function landlockCheck(modules: string): Check {
 function descriptorsCheck(limits: string): Check {
   const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)?.[1] ?? '0';
   const enough = hard === 'unlimited' || Number(hard) >= DESCRIPTORS_WANTED;
-  return { name: 'descriptors', state: enough ? 'ok' : 'optional', detail: `at most ${hard} in a process${enough ? '' : `: ${DESCRIPTORS_WANTED} are wanted for many instances`}` };
+  return {
+    name: 'descriptors',
+    state: enough ? 'ok' : 'optional',
+    detail: `at most ${hard} in a process${enough ? '' : `: ${DESCRIPTORS_WANTED} are wanted for many instances`}`,
+  };
 }
 
 function runtimeCheck(runtime: Runtime): Check {

@@ -11,17 +11,18 @@ const MIB = 2 ** 20;
 const EXIT_MISSING = 111;
 
 export function doctorCommand(): Command {
-  return remoteVerb('doctor', 'tell what this machine has of what flashd needs, and how the running flashd fares', ['flashd doctor', 'flashd doctor --json']).action(
-    async (options: CommonOptions) => {
-      const output = outputOf(options);
-      const checks = machineChecks(RUNTIMES.values());
-      const gateway = await reportOf(options);
-      const healthy = checks.every((check) => check.state !== 'missing');
-      output.value({ healthy, checks, gateway: gateway instanceof FlashdError ? { error: gateway } : gateway });
-      print(output, checks, gateway);
-      if (!healthy) process.exitCode = EXIT_MISSING;
-    },
-  );
+  return remoteVerb('doctor', 'tell what this machine has of what flashd needs, and how the running flashd fares', [
+    'flashd doctor',
+    'flashd doctor --json',
+  ]).action(async (options: CommonOptions) => {
+    const output = outputOf(options);
+    const checks = machineChecks(RUNTIMES.values());
+    const gateway = await reportOf(options);
+    const healthy = checks.every((check) => check.state !== 'missing');
+    output.value({ healthy, checks, gateway: gateway instanceof FlashdError ? { error: gateway } : gateway });
+    print(output, checks, gateway);
+    if (!healthy) process.exitCode = EXIT_MISSING;
+  });
 }
 
 async function reportOf(options: CommonOptions): Promise<GatewayReport | FlashdError> {
@@ -34,7 +35,7 @@ async function reportOf(options: CommonOptions): Promise<GatewayReport | FlashdE
 }
 
 function print(output: Output, checks: readonly Check[], gateway: GatewayReport | FlashdError): void {
-  const words = { ok: 'ok', missing: 'MISSING', optional: 'absent' };
+  const words = { ok: 'ok', missing: 'MISSING', optional: 'note' };
   output.table(checks.map((check) => [check.name, words[check.state], check.detail]));
   output.line('');
   if (gateway instanceof FlashdError) {

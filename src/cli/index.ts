@@ -1,6 +1,6 @@
 /**
- * The command line: one file per verb, one place that turns errors into text and exit codes (0, 100 what was asked for is wrong, 101 our bug, 111 system).
- * The gateway process is a hidden verb, since it is this same binary; what it does is handed in by main.ts.
+ * The command line: one file per verb, one place that turns errors into text and exit codes (0, 100 what was asked for is wrong, 101 our
+ * bug, 111 system). The gateway process is a hidden verb, since it is this same binary; what it does is handed in by main.ts.
  */
 import { Command, CommanderError } from 'commander';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
@@ -42,7 +42,10 @@ function programOf(entry: Entry): Command {
     .description('Functions as a service on one machine: a fresh, isolated instance in about a millisecond.')
     .version(entry.version, '-V, --version')
     .showSuggestionAfterError(true)
-    .addHelpText('after', '\nExamples:\n  $ sudo flashd serve\n  $ flashd deploy functions/hello-python\n  $ curl http://127.0.0.1:8080/function/hello-python\n');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ sudo flashd serve\n  $ flashd deploy functions/hello-python\n  $ curl http://127.0.0.1:8080/function/hello-python\n',
+    );
   const verbs = [
     serveCommand(),
     deployCommand(),
@@ -63,7 +66,10 @@ function programOf(entry: Entry): Command {
 
 /** Errors are thrown and printed in one place, in our form. */
 function quiet(command: Command): Command {
-  return command.exitOverride().configureOutput({ writeErr: () => {} }).allowExcessArguments(false);
+  return command
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} })
+    .allowExcessArguments(false);
 }
 
 function usageError(thrown: CommanderError): FlashdError {

@@ -20,12 +20,19 @@ export function invokeCommand(): Command {
     .option('-f, --file <path>', 'request body from a file, - for standard input')
     .option('-X, --method <method>', 'HTTP method; GET, or POST with a body')
     .option('--path <path>', "path below the function's address, with a query if needed", '/')
-    .option('-H, --header <header>', 'request header "name: value"; may be repeated', (value: string, all: string[]) => [...all, value], [] as string[])
+    .option(
+      '-H, --header <header>',
+      'request header "name: value"; may be repeated',
+      (value: string, all: string[]) => [...all, value],
+      [] as string[],
+    )
     .option('-i, --include', 'print the status and the headers, too')
     .action(async (name: string, options: Options) => {
       const output = outputOf(options);
       const call = await callOf(options);
-      const reply = await clientOf(options).json<InvokeReply>('POST', `/functions/${checkFunctionName(name)}/invoke`, { body: Buffer.from(JSON.stringify(call)) });
+      const reply = await clientOf(options).json<InvokeReply>('POST', `/functions/${checkFunctionName(name)}/invoke`, {
+        body: Buffer.from(JSON.stringify(call)),
+      });
       output.value(reply);
       if (output.json) return;
       if (options.include === true) {
@@ -40,11 +47,17 @@ export function invokeCommand(): Command {
 }
 
 async function callOf(options: Options): Promise<InvokeCall> {
-  if (options.data !== undefined && options.file !== undefined) throw new FlashdError('usage', { message: '--data and --file exclude each other', hint: 'give one of them' });
+  if (options.data !== undefined && options.file !== undefined)
+    throw new FlashdError('usage', { message: '--data and --file exclude each other', hint: 'give one of them' });
   if (!options.path.startsWith('/') || /[\s#]/.test(options.path)) {
     throw new FlashdError('usage', { message: `"${options.path}" is not a path`, hint: 'begin it with / and percent-encode spaces' });
   }
-  const body = options.file === undefined ? Buffer.from(options.data ?? '') : options.file === '-' ? await buffer(process.stdin) : await readFile(options.file);
+  const body =
+    options.file === undefined
+      ? Buffer.from(options.data ?? '')
+      : options.file === '-'
+        ? await buffer(process.stdin)
+        : await readFile(options.file);
   const headers = options.header.map(headerOf);
   if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
     headers.push(['content-type', options.data === undefined ? 'application/octet-stream' : 'application/json']);
@@ -61,6 +74,7 @@ async function callOf(options: Options): Promise<InvokeCall> {
 
 function headerOf(text: string): [string, string] {
   const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(text);
-  if (match === null) throw new FlashdError('usage', { message: `"${text}" is not a header`, hint: 'for example: --header "accept: text/plain"' });
+  if (match === null)
+    throw new FlashdError('usage', { message: `"${text}" is not a header`, hint: 'for example: --header "accept: text/plain"' });
   return [match[1]!.toLowerCase(), match[2]!];
 }

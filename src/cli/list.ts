@@ -25,7 +25,14 @@ export function listCommand(): Command {
       else {
         output.table([
           ['FUNCTION', 'VERSION', 'RUNTIME', 'VERSIONS', 'LIVE SINCE', 'URL'],
-          ...functions.map((each) => [each.name, shortVersion(each.version), each.runtime, String(each.versions), each.updatedAt, each.url]),
+          ...functions.map((each) => [
+            each.name,
+            shortVersion(each.version),
+            each.runtime,
+            String(each.versions),
+            each.updatedAt,
+            each.url,
+          ]),
         ]);
       }
     });

@@ -9,7 +9,11 @@ import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from
 type Options = CommonOptions & { follow?: boolean; lines: number };
 
 export function logsCommand(): Command {
-  return remoteVerb('logs', 'print what a function wrote to its output', ['flashd logs hello-python', 'flashd logs hello-python -f -n 0', 'flashd logs hello-python --json | jq .message'])
+  return remoteVerb('logs', 'print what a function wrote to its output', [
+    'flashd logs hello-python',
+    'flashd logs hello-python -f -n 0',
+    'flashd logs hello-python --json | jq .message',
+  ])
     .argument('<name>', 'the function')
     .option('-f, --follow', 'go on with what is printed from now on')
     .addOption(new Option('-n, --lines <count>', 'how many lines to begin with').default(100).argParser(linesOf))
@@ -26,7 +30,8 @@ export function logsCommand(): Command {
 }
 
 function textOf(entry: LogEntry): string {
-  const message = entry.dropped === undefined ? `${entry.message}${entry.cut === true ? ' …(cut)' : ''}` : `(${entry.dropped.lines} lines dropped)`;
+  const message =
+    entry.dropped === undefined ? `${entry.message}${entry.cut === true ? ' …(cut)' : ''}` : `(${entry.dropped.lines} lines dropped)`;
   return `${entry.time} ${shortVersion(entry.version)} ${entry.instance} ${entry.stream === 'stderr' ? 'err' : 'out'}  ${message}`;
 }
 

@@ -30,7 +30,8 @@ export class Output {
   table(rows: readonly (readonly string[])[]): void {
     const widths: number[] = [];
     for (const row of rows) row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
-    for (const row of rows) this.line(row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]!))).join('  '));
+    for (const row of rows)
+      this.line(row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]!))).join('  '));
   }
 
   /** Overwrites itself; only on a terminal. */

@@ -7,7 +7,10 @@ import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from
 type Options = CommonOptions & { to?: string };
 
 export function rollbackCommand(): Command {
-  return remoteVerb('rollback', 'make the version live that was live before, or the one named', ['flashd rollback hello-python', 'flashd rollback hello-python --to 1a2b3c'])
+  return remoteVerb('rollback', 'make the version live that was live before, or the one named', [
+    'flashd rollback hello-python',
+    'flashd rollback hello-python --to 1a2b3c',
+  ])
     .argument('<name>', 'the function')
     .option('--to <version>', 'a version, or the beginning of one (see `flashd list NAME`)')
     .action(async (name: string, options: Options) => {

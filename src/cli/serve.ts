@@ -12,7 +12,9 @@ export function serveCommand(): Command {
   ]).option('--config <file>', `configuration file, JSON (FLASHD_CONFIG; ${DEFAULT_CONFIG_FILE} if it exists)`);
   for (const named of NAMED_OPTIONS) command.addOption(new Option(`${named.flag} <value>`, describe(named)));
   return command.action(async (_options: object, self: Command) => {
-    const flags = Object.fromEntries(self.options.map((option) => [option.long!.slice(2), self.getOptionValue(option.attributeName()) as string | undefined]));
+    const flags = Object.fromEntries(
+      self.options.map((option) => [option.long!.slice(2), self.getOptionValue(option.attributeName()) as string | undefined]),
+    );
     const config = loadConfig({ configFile: flags['config'], environment: process.env, flags });
     const { launch } = await import('../launcher/index.ts');
     await launch(config);

@@ -6,7 +6,10 @@ type InstallOptions = CommonOptions & { start: boolean };
 type UninstallOptions = CommonOptions & { purge?: boolean };
 
 export function installCommand(): Command {
-  return verb('install', 'install this binary as a systemd service, and start it (as root)', ['sudo flashd install', 'sudo flashd install --no-start'])
+  return verb('install', 'install this binary as a systemd service, and start it (as root)', [
+    'sudo flashd install',
+    'sudo flashd install --no-start',
+  ])
     .option('--no-start', 'only enable it: it starts at the next boot')
     .action(async (options: InstallOptions) => {
       const output = outputOf(options);
@@ -17,7 +20,10 @@ export function installCommand(): Command {
 }
 
 export function uninstallCommand(): Command {
-  return verb('uninstall', 'stop the service and remove what install placed (as root)', ['sudo flashd uninstall', 'sudo flashd uninstall --purge'])
+  return verb('uninstall', 'stop the service and remove what install placed (as root)', [
+    'sudo flashd uninstall',
+    'sudo flashd uninstall --purge',
+  ])
     .option('--purge', 'also remove every deployed function, and the service user')
     .action(async (options: UninstallOptions) => {
       const output = outputOf(options);

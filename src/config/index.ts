@@ -1,6 +1,6 @@
 /**
- * The configuration: defaults < file < FLASHD_* environment < flags, validated as a whole and deeply frozen. Nothing in flashd reads a configuration from
- * anywhere else. The launcher resolves it once and hands it to the gateway process as JSON in FLASHD_GATEWAY_CONFIG.
+ * The configuration: defaults < file < FLASHD_* environment < flags, validated as a whole and deeply frozen. Nothing in flashd reads a
+ * configuration from anywhere else. The launcher resolves it once and hands it to the gateway process as JSON in FLASHD_GATEWAY_CONFIG.
  */
 import { readFileSync } from 'node:fs';
 import type { ErrorObject } from 'ajv';
@@ -66,7 +66,10 @@ export function resolveConfig(sources: {
 export function loadGatewayConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const json = environment[GATEWAY_CONFIG_VARIABLE];
   if (json === undefined) {
-    throw new FlashdError('usage', { message: `${GATEWAY_CONFIG_VARIABLE} is not set`, hint: '`flashd gateway` is started by `flashd serve`' });
+    throw new FlashdError('usage', {
+      message: `${GATEWAY_CONFIG_VARIABLE} is not set`,
+      hint: '`flashd gateway` is started by `flashd serve`',
+    });
   }
   return resolveConfig({ file: parseJson(json, GATEWAY_CONFIG_VARIABLE), fileName: GATEWAY_CONFIG_VARIABLE });
 }
@@ -83,7 +86,8 @@ export function managementSocketPath(stateDir: string): string {
 
 /** What people are told an option may be. */
 export function rangeText(option: Option): string {
-  if (option.type !== 'string') return `${option.type === 'integer' ? 'a whole number' : 'a number'} from ${option.minimum} to ${option.maximum}`;
+  if (option.type !== 'string')
+    return `${option.type === 'integer' ? 'a whole number' : 'a number'} from ${option.minimum} to ${option.maximum}`;
   if (option.values !== undefined) return `one of ${option.values.join(', ')}`;
   return option.format ?? 'text';
 }
@@ -109,20 +113,25 @@ function parseJson(content: string, name: string): unknown {
 }
 
 function defaults(): Mutable {
-  const values = (table: Record<string, Option>) => Object.fromEntries(Object.entries(table).map(([name, option]) => [name, option.default]));
+  const values = (table: Record<string, Option>) =>
+    Object.fromEntries(Object.entries(table).map(([name, option]) => [name, option.default]));
   return { ...values(OPTIONS), functionDefaults: values(FUNCTION_DEFAULTS) };
 }
 
 function put(config: Mutable, named: NamedOption, given: string, origin: string, origins: Map<string, string>): void {
   const name = named.path.at(-1)!;
   const target: Record<string, unknown> = named.path.length === 1 ? config : config.functionDefaults;
-  // An empty or odd text must not become a number silently ("" and " " are 0 to Number): it stays text, and the schema refuses it by its name.
+  // An empty or odd text must not become a number silently ("" and " " are 0 to Number): it stays text, and the schema refuses it by its
+  // name.
   const numeric = named.option.type !== 'string' && /^-?[0-9]+(\.[0-9]+)?$/.test(given);
   target[name] = numeric ? Number(given) : given;
   origins.set(named.path.join('.'), origin);
 }
 
-/** A variable close to one of ours is a typing mistake that would otherwise be ignored silently; other FLASHD_ variables are not our business. */
+/**
+ * A variable close to one of ours is a typing mistake that would otherwise be ignored silently; other FLASHD_ variables are not our
+ * business.
+ */
 function refuseMistypedVariables(environment: NodeJS.ProcessEnv): void {
   const known = new Set(NAMED_OPTIONS.map((named) => named.environment));
   for (const variable of Object.keys(environment)) {
@@ -147,7 +156,9 @@ function invalid(problem: ErrorObject, value: unknown, origin: (path: string[]) 
   }
   const named = NAMED_OPTIONS.find((candidate) => candidate.path.join('.') === path.join('.'));
   if (named === undefined) {
-    return new FlashdError('config_invalid', { message: `${path.length === 0 ? 'the configuration' : origin(path)} must be a JSON object` });
+    return new FlashdError('config_invalid', {
+      message: `${path.length === 0 ? 'the configuration' : origin(path)} must be a JSON object`,
+    });
   }
   const found = path.reduce<unknown>((inner, key) => (inner as Record<string, unknown>)[key], value);
   return new FlashdError('config_invalid', {
@@ -161,7 +172,8 @@ function checkTogether(config: Config): void {
   const refuse = (message: string, hint: string) => {
     throw new FlashdError('config_invalid', { message, hint });
   };
-  if (parseListen(config.listen).port > 65_535) refuse(`the port in listen (${config.listen}) is above 65535`, 'choose a port from 1 to 65535');
+  if (parseListen(config.listen).port > 65_535)
+    refuse(`the port in listen (${config.listen}) is above 65535`, 'choose a port from 1 to 65535');
   if (config.poolFloor > config.poolCeiling) {
     refuse(`poolFloor (${config.poolFloor}) is above poolCeiling (${config.poolCeiling})`, 'lower poolFloor or raise poolCeiling');
   }
@@ -169,7 +181,10 @@ function checkTogether(config: Config): void {
     refuse(`poolCeiling (${config.poolCeiling}) is above slots (${config.slots})`, 'lower poolCeiling or raise slots');
   }
   if (config.maxInstances > config.slots) {
-    refuse(`maxInstances (${config.maxInstances}) is above slots (${config.slots})`, 'each instance takes a slot: lower maxInstances or raise slots');
+    refuse(
+      `maxInstances (${config.maxInstances}) is above slots (${config.slots})`,
+      'each instance takes a slot: lower maxInstances or raise slots',
+    );
   }
   if (config.uidBase % 65_536 !== 0) refuse(`uidBase (${config.uidBase}) is not a multiple of 65536`, 'for example 1879048192');
   if (config.uidBase + config.slots * 65_536 > 4_294_967_294) {

@@ -1,7 +1,8 @@
 /**
  * Every option of flashd, once: from this table follow the configuration's type, its JSON schema, the FLASHD_* environment variables,
- * the flags of `flashd serve`, its --help and docs/configuration.md. Names are derived: maxBodyBytes, FLASHD_MAX_BODY_BYTES, --max-body-bytes.
- * An option of FUNCTION_DEFAULTS stands under "functionDefaults" in the file and is called FLASHD_FUNCTION_… and --function-… elsewhere.
+ * the flags of `flashd serve`, its --help and docs/configuration.md. Names are derived: maxBodyBytes, FLASHD_MAX_BODY_BYTES,
+ * --max-body-bytes. An option of FUNCTION_DEFAULTS stands under "functionDefaults" in the file and is called FLASHD_FUNCTION_… and
+ * --function-… elsewhere.
  */
 import { availableParallelism, totalmem } from 'node:os';
 
@@ -35,7 +36,12 @@ const integer = (value: number, minimum: number, maximum: number, description: s
   description,
   ...(defaultText === undefined ? {} : { defaultText }),
 });
-const text = (value: string, description: string, rest: Partial<TextOption> = {}): TextOption => ({ type: 'string', default: value, description, ...rest });
+const text = (value: string, description: string, rest: Partial<TextOption> = {}): TextOption => ({
+  type: 'string',
+  default: value,
+  description,
+  ...rest,
+});
 
 export const OPTIONS = {
   listen: text('127.0.0.1:8080', 'address and port that function URLs are served on; port 0 takes a free one', {
@@ -80,7 +86,7 @@ export const OPTIONS = {
   keepVersions: integer(10, 1, 1000, 'versions kept of each function, the live one included'),
 
   logLevel: text('info', "level of flashd's own log", { values: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] }),
-  logLinesPerSecond: integer(1000, 1, 1_000_000, "log lines a second kept of each function; ten times as many in a burst"),
+  logLinesPerSecond: integer(1000, 1, 1_000_000, 'log lines a second kept of each function; ten times as many in a burst'),
   logBytesPerSecond: integer(MIB, 1024, 1024 * MIB, 'log bytes a second kept of each function; ten times as many in a burst'),
   logLineBytes: integer(16_384, 64, MIB, 'longest log line of a function; the rest of a longer one is cut off'),
   logFileMb: integer(8, 1, 1024, "size at which a function's log file is rotated; one old file is kept"),
@@ -102,7 +108,9 @@ export const FUNCTION_DEFAULTS = {
 
 type ValueOf<T extends Option> = T extends NumberOption ? number : string;
 export type FunctionDefaults = { readonly [K in keyof typeof FUNCTION_DEFAULTS]: ValueOf<(typeof FUNCTION_DEFAULTS)[K]> };
-export type Config = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> } & { readonly functionDefaults: FunctionDefaults };
+export type Config = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> } & {
+  readonly functionDefaults: FunctionDefaults;
+};
 
 export type NamedOption = {
   readonly option: Option;

@@ -1,7 +1,7 @@
 /**
  * The bundles' directory: bundles/<sha256>/, immutable, each standing there whole or not at all.
  *
- *   archive ─▶ .staging-…/ ─▶ digest, fsync of all ─▶ rename to <sha256>/ ─▶ fsync of bundles/ ─▶ (the registry's commit) ─▶ acknowledged
+ *   archive ─▶ .staging-…/ ─▶ digest, fsync of all ─▶ rename to <sha256>/ ─▶ fsync of bundles/ ─▶ (registry) ─▶ acknowledged
  *   garbage ─▶ rename to .removing-…/ ─▶ removed
  *
  * What a crash leaves is either named with a dot, or a whole bundle that no version refers to: both are garbage at the next start.

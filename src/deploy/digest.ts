@@ -1,7 +1,9 @@
 /**
- * A bundle's identity: sha256 over the sorted paths of a directory with each one's kind, mode and content. Times, owners and the order of the archive do not count.
+ * A bundle's identity: sha256 over the sorted paths of a directory with each one's kind, mode and content. Times, owners and the order of
+ * the archive do not count.
  *
- *   "flashd-bundle-1\0", then per path in byte order:  kind ("d" | "f" | "x" executable | "l") path "\0" sha256 of the content, or a link's target "\0"
+ * "flashd-bundle-1\0", then per path in byte order:  kind ("d" | "f" | "x" executable | "l") path "\0" sha256 of the content, or a link's
+ * target "\0"
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Deploying: an archive becomes a version, and the version becomes live. Acknowledged means durable: first the bundle, then the registry's commit.
- * Rollback and removal stand here too, since bundles become garbage by them.
+ * Deploying: an archive becomes a version, and the version becomes live. Acknowledged means durable: first the bundle, then the registry's
+ * commit. Rollback and removal stand here too, since bundles become garbage by them.
  */
 import { createHash } from 'node:crypto';
 import type { FunctionDefaults } from '../config/index.ts';
@@ -47,7 +47,12 @@ export class Deployer {
     const unpin = await staged.keep();
     try {
       const previous = this.#registry.live(name)?.version;
-      const version = this.#registry.publish({ functionName: name, version: versionOf(staged.digest, manifest), digest: staged.digest, manifest });
+      const version = this.#registry.publish({
+        functionName: name,
+        version: versionOf(staged.digest, manifest),
+        digest: staged.digest,
+        manifest,
+      });
       return { version, previous, changed: previous !== version.version };
     } finally {
       unpin();
@@ -79,7 +84,10 @@ export class Deployer {
 }
 
 export function versionOf(digest: string, manifest: Manifest): string {
-  return createHash('sha256').update(`${digest}\n${canonicalJson(manifest)}`).digest('hex').slice(0, 16);
+  return createHash('sha256')
+    .update(`${digest}\n${canonicalJson(manifest)}`)
+    .digest('hex')
+    .slice(0, 16);
 }
 
 /** Keys sorted at every depth, so that equal values are equal texts. */

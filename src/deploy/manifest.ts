@@ -1,6 +1,6 @@
 /**
- * A function directory's manifest: function.json (optional) validated against function.schema.json, what it leaves out filled in from the configuration's
- * functionDefaults, the runtime and the handler found by the handler's file name. Reads the directory, runs nothing of it.
+ * A function directory's manifest: function.json (optional) validated against function.schema.json, what it leaves out filled in from the
+ * configuration's functionDefaults, the runtime and the handler found by the handler's file name. Reads the directory, runs nothing of it.
  */
 import { constants } from 'node:fs';
 import { lstat, open, readdir, stat } from 'node:fs/promises';
@@ -48,10 +48,17 @@ async function readGiven(directory: string): Promise<Partial<Manifest> & { $sche
   try {
     given = JSON.parse(content);
   } catch (error) {
-    throw new FlashdError('manifest_invalid', { message: `${MANIFEST_FILE} is not JSON: ${(error as Error).message}`, hint: 'correct its syntax', cause: error });
+    throw new FlashdError('manifest_invalid', {
+      message: `${MANIFEST_FILE} is not JSON: ${(error as Error).message}`,
+      hint: 'correct its syntax',
+      cause: error,
+    });
   }
   if (!validate(given)) throw invalid(validate.errors![0]!, given);
-  const bytes = Object.entries(given.environment ?? {}).reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
+  const bytes = Object.entries(given.environment ?? {}).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
+    0,
+  );
   if (bytes > ENVIRONMENT_BYTES_MAX) {
     throw new FlashdError('manifest_invalid', {
       message: `environment in ${MANIFEST_FILE} takes ${bytes} bytes, more than ${ENVIRONMENT_BYTES_MAX}`,
@@ -122,7 +129,9 @@ function runtimeOfFile(handler: string): Runtime {
   const name = handler.slice(handler.lastIndexOf('/') + 1);
   const runtimes = [...RUNTIMES.values()];
   const byName = runtimes.filter((runtime) => isHandlerOf(runtime, name));
-  const byExtension = runtimes.filter((runtime) => extname(name) !== '' && runtime.handlers.some((pattern) => extname(pattern) === extname(name)));
+  const byExtension = runtimes.filter(
+    (runtime) => extname(name) !== '' && runtime.handlers.some((pattern) => extname(pattern) === extname(name)),
+  );
   const found = byName.length > 0 ? byName : byExtension;
   if (found.length === 1) return found[0]!;
   throw new FlashdError('manifest_invalid', {
@@ -163,11 +172,19 @@ function noHandler(files: string[], candidates: Runtime[]): FlashdError {
     return new FlashdError('no_handler', { message: 'there is a handler.c but no handler.so: it has not been compiled', hint: `${GCC}` });
   }
   const close = files
-    .map((file) => ({ file, meant: nearest(file, candidates.flatMap((runtime) => runtime.handlers)) }))
+    .map((file) => ({
+      file,
+      meant: nearest(
+        file,
+        candidates.flatMap((runtime) => runtime.handlers),
+      ),
+    }))
     .find(({ file, meant }) => meant !== undefined && extname(file) === extname(meant));
   return new FlashdError('no_handler', {
     message: `the directory has no handler: looked for ${looked}`,
-    ...(close === undefined ? {} : { hint: `there is ${close.file}: rename it to ${close.meant}, or name it as "handler" in ${MANIFEST_FILE}` }),
+    ...(close === undefined
+      ? {}
+      : { hint: `there is ${close.file}: rename it to ${close.meant}, or name it as "handler" in ${MANIFEST_FILE}` }),
     details: { lookedFor: candidates.flatMap((runtime) => runtime.handlers) },
   });
 }
@@ -184,12 +201,16 @@ function invalid(problem: ErrorObject, given: unknown): FlashdError {
       details: { key: unknown },
     });
   }
-  if (path === '' && problem.keyword === 'type') return new FlashdError('manifest_invalid', { message: `${MANIFEST_FILE} must be a JSON object`, hint: 'e.g. {"memoryMb": 256}' });
+  if (path === '' && problem.keyword === 'type')
+    return new FlashdError('manifest_invalid', { message: `${MANIFEST_FILE} must be a JSON object`, hint: 'e.g. {"memoryMb": 256}' });
   const [key, inner] = path.split('.') as [string, string?];
   const property = (schema.properties as Record<string, { description?: string; minimum?: number; maximum?: number; type?: string }>)[key];
   const found = (given as Record<string, unknown>)[key];
   const shown = inner === undefined && found !== undefined ? ` is ${JSON.stringify(found).slice(0, 100)}, but` : '';
-  const range = property?.minimum === undefined ? '' : `: a ${property.type === 'integer' ? 'whole ' : ''}number from ${property.minimum} to ${property.maximum}`;
+  const range =
+    property?.minimum === undefined
+      ? ''
+      : `: a ${property.type === 'integer' ? 'whole ' : ''}number from ${property.minimum} to ${property.maximum}`;
   return new FlashdError('manifest_invalid', {
     message: `${path} in ${MANIFEST_FILE}${shown} ${problem.message ?? 'is not valid'}${range}`,
     hint: property?.description === undefined ? `see \`flashd deploy --help\`` : `${key} is: ${property.description}`,

@@ -1,4 +1,6 @@
-/** The CLI's half: a function directory as a tar stream. What only the version control system or the language's cache put there stays out. */
+/**
+ * The CLI's half: a function directory as a tar stream. What only the version control system or the language's cache put there stays out.
+ */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { create } from 'tar';

@@ -1,9 +1,10 @@
 /**
- * A tar stream (gzip too) into an empty directory that is ours alone. The archive is hostile: absolute and upward paths, links that lead out, devices,
- * duplicates and everything above the limits end it with bundle_invalid or bundle_too_large. Modes become 0644 or 0755, owners and times are dropped.
+ * A tar stream (gzip too) into an empty directory that is ours alone. The archive is hostile: absolute and upward paths, links that lead
+ * out, devices, duplicates and everything above the limits end it with bundle_invalid or bundle_too_large. Modes become 0644 or 0755,
+ * owners and times are dropped.
  *
- * Why no entry can leave the directory: a path's parents are made here and are real directories, never links, because links are made last; and a link's
- * target goes up only at its beginning, from a real directory, and not further than the root.
+ * Why no entry can leave the directory: a path's parents are made here and are real directories, never links, because links are made last;
+ * and a link's target goes up only at its beginning, from a real directory, and not further than the root.
  */
 import { open, link, mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -36,7 +37,9 @@ export async function unpack(source: AsyncIterable<Uint8Array>, directory: strin
       current = undefined;
     });
   });
-  parser.on('ignoredEntry', (entry: ReadEntry) => fail(refused(`${entry.path} is of a kind (${entry.type}) that a function cannot contain`)));
+  parser.on('ignoredEntry', (entry: ReadEntry) =>
+    fail(refused(`${entry.path} is of a kind (${entry.type}) that a function cannot contain`)),
+  );
   parser.on('error', (error: Error) => fail(refused(`the archive is damaged: ${error.message}`)));
   parser.on('drain', () => wake());
   const ended = new Promise<void>((resolve) => parser.on('end', resolve));

@@ -1,6 +1,6 @@
 /**
- * FlashdError: the only error that crosses a module's border. Its code selects the table's row; kind, HTTP status and retryability follow from it.
- * A place that throws may say something more precise than the table does, and add details for machines.
+ * FlashdError: the only error that crosses a module's border. Its code selects the table's row; kind, HTTP status and retryability follow
+ * from it. A place that throws may say something more precise than the table does, and add details for machines.
  */
 import { ERROR_TABLE, type ErrorCode, type ErrorEntry, type ErrorKind } from './table.ts';
 
@@ -48,7 +48,10 @@ export class FlashdError extends Error {
   }
 }
 
-/** Anything thrown, as a FlashdError: itself, a failed system call as system_error, all else as internal_error with the original as its cause. */
+/**
+ * Anything thrown, as a FlashdError: itself, a failed system call as system_error, all else as internal_error with the original as its
+ * cause.
+ */
 export function toFlashdError(thrown: unknown): FlashdError {
   if (thrown instanceof FlashdError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
@@ -70,7 +73,10 @@ export function fromErrorBody(body: { code?: unknown; message?: unknown; hint?: 
   return new FlashdError(known ? (body.code as ErrorCode) : 'internal_error', options);
 }
 
-/** The process's exit code: 100 what the caller asked for is wrong, 101 our own bug, 111 everything around us (system, capacity, a user's function). */
+/**
+ * The process's exit code: 100 what the caller asked for is wrong, 101 our own bug, 111 everything around us (system, capacity, a user's
+ * function).
+ */
 export function exitCode(error: FlashdError): 100 | 101 | 111 {
   if (error.kind === 'client') return 100;
   return error.code === 'internal_error' ? 101 : 111;

@@ -3,7 +3,8 @@ import { ERROR_TABLE, type ErrorEntry } from './table.ts';
 
 export function errorsMarkdown(): string {
   const rows = Object.entries<ErrorEntry>(ERROR_TABLE).map(
-    ([code, { kind, status, retryable, message, hint }]) => `| \`${code}\` | ${kind} | ${status} | ${retryable ? 'yes' : ''} | ${message} | ${hint} |`,
+    ([code, { kind, status, retryable, message, hint }]) =>
+      `| \`${code}\` | ${kind} | ${status} | ${retryable ? 'yes' : ''} | ${message} | ${hint} |`,
   );
   return [
     '# Errors',

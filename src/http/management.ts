@@ -1,6 +1,7 @@
 /**
- * The management socket (src/deploy/management-api.ts): node:http on a unix socket. Who may connect is decided by the kernel twice: by the socket's mode, and by
- * the peer's credentials, which must be root's, the service user's, or of the socket's group. Not in a request's path: clarity before speed.
+ * The management socket (src/deploy/management-api.ts): node:http on a unix socket. Who may connect is decided by the kernel twice: by the
+ * socket's mode, and by the peer's credentials, which must be root's, the service user's, or of the socket's group. Not in a request's
+ * path: clarity before speed.
  */
 import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -108,14 +109,16 @@ export class ManagementServer {
     const [, first, name, ...rest] = url.pathname.split('/');
     const pattern = name === undefined ? `/${first}` : ['', first, '*', ...rest].join('/');
     const methods = Object.hasOwn(this.#routes, pattern) ? this.#routes[pattern]! : undefined;
-    if (methods === undefined) throw new FlashdError('not_found', { hint: 'this flashd and the one that asked may be of different versions' });
+    if (methods === undefined)
+      throw new FlashdError('not_found', { hint: 'this flashd and the one that asked may be of different versions' });
     const handler = Object.hasOwn(methods, message.method!) ? methods[message.method!]! : undefined;
     if (handler === undefined) throw new FlashdError('method_not_allowed', { hint: `allowed: ${Object.keys(methods).join(', ')}` });
     return { handler, name: name === undefined ? '' : checkFunctionName(name), query: url.searchParams };
   }
 
   #refuse(message: IncomingMessage, response: ServerResponse, error: FlashdError): void {
-    if (error.kind === 'internal') this.#options.logger.error({ err: error.cause ?? error, code: error.code }, `management: ${error.message}`);
+    if (error.kind === 'internal')
+      this.#options.logger.error({ err: error.cause ?? error, code: error.code }, `management: ${error.message}`);
     if (response.headersSent || response.destroyed) return void response.destroy();
     sendJson(response, { error }, error.status);
     // What the client is still sending has to be read, or it would never come to read the answer.
@@ -123,7 +126,10 @@ export class ManagementServer {
   }
 
   #list({ response }: Request): void {
-    sendJson(response, this.#options.registry.list().map((summary) => ({ ...summary, url: this.#options.functionUrl(summary.name) })));
+    sendJson(
+      response,
+      this.#options.registry.list().map((summary) => ({ ...summary, url: this.#options.functionUrl(summary.name) })),
+    );
   }
 
   #versions({ response, name }: Request): void {
@@ -139,7 +145,8 @@ export class ManagementServer {
   }
 
   async #deploy({ message, response, name }: Request): Promise<void> {
-    if (this.#uploads >= UPLOADS_MAX) throw new FlashdError('overloaded', { message: `${UPLOADS_MAX} deployments are under way`, hint: 'retry in a moment' });
+    if (this.#uploads >= UPLOADS_MAX)
+      throw new FlashdError('overloaded', { message: `${UPLOADS_MAX} deployments are under way`, hint: 'retry in a moment' });
     this.#uploads++;
     try {
       // Without destroyOnReturn: after a refusal the connection is still needed for the answer.
@@ -180,7 +187,8 @@ export class ManagementServer {
     let missed = 0;
     const stop = this.#options.logs.follow(name, (entry: LogEntry) => {
       if (response.writableLength > FOLLOWER_BYTES_MAX) return void missed++;
-      if (missed > 0) response.write(`${JSON.stringify({ ...entry, message: '', dropped: { lines: missed, bytes: 0 } } satisfies LogEntry)}\n`);
+      if (missed > 0)
+        response.write(`${JSON.stringify({ ...entry, message: '', dropped: { lines: missed, bytes: 0 } } satisfies LogEntry)}\n`);
       missed = 0;
       response.write(`${JSON.stringify(entry)}\n`);
     });
@@ -245,7 +253,8 @@ async function readJson(message: IncomingMessage, bytesMax: number): Promise<obj
 
 function isInvokeCall(value: object): value is InvokeCall {
   const call = value as Partial<Record<keyof InvokeCall, unknown>>;
-  const pair = (each: unknown) => Array.isArray(each) && each.length === 2 && each.every((part) => typeof part === 'string' && !/[\r\n\0]/.test(part));
+  const pair = (each: unknown) =>
+    Array.isArray(each) && each.length === 2 && each.every((part) => typeof part === 'string' && !/[\r\n\0]/.test(part));
   return (
     typeof call.method === 'string' &&
     /^[A-Z]{1,20}$/.test(call.method) &&

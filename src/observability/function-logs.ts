@@ -1,6 +1,7 @@
 /**
- * What functions print: split into lines, tagged, rate-limited per function, kept in a ring in memory and in a rotating file, and given to whoever follows.
- * Everything here is bounded; a flood costs its function lines (told by an entry that counts them), and nobody else anything.
+ * What functions print: split into lines, tagged, rate-limited per function, kept in a ring in memory and in a rotating file, and given to
+ * whoever follows. Everything here is bounded; a flood costs its function lines (told by an entry that counts them), and nobody else
+ * anything.
  *
  *   write(labels, stream, chunk) ─▶ rate limit ─▶ LineSplitter (two per instance) ─▶ rate limit ─▶ ring, file, followers
  */
@@ -35,7 +36,10 @@ export type FunctionLogsOptions = {
   onError: (error: unknown) => void;
 };
 
-/** Of one instance: the same object for its whole life, changed by its owner as it is numbered and gets invocations ("" when there is none or several). */
+/**
+ * Of one instance: the same object for its whole life, changed by its owner as it is numbered and gets invocations ("" when there is none
+ * or several).
+ */
 export type LogLabels = { readonly function: string; readonly version: string; instance: number; invocation: string };
 
 const BURST_SECONDS = 10;
@@ -60,7 +64,8 @@ export class FunctionLogs {
   /** stream: 1 stdout, 2 stderr. An empty chunk ends that stream. The chunk may be reused afterwards. */
   write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): void {
     let output = this.#outputs.get(labels);
-    if (output === undefined) this.#outputs.set(labels, (output = new InstanceOutput(this.#log(labels.function), labels, this.#options.lineBytes)));
+    if (output === undefined)
+      this.#outputs.set(labels, (output = new InstanceOutput(this.#log(labels.function), labels, this.#options.lineBytes)));
     output.write(stream, chunk);
   }
 

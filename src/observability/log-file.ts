@@ -1,6 +1,6 @@
 /**
- * One function's log on disk: NAME.jsonl, and NAME.jsonl.1 which was full. Lines are gathered and appended by one write at a time; nothing is synced, and what the
- * disk does not take in time is dropped and counted. Holds no descriptor between writes.
+ * One function's log on disk: NAME.jsonl, and NAME.jsonl.1 which was full. Lines are gathered and appended by one write at a time; nothing
+ * is synced, and what the disk does not take in time is dropped and counted. Holds no descriptor between writes.
  */
 import { appendFile, open, rename, rm, stat } from 'node:fs/promises';
 import { isSystemError } from '../errors/index.ts';

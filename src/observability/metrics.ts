@@ -84,5 +84,9 @@ function histogramValues(name: string, upperBounds: readonly number[], { labels,
     below += counts[index] ?? 0;
     return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: below };
   });
-  return [...buckets, { metricName: `${name}_sum`, labels: { ...labels }, value: sum }, { metricName: `${name}_count`, labels: { ...labels }, value: below }];
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: { ...labels }, value: sum },
+    { metricName: `${name}_count`, labels: { ...labels }, value: below },
+  ];
 }

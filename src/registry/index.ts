@@ -1,6 +1,6 @@
 /**
- * The registry: which functions exist, in which versions, and which one is live. The hot path reads one in-memory map; every change goes to the store
- * first and is durable when the call returns, then the map changes, then the listeners hear of it.
+ * The registry: which functions exist, in which versions, and which one is live. The hot path reads one in-memory map; every change goes to
+ * the store first and is durable when the call returns, then the map changes, then the listeners hear of it.
  */
 import { join } from 'node:path';
 import type { FunctionSummary, NewVersion, RegistryStore, VersionRecord } from './store.ts';
@@ -97,6 +97,10 @@ export class LiveRegistry implements Registry {
   }
 
   #located(version: VersionRecord): Version {
-    return Object.freeze({ ...version, manifest: Object.freeze(version.manifest), bundlePath: join(this.#options.bundlesDir, version.digest) });
+    return Object.freeze({
+      ...version,
+      manifest: Object.freeze(version.manifest),
+      bundlePath: join(this.#options.bundlesDir, version.digest),
+    });
   }
 }

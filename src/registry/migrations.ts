@@ -1,4 +1,7 @@
-/** The registry's schema as steps. A step that has been released is never edited: a change is a new step. PRAGMA user_version counts those that were taken. */
+/**
+ * The registry's schema as steps. A step that has been released is never edited: a change is a new step. PRAGMA user_version counts those
+ * that were taken.
+ */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE functions (

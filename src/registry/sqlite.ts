@@ -1,6 +1,6 @@
 /**
- * The registry's store in SQLite; the only importer of better-sqlite3. WAL with synchronous=FULL: what has been acknowledged survives kill -9 and a power cut.
- * Every change is one IMMEDIATE transaction, so that a second process on the same file cannot interleave.
+ * The registry's store in SQLite; the only importer of better-sqlite3. WAL with synchronous=FULL: what has been acknowledged survives kill
+ * -9 and a power cut. Every change is one IMMEDIATE transaction, so that a second process on the same file cannot interleave.
  */
 import Database from 'better-sqlite3';
 import { FlashdError } from '../errors/index.ts';
@@ -145,7 +145,8 @@ export class SqliteStore implements RegistryStore {
 
   #addFunction(name: string, now: string, maxFunctions: number): void {
     const { count } = this.#get<{ count: number }>('SELECT count(*) AS count FROM functions')!;
-    if (count >= maxFunctions) throw new FlashdError('too_many_functions', { message: `${count} functions are deployed, which is the limit` });
+    if (count >= maxFunctions)
+      throw new FlashdError('too_many_functions', { message: `${count} functions are deployed, which is the limit` });
     this.#run('INSERT INTO functions (name, created_at) VALUES (?, ?)', name, now);
   }
 
@@ -178,9 +179,12 @@ export class SqliteStore implements RegistryStore {
 
   /** By the whole version or an unambiguous beginning of at least four digits. */
   #find(name: string, prefix: string): VersionRecord {
-    const found = this.versions(name).filter((candidate) => candidate.version === prefix || (prefix.length >= 4 && candidate.version.startsWith(prefix)));
+    const found = this.versions(name).filter(
+      (candidate) => candidate.version === prefix || (prefix.length >= 4 && candidate.version.startsWith(prefix)),
+    );
     if (found.length === 1) return found[0]!;
-    const message = found.length === 0 ? `"${name}" has no version ${prefix}` : `${prefix} is the beginning of ${found.length} versions of "${name}"`;
+    const message =
+      found.length === 0 ? `"${name}" has no version ${prefix}` : `${prefix} is the beginning of ${found.length} versions of "${name}"`;
     throw new FlashdError('version_not_found', { message });
   }
 

@@ -1,6 +1,6 @@
 /**
- * What the registry needs from whatever keeps it: SQLite on one machine (sqlite.ts), a distributed key-value store later. A call that returns has been made
- * durable, and takes effect whole or not at all. A store knows nothing of bundles' paths, instances or listeners.
+ * What the registry needs from whatever keeps it: SQLite on one machine (sqlite.ts), a distributed key-value store later. A call that
+ * returns has been made durable, and takes effect whole or not at all. A store knows nothing of bundles' paths, instances or listeners.
  */
 import type { Manifest } from '../deploy/manifest.ts';
 
@@ -35,7 +35,10 @@ export interface RegistryStore {
   list(): FunctionSummary[];
   /** What was live last comes first; empty for an unknown function. */
   versions(name: string): VersionRecord[];
-  /** Adds the version unless it exists, makes it live, and drops all but the `keep` versions that were live last. Publishing what is live already changes nothing. */
+  /**
+   * Adds the version unless it exists, makes it live, and drops all but the `keep` versions that were live last. Publishing what is live
+   * already changes nothing.
+   */
   publish(version: NewVersion, limits: { keep: number; maxFunctions: number }): VersionRecord;
   /** Makes `to` live, or the version that was live before. */
   rollback(name: string, to?: string): VersionRecord;

@@ -10,7 +10,10 @@ export type Runtime = {
   readonly description: string;
   /** What REQUEST.meta is (native/include/flashd/frame.h): the Lambda event as JSON, or the bare HTTP request. */
   readonly event: 'json' | 'http';
-  /** Names of handler files in the order of preference; one `*` stands for anything. A function directory with one of them is of this runtime. */
+  /**
+   * Names of handler files in the order of preference; one `*` stands for anything. A function directory with one of them is of this
+   * runtime.
+   */
   readonly handlers: readonly string[];
   /** The entry point inside the handler when function.json names none. */
   readonly symbol: string;

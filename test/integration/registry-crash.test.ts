@@ -27,7 +27,10 @@ async function deployUntilKilled(stateDir: string, round: number): Promise<Told[
   });
   const [, signal] = await once(child, 'close');
   assert.equal(signal, 'SIGKILL', 'the child failed by itself');
-  return text.split('\n').filter((line) => line.endsWith('}')).map((line) => JSON.parse(line) as Told);
+  return text
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line) as Told);
 }
 
 test('the registry and the bundles are consistent after kill -9 at any moment', async (t) => {
@@ -47,16 +50,24 @@ test('the registry and the bundles are consistent after kill -9 at any moment', 
     database.close();
 
     const { registry, bundles } = openState(stateDir, resolveConfig({}).functionDefaults);
-    for (const [name, result] of [...acknowledged, ...(pending ? [[pending.intent!, acknowledged.get(pending.intent!) ?? null] as const] : [])]) {
+    for (const [name, result] of [
+      ...acknowledged,
+      ...(pending ? [[pending.intent!, acknowledged.get(pending.intent!) ?? null] as const] : []),
+    ]) {
       const version = registry.live(name);
       const found = version === undefined ? null : readFileSync(join(version.bundlePath, 'handler.py'), 'utf8');
       const allowed = pending?.intent === name ? [result, pending.result] : [result];
       assert.ok(allowed.includes(found), `round ${round}: ${name} is ${found}, told was ${allowed.join(' or ')}`);
       acknowledged.set(name, found);
     }
-    for (const digest of await bundles.digests()) assert.equal(await digestDirectory(bundles.path(digest), { sync: false }), digest, 'every bundle is whole');
+    for (const digest of await bundles.digests())
+      assert.equal(await digestDirectory(bundles.path(digest), { sync: false }), digest, 'every bundle is whole');
     await bundles.collectGarbage();
-    assert.deepEqual(readdirSync(bundles.directory).sort(), [...registry.digests()].sort(), 'exactly the bundles that versions refer to remain');
+    assert.deepEqual(
+      readdirSync(bundles.directory).sort(),
+      [...registry.digests()].sort(),
+      'exactly the bundles that versions refer to remain',
+    );
     registry.close();
   }
   assert.ok(changes > ROUNDS, `only ${changes} changes were made`);

@@ -1,4 +1,7 @@
-/** The command line as a user sees it, against a real management socket with a registry of its own; only the invocation of functions is played. */
+/**
+ * The command line as a user sees it, against a real management socket with a registry of its own; only the invocation of functions is
+ * played.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,12 +22,23 @@ const MAIN = new URL('./entry.ts', import.meta.url).pathname;
 async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {}) {
   const stateDir = mkdtempSync(join(tmpdir(), 'flashd-test-'));
   const bundlesDir = join(stateDir, 'bundles');
-  const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), { bundlesDir, keepVersions: 10, maxFunctions: 10 });
+  const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), {
+    bundlesDir,
+    keepVersions: 10,
+    maxFunctions: 10,
+  });
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
   const deployer = new Deployer(registry, bundles, resolveConfig({}).functionDefaults, (error) => {
     throw error;
   });
-  const logs = new FunctionLogs({ directory: join(stateDir, 'logs'), linesPerSecond: 1000, bytesPerSecond: 1_000_000, lineBytes: 1000, fileBytes: 100_000, onError: () => {} });
+  const logs = new FunctionLogs({
+    directory: join(stateDir, 'logs'),
+    linesPerSecond: 1000,
+    bytesPerSecond: 1_000_000,
+    lineBytes: 1000,
+    fileBytes: 100_000,
+    onError: () => {},
+  });
   const calls: InvokeCall[] = [];
   const server = new ManagementServer({
     socketPath: join(stateDir, 'flashd.sock'),
@@ -40,7 +54,15 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
       return { requestId: 'r1', status: 201, headers: [['x-answer', '42']], bodyBase64: Buffer.from('hello\n').toString('base64') };
     },
     report: async () => ({
-      version: '1.2.3', pid: 7, uptimeSeconds: 5, listen: '127.0.0.1:8080', functions: 1, instances: 2, instancesMax: 3, memoryBytes: 0, memoryBudgetBytes: 0,
+      version: '1.2.3',
+      pid: 7,
+      uptimeSeconds: 5,
+      listen: '127.0.0.1:8080',
+      functions: 1,
+      instances: 2,
+      instancesMax: 3,
+      memoryBytes: 0,
+      memoryBudgetBytes: 0,
       sandboxd: { connected: true, cgroups: 'v2', features: { landlock: true } },
       runtimes: [{ name: 'python', state: 'ready', templates: 2, detail: '' }],
     }),
@@ -66,7 +88,10 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
 
 function flashd(stateDir: string, args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, FLASHD_STATE_DIR: stateDir }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      env: { ...process.env, FLASHD_STATE_DIR: stateDir },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk) => (stdout += chunk));
     child.stderr.on('data', (chunk) => (stderr += chunk));
@@ -83,7 +108,10 @@ test('deploy, list, rollback, remove: from nothing to nothing', async (t) => {
   assert.match((await run('deploy', source({ 'handler.py': 'one' }))).stdout, /live already/);
   await run('deploy', source({ 'handler.py': 'two' }), '--name', 'hello');
   const listed = JSON.parse((await run('list', '--json')).stdout) as { name: string; versions: number }[];
-  assert.deepEqual(listed.map(({ name, versions }) => [name, versions]), [['hello', 2]]);
+  assert.deepEqual(
+    listed.map(({ name, versions }) => [name, versions]),
+    [['hello', 2]],
+  );
   assert.match((await run('list', 'hello')).stdout, /live\n[0-9a-f]{12} .*\n$/);
   assert.ok((await run('rollback', 'hello')).stdout.includes(/version ([0-9a-f]{12})/.exec(first.stdout)![1]!));
   assert.equal((await run('rollback', 'hello')).code, 100);
@@ -99,12 +127,26 @@ test('invoke sends what it is told and prints the body', async (t) => {
   const full = await run('invoke', 'hello', '-i', '--path', '/a/b?c=d', '--data', '{}', '-H', 'X-One: 1');
   assert.equal(full.stdout, '201\nx-answer: 42\n\nhello\n');
   assert.deepEqual(calls[0], { method: 'GET', path: '/', query: '', headers: [], bodyBase64: '' });
-  assert.deepEqual(calls[1], { method: 'POST', path: '/a/b', query: 'c=d', headers: [['x-one', '1'], ['content-type', 'application/json']], bodyBase64: 'e30=' });
+  assert.deepEqual(calls[1], {
+    method: 'POST',
+    path: '/a/b',
+    query: 'c=d',
+    headers: [
+      ['x-one', '1'],
+      ['content-type', 'application/json'],
+    ],
+    bodyBase64: 'e30=',
+  });
 });
 
 test("a function's error is printed with its type, message and stack, and its code says that it is not the caller's", async (t) => {
   const { run, source } = await setUp(t, {
-    invoke: () => Promise.reject(new FlashdError('function_error', { details: { errorType: 'ZeroDivisionError', errorMessage: 'division by zero', stackTrace: ['File "handler.py", line 2'] } })),
+    invoke: () =>
+      Promise.reject(
+        new FlashdError('function_error', {
+          details: { errorType: 'ZeroDivisionError', errorMessage: 'division by zero', stackTrace: ['File "handler.py", line 2'] },
+        }),
+      ),
   });
   await run('deploy', source({ 'handler.py': '' }));
   const { code, stdout, stderr } = await run('invoke', 'hello');
@@ -120,7 +162,9 @@ test('logs prints the last lines, and follows until it is stopped', async (t) =>
   const labels = { function: 'hello', version: 'v'.repeat(16), instance: 3, invocation: 'r1' };
   logs.write(labels, 1, Buffer.from('one\ntwo\n'));
   assert.match((await run('logs', 'hello', '-n', '1')).stdout, /^\S+ v{12} 3 out {2}two\n$/);
-  const following = spawn(process.execPath, [MAIN, 'logs', 'hello', '-f', '-n', '0', '--json'], { env: { ...process.env, FLASHD_STATE_DIR: stateDir } });
+  const following = spawn(process.execPath, [MAIN, 'logs', 'hello', '-f', '-n', '0', '--json'], {
+    env: { ...process.env, FLASHD_STATE_DIR: stateDir },
+  });
   const writing = setInterval(() => logs.write(labels, 2, Buffer.from('live\n')), 20);
   const [chunk] = (await once(following.stdout, 'data')) as [Buffer];
   clearInterval(writing);

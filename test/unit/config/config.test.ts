@@ -21,7 +21,10 @@ test('flags win over the environment, which wins over the file, which wins over 
   };
   const { maxInstances, queueMax, keepVersions, functionDefaults } = resolveConfig(sources);
   assert.deepEqual([maxInstances, queueMax, keepVersions], [11, 22, 33]);
-  assert.deepEqual([functionDefaults.timeoutMs, functionDefaults.pids, functionDefaults.cpu, functionDefaults.memoryMb], [14, 25, 0.5, 128]);
+  assert.deepEqual(
+    [functionDefaults.timeoutMs, functionDefaults.pids, functionDefaults.cpu, functionDefaults.memoryMb],
+    [14, 25, 0.5, 128],
+  );
 });
 
 test('the configuration is frozen to its depth', () => {

@@ -11,7 +11,11 @@ import { archive, chunks, temporaryDirectory, writeFiles } from './archive.ts';
 function setUp(t: TestContext) {
   const stateDir = temporaryDirectory(t);
   const bundlesDir = join(stateDir, 'bundles');
-  const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), { bundlesDir, keepVersions: 2, maxFunctions: 3 });
+  const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), {
+    bundlesDir,
+    keepVersions: 2,
+    maxFunctions: 3,
+  });
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
   const deployer = new Deployer(registry, bundles, resolveConfig({}).functionDefaults, (error) => {
     throw error;

@@ -25,7 +25,15 @@ test('handler.so is preferred to an executable called handler', async (t) => {
 });
 
 test('function.json overrides the defaults', async (t) => {
-  const given = { $schema: './function.schema.json', handler: './app/main.py', symbol: 'run', environment: { A: 'b' }, timeoutMs: 1500, cpu: 0.5, concurrency: 2 };
+  const given = {
+    $schema: './function.schema.json',
+    handler: './app/main.py',
+    symbol: 'run',
+    environment: { A: 'b' },
+    timeoutMs: 1500,
+    cpu: 0.5,
+    concurrency: 2,
+  };
   const directory = writeFiles(temporaryDirectory(t), { 'app/main.py': '', 'function.json': JSON.stringify(given) });
   const manifest = await readManifest(directory, defaults);
   const { $schema: _, ...rest } = given;
@@ -46,7 +54,11 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['an unknown runtime', withManifest({ runtime: 'pyton' }), { code: 'unsupported_runtime', hint: /did you mean "python"/ }],
   ['a value out of range', withManifest({ memoryMb: 1 }), { code: 'manifest_invalid', message: /memoryMb .*is 1.* from 16 to/ }],
   ['a value of the wrong type', withManifest({ timeoutMs: '5s' }), { code: 'manifest_invalid', message: /timeoutMs .*"5s"/ }],
-  ['an environment value that is no text', withManifest({ environment: { A: 1 } }), { code: 'manifest_invalid', message: /environment\.A/ }],
+  [
+    'an environment value that is no text',
+    withManifest({ environment: { A: 1 } }),
+    { code: 'manifest_invalid', message: /environment\.A/ },
+  ],
   ['an environment name that is none', withManifest({ environment: { 'A=B': '' } }), { code: 'manifest_invalid', message: /environment/ }],
   ['a list as the manifest', withManifest([]), { code: 'manifest_invalid', message: /object/ }],
   ['a manifest that is not JSON', { 'handler.py': '', 'function.json': '{' }, { code: 'manifest_invalid', message: /not JSON/ }],
@@ -64,11 +76,18 @@ test('the schema and the defaults have the same names, ranges and descriptions',
   const limits = Object.entries(schema.properties).filter(([, property]) => 'minimum' in property);
   assert.deepEqual(
     Object.fromEntries(limits),
-    Object.fromEntries(Object.entries(FUNCTION_DEFAULTS).map(([name, { type, minimum, maximum, description }]) => [name, { type, minimum, maximum, description }])),
+    Object.fromEntries(
+      Object.entries(FUNCTION_DEFAULTS).map(([name, { type, minimum, maximum, description }]) => [
+        name,
+        { type, minimum, maximum, description },
+      ]),
+    ),
   );
 });
 
 test('every folder of src/runtimes is in the table of runtimes', () => {
-  const folders = readdirSync(new URL('../../../src/runtimes', import.meta.url), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const folders = readdirSync(new URL('../../../src/runtimes', import.meta.url), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
   assert.deepEqual(folders.map((folder) => folder.name).sort(), [...RUNTIMES.keys()].sort());
 });

@@ -37,16 +37,46 @@ const hostile: [string, Member[]][] = [
   ['a path that leads up', [{ path: 'a/../../evil', content: 'x' }]],
   ['an absolute link', [{ path: 'link', type: 'SymbolicLink', linkpath: '/etc/passwd' }]],
   ['a link that leads out', [{ path: 'a/link', type: 'SymbolicLink', linkpath: '../../etc' }]],
-  ['a link that leads up through another link', [{ path: 'a/b/c', type: 'SymbolicLink', linkpath: '../..' }, { path: 'l', type: 'SymbolicLink', linkpath: 'a/b/c/../x' }]],
-  ['a file below a link', [{ path: 'a', type: 'SymbolicLink', linkpath: 'b' }, { path: 'a/evil', content: 'x' }]],
+  [
+    'a link that leads up through another link',
+    [
+      { path: 'a/b/c', type: 'SymbolicLink', linkpath: '../..' },
+      { path: 'l', type: 'SymbolicLink', linkpath: 'a/b/c/../x' },
+    ],
+  ],
+  [
+    'a file below a link',
+    [
+      { path: 'a', type: 'SymbolicLink', linkpath: 'b' },
+      { path: 'a/evil', content: 'x' },
+    ],
+  ],
   ['a hard link to what is not in the archive', [{ path: 'a', type: 'Link', linkpath: 'etc/passwd' }]],
   ['a hard link that leads out', [{ path: 'a', type: 'Link', linkpath: '../passwd' }]],
-  ['a hard link to a link', [{ path: 'l', type: 'SymbolicLink', linkpath: 'x' }, { path: 'a', type: 'Link', linkpath: 'l' }]],
+  [
+    'a hard link to a link',
+    [
+      { path: 'l', type: 'SymbolicLink', linkpath: 'x' },
+      { path: 'a', type: 'Link', linkpath: 'l' },
+    ],
+  ],
   ['a character device', [{ path: 'null', type: 'CharacterDevice' }]],
   ['a block device', [{ path: 'disk', type: 'BlockDevice' }]],
   ['a named pipe', [{ path: 'pipe', type: 'FIFO' }]],
-  ['a path twice', [{ path: 'a', content: 'x' }, { path: './a', content: 'y' }]],
-  ['a file below a file', [{ path: 'a', content: 'x' }, { path: 'a/b', content: 'y' }]],
+  [
+    'a path twice',
+    [
+      { path: 'a', content: 'x' },
+      { path: './a', content: 'y' },
+    ],
+  ],
+  [
+    'a file below a file',
+    [
+      { path: 'a', content: 'x' },
+      { path: 'a/b', content: 'y' },
+    ],
+  ],
   ['the root as a file', [{ path: '.', content: 'x' }]],
 ];
 for (const [what, members] of hostile) {
@@ -59,7 +89,10 @@ for (const [what, members] of hostile) {
 }
 
 test('more bytes than allowed are refused', async (t) => {
-  const members = [{ path: 'a', content: 'x'.repeat(600_000) }, { path: 'b', content: 'x'.repeat(600_000) }];
+  const members = [
+    { path: 'a', content: 'x'.repeat(600_000) },
+    { path: 'b', content: 'x'.repeat(600_000) },
+  ];
   await assert.rejects(unpack(chunks(archive(members), 65_536), temporaryDirectory(t), LIMITS), { code: 'bundle_too_large' });
   await assert.rejects(unpack(chunks(gzipSync(archive(members))), temporaryDirectory(t), LIMITS), { code: 'bundle_too_large' });
 });
@@ -71,7 +104,13 @@ test('more files than allowed are refused, implied directories included', async 
 
 test('garbage, an empty upload and a truncated archive are refused', async (t) => {
   const whole = archive([{ path: 'a', content: 'x'.repeat(5000) }]);
-  for (const bytes of [Buffer.alloc(0), Buffer.from('garbage'), Buffer.alloc(4000, 'z'), whole.subarray(0, 2000), gzipSync(whole).subarray(0, 60)]) {
+  for (const bytes of [
+    Buffer.alloc(0),
+    Buffer.from('garbage'),
+    Buffer.alloc(4000, 'z'),
+    whole.subarray(0, 2000),
+    gzipSync(whole).subarray(0, 60),
+  ]) {
     await assert.rejects(unpack(chunks(bytes), temporaryDirectory(t), LIMITS), { code: 'bundle_invalid' });
   }
 });

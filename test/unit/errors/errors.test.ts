@@ -37,7 +37,8 @@ function enumOf(header: string, prefix: string): Record<string, { name: string }
   return Object.fromEntries(found.map(([, name, number]) => [number!, { name: name! }]));
 }
 
-const names = (table: Readonly<Record<number, { name: string }>>) => Object.fromEntries(Object.entries(table).map(([number, { name }]) => [number, { name }]));
+const names = (table: Readonly<Record<number, { name: string }>>) =>
+  Object.fromEntries(Object.entries(table).map(([number, { name }]) => [number, { name }]));
 
 test('the native numbers are those of the headers', () => {
   assert.deepEqual(names(NATIVE_ERRORS), enumOf('error.h', 'FL_ERR_'));
@@ -47,7 +48,12 @@ test('the native numbers are those of the headers', () => {
 test('an error takes kind, status and hint from the table, and its own words where it has some', () => {
   const error = new FlashdError('function_timeout', { message: 'after 5 ms', details: { ms: 5 } });
   assert.deepEqual([error.kind, error.status, error.retryable], ['timeout', 504, true]);
-  assert.deepEqual(JSON.parse(JSON.stringify(error)), { code: 'function_timeout', message: 'after 5 ms', hint: ERROR_TABLE.function_timeout.hint, details: { ms: 5 } });
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), {
+    code: 'function_timeout',
+    message: 'after 5 ms',
+    hint: ERROR_TABLE.function_timeout.hint,
+    details: { ms: 5 },
+  });
   assert.deepEqual(Object.keys(new FlashdError('not_found').toJSON()), ['code', 'message', 'hint']);
 });
 
@@ -73,7 +79,8 @@ test('exit codes tell whose turn it is', () => {
   assert.equal(exitCode(new FlashdError('usage')), 100);
   assert.equal(exitCode(new FlashdError('function_not_found')), 100);
   assert.equal(exitCode(new FlashdError('internal_error')), 101);
-  for (const code of ['system_error', 'gateway_unreachable', 'function_error', 'overloaded', 'function_timeout'] as const) assert.equal(exitCode(new FlashdError(code)), 111);
+  for (const code of ['system_error', 'gateway_unreachable', 'function_error', 'overloaded', 'function_timeout'] as const)
+    assert.equal(exitCode(new FlashdError(code)), 111);
 });
 
 test('the nearest word is found for a typing mistake and not for another word', () => {

@@ -9,15 +9,16 @@ function setUp(t: TestContext, options: Partial<ConstructorParameters<typeof Fun
   const parent = mkdtempSync(join(tmpdir(), 'flashd-test-'));
   const directory = join(parent, 'logs');
   const errors: unknown[] = [];
-  const make = () => new FunctionLogs({
-    directory,
-    linesPerSecond: 10_000,
-    bytesPerSecond: 10_000_000,
-    lineBytes: 100,
-    fileBytes: 1_000_000,
-    onError: (error) => errors.push(error),
-    ...options,
-  });
+  const make = () =>
+    new FunctionLogs({
+      directory,
+      linesPerSecond: 10_000,
+      bytesPerSecond: 10_000_000,
+      lineBytes: 100,
+      fileBytes: 1_000_000,
+      onError: (error) => errors.push(error),
+      ...options,
+    });
   const logs = make();
   t.after(async () => {
     await logs.close();
@@ -26,7 +27,13 @@ function setUp(t: TestContext, options: Partial<ConstructorParameters<typeof Fun
   return { logs, directory, errors, make };
 }
 
-const labels = (overrides: Partial<LogLabels> = {}): LogLabels => ({ function: 'f', version: 'v', instance: 1, invocation: '', ...overrides });
+const labels = (overrides: Partial<LogLabels> = {}): LogLabels => ({
+  function: 'f',
+  version: 'v',
+  instance: 1,
+  invocation: '',
+  ...overrides,
+});
 const messages = (entries: LogEntry[]) => entries.map((entry) => entry.message);
 
 test('lines are tagged with function, version, instance and the invocation of the moment', async (t) => {
@@ -38,7 +45,10 @@ test('lines are tagged with function, version, instance and the invocation of th
   const [before, during] = await logs.read('f', 2);
   assert.ok(Math.abs(Date.parse(before!.time) - Date.now()) < 10_000);
   assert.deepEqual({ ...before, time: '' }, { time: '', function: 'f', version: 'v', instance: 7, stream: 'stdout', message: 'before' });
-  assert.deepEqual({ ...during, time: '' }, { time: '', function: 'f', version: 'v', instance: 7, invocation: 'r1', stream: 'stderr', message: 'during' });
+  assert.deepEqual(
+    { ...during, time: '' },
+    { time: '', function: 'f', version: 'v', instance: 7, invocation: 'r1', stream: 'stderr', message: 'during' },
+  );
 });
 
 test('lines are put together from chunks, characters too, and the last one needs no newline', async (t) => {
@@ -67,7 +77,14 @@ test('a long line is cut, flagged, and the rest of it is passed over', async (t)
     const bytes = Buffer.from(`${'x'.repeat(100)}\n${'y'.repeat(1000)}\nz\n`);
     for (let at = 0; at < bytes.length; at += portion) logs.write(of, 1, bytes.subarray(at, at + portion));
     const entries = await logs.read('f', 3);
-    assert.deepEqual(entries.map(({ message, cut }) => [message, cut]), [['x'.repeat(100), undefined], ['y'.repeat(100), true], ['z', undefined]]);
+    assert.deepEqual(
+      entries.map(({ message, cut }) => [message, cut]),
+      [
+        ['x'.repeat(100), undefined],
+        ['y'.repeat(100), true],
+        ['z', undefined],
+      ],
+    );
   }
 });
 

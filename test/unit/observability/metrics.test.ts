@@ -6,7 +6,10 @@ test('numbers are read when somebody asks, and rendered as Prometheus takes them
   const metrics = new Metrics();
   let count = 1;
   metrics.counter('flashd_things_total', 'things', () => count);
-  metrics.gauge('flashd_levels', 'levels', () => [{ labels: { function: 'a' }, value: 2 }, { labels: { function: 'b' }, value: 3 }]);
+  metrics.gauge('flashd_levels', 'levels', () => [
+    { labels: { function: 'a' }, value: 2 },
+    { labels: { function: 'b' }, value: 3 },
+  ]);
   metrics.histogram('flashd_seconds', 'durations', [0.1, 1], () => [{ labels: { function: 'a' }, counts: [5, 0, 2], sum: 9.5 }]);
   count = 7;
   const text = await metrics.render();

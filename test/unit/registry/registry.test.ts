@@ -8,7 +8,13 @@ import { resolveConfig } from '../../../src/config/index.ts';
 import type { Manifest } from '../../../src/deploy/index.ts';
 import { LiveRegistry, SqliteStore } from '../../../src/registry/index.ts';
 
-const manifest: Manifest = { ...resolveConfig({}).functionDefaults, runtime: 'python', handler: 'handler.py', symbol: 'handler', environment: {} };
+const manifest: Manifest = {
+  ...resolveConfig({}).functionDefaults,
+  runtime: 'python',
+  handler: 'handler.py',
+  symbol: 'handler',
+  environment: {},
+};
 const version = (name: string, letter: string) => ({ functionName: name, version: letter.repeat(16), digest: letter.repeat(64), manifest });
 
 function setUp(t: TestContext) {
@@ -32,7 +38,10 @@ test('a published version is live, also after the registry was opened again', (t
   assert.equal(registry.live('f'), published);
   const again = reopen();
   assert.deepEqual(again.live('f'), published);
-  assert.deepEqual(again.list().map(({ name, runtime, versions }) => ({ name, runtime, versions })), [{ name: 'f', runtime: 'python', versions: 1 }]);
+  assert.deepEqual(
+    again.list().map(({ name, runtime, versions }) => ({ name, runtime, versions })),
+    [{ name: 'f', runtime: 'python', versions: 1 }],
+  );
 });
 
 test('a rollback goes back step by step, and a deployment starts from where it went', (t) => {
@@ -58,7 +67,10 @@ test('a rollback names a version by its beginning, and can itself be rolled back
 test('deploying the live version again changes nothing; an older one becomes live again', (t) => {
   const { registry } = setUp(t);
   for (const letter of ['a', 'b', 'b', 'a']) registry.publish(version('f', letter));
-  assert.deepEqual(registry.versions('f').map((each) => each.version[0]), ['a', 'b']);
+  assert.deepEqual(
+    registry.versions('f').map((each) => each.version[0]),
+    ['a', 'b'],
+  );
   assert.equal(registry.rollback('f').version, 'b'.repeat(16));
 });
 
@@ -67,7 +79,10 @@ test('old versions are dropped, never the live one, and a rollback passes over t
   for (const letter of ['a', 'b', 'c']) registry.publish(version('f', letter));
   registry.rollback('f', 'aaaa');
   for (const letter of ['d', 'e', 'f']) registry.publish(version('f', letter));
-  assert.deepEqual(registry.versions('f').map((each) => each.version[0]), ['f', 'e', 'd']);
+  assert.deepEqual(
+    registry.versions('f').map((each) => each.version[0]),
+    ['f', 'e', 'd'],
+  );
   registry.rollback('f');
   registry.rollback('f');
   assert.equal(registry.live('f')!.version[0], 'd');

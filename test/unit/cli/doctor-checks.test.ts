@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { cgroupCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
+import { RUNTIMES, type Runtime } from '../../../src/runtimes/index.ts';
+
+const V1 = ['cpu,cpuacct', 'memory', 'pids'].map((each) => `cgroup /sys/fs/cgroup/${each} cgroup rw,nosuid,${each} 0 0`).join('\n');
+const V2 = 'cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nsdelegate 0 0';
+
+test('cgroups are found in version 1, in version 2, and missed in neither', () => {
+  assert.deepEqual(cgroupCheck(V1, ''), { name: 'cgroups', state: 'ok', detail: 'v1 with memory, pids, cpu' });
+  assert.deepEqual(cgroupCheck(V2, 'cpuset cpu io memory pids\n'), { name: 'cgroups', state: 'ok', detail: 'v2 with memory, pids, cpu' });
+  assert.match(cgroupCheck(V2, 'cpu memory').detail, /no controller pids/);
+  assert.equal(cgroupCheck('', '').state, 'missing');
+});
+
+test('an old kernel is missing something, a new one is not', () => {
+  assert.equal(kernelCheck('4.19.0-27-amd64').state, 'missing');
+  assert.equal(kernelCheck('6.1.0-28-amd64').state, 'ok');
+});
+
+test('settings of the machine that stop flashd are named with their remedy', () => {
+  assert.match(memfdCheck('2\n').detail, /vm\.memfd_noexec/);
+  assert.equal(memfdCheck('').state, 'ok');
+  assert.match(ptraceCheck('3\n').detail, /ptrace_scope/);
+  assert.equal(ptraceCheck('1\n').state, 'ok');
+  assert.equal(seccompCheck('').state, 'missing');
+});
+
+test('this machine is looked at without a fault, and a runtime that is not installed is told', () => {
+  const absent: Runtime = { ...RUNTIMES.get('python')!, name: 'absent', argv: ['/usr/bin/no-such-runtime'] };
+  const checks = machineChecks([...RUNTIMES.values(), absent]);
+  assert.ok(checks.every((check) => check.detail !== ''));
+  assert.deepEqual(
+    checks.find((check) => check.name === 'runtime absent'),
+    {
+      name: 'runtime absent',
+      state: 'optional',
+      detail: '/usr/bin/no-such-runtime is not installed: functions of this runtime cannot run',
+    },
+  );
+});
