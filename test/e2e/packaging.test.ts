@@ -53,7 +53,7 @@ test('a served and stopped flashd leaves nothing but its state directory', () =>
   // Fresh, private folders in place of all that are writable for everyone, so that other processes of this machine do not show.
   const script = `
     set -eu
-    for folder in /tmp /var/tmp /run /dev/shm; do mount -t tmpfs -o mode=1777 none $folder; done
+    for folder in /tmp /var/tmp /dev/shm /run; do mount -t tmpfs -o mode=1777 none $folder; done
     cd /tmp
     "$FLASHD" serve >&2 & server=$!
     for attempt in $(seq 300); do "$FLASHD" list >/dev/null 2>&1 && break; sleep 0.1; done
