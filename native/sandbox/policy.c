@@ -32,7 +32,7 @@
 
 static const int memory[] = {
   SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_mincore, SYS_msync, SYS_mlock, SYS_mlock2, SYS_mlockall, SYS_munlock,
-  SYS_munlockall, SYS_memfd_create, SYS_membarrier, SYS_pkey_alloc, SYS_pkey_free, SYS_pkey_mprotect, NR_mseal,
+  SYS_munlockall, SYS_memfd_create, SYS_membarrier, NR_mseal,
 };
 
 static const int descriptors[] = {

@@ -1,0 +1,19 @@
+/** The seccomp policy, tried by a C program; and that policy and seal agree on what only the parasite may call. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { runProgram } from './fixtures/native-program.ts';
+
+const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+
+test('every forbidden system call is refused and ordinary programs work', async () => {
+  const { status, stderr } = await runProgram('filter');
+  assert.equal(status, 0, stderr);
+});
+
+test('the seal closes exactly what the policy opens for the parasite', () => {
+  const opened = /parasite\[\] = \{([^}]*)\}/.exec(read('native/sandbox/policy.c'))?.[1] ?? '';
+  const closed = [...read('native/include/flashd/seal.h').matchAll(/BPF_JEQ \| BPF_K, __NR_(\w+)/g)].map(match => match[1]);
+  assert.deepEqual([...opened.matchAll(/SYS_(\w+)/g)].map(match => match[1]).sort(), closed.sort());
+  assert.equal(closed.length, 3);
+});
