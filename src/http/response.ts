@@ -79,6 +79,18 @@ export function writeError(res: HttpResponse, isHead: boolean, error: FlashdErro
   });
 }
 
+/**
+ * Refuses a request of which it is not certain where it ends, and closes the connection. Not at once: inside the parser's callback uWebSockets.js would
+ * go on with what follows in the same packet. While an answer is outstanding it closes instead of taking another request.
+ */
+export function refuse(res: HttpResponse, isHead: boolean, error: FlashdError, marks: Marks): void {
+  let gone = false;
+  res.onAborted(() => (gone = true));
+  setImmediate(() => {
+    if (!gone) writeError(res, isHead, error, marks, true);
+  });
+}
+
 export function writeText(res: HttpResponse, isHead: boolean, status: number, contentType: string, text: string): void {
   res.cork(() => {
     res.writeStatus(STATUS_LINES[status]!).writeHeader('content-type', contentType).writeHeader('cache-control', 'no-store');

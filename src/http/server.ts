@@ -12,7 +12,7 @@ import { clientAddress } from './address.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
 import { Exchange } from './exchange.ts';
 import { RequestHead, checkPath } from './head.ts';
-import { writeError, writeText, type Marks } from './response.ts';
+import { refuse, writeError, writeText, type Marks } from './response.ts';
 
 export type HttpServerOptions = {
   readonly host: string;
@@ -98,8 +98,7 @@ export class HttpServer {
     } catch (error) {
       const failure = toFlashdError(error);
       if (failure.kind === 'internal') this.#options.report(error);
-      // Whatever was wrong with the head, where its body ends is not to be trusted.
-      writeError(res, req.getMethod() === 'head', failure, marks(), true);
+      refuse(res, req.getMethod() === 'head', failure, marks());
     }
   }
 
