@@ -76,6 +76,8 @@ export class ManagementServer {
         resolve();
       });
     });
+    // From now on errors concern single connections, such as too many open descriptors.
+    this.#server.on('error', (error) => this.#options.logger.error({ err: error }, 'management: a connection could not be accepted'));
     chmodSync(this.#options.socketPath, 0o660);
   }
 
@@ -86,10 +88,16 @@ export class ManagementServer {
   }
 
   #mayManage(socket: Socket): boolean {
-    // node:net does not tell the descriptor of a connected socket otherwise.
-    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
-    const { uid, gid } = this.#options.peer(fd);
-    return uid === 0 || uid === process.getuid!() || gid === statSync(this.#options.socketPath).gid;
+    // node:net does not tell the descriptor of a connected socket otherwise; there is none when the peer has left again.
+    const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd;
+    if (fd === undefined) return false;
+    try {
+      const { uid, gid } = this.#options.peer(fd);
+      return uid === 0 || uid === process.getuid!() || gid === statSync(this.#options.socketPath).gid;
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'management: who connected cannot be told');
+      return false;
+    }
   }
 
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -16,6 +17,7 @@ import { FlashdError } from '../../../src/errors/index.ts';
 import { ManagementServer, type ManagementOptions } from '../../../src/http/management.ts';
 import { createLogger, FunctionLogs, Metrics } from '../../../src/observability/index.ts';
 import { LiveRegistry, SqliteStore } from '../../../src/registry/index.ts';
+import { archive } from '../deploy/archive.ts';
 
 const MAIN = new URL('./entry.ts', import.meta.url).pathname;
 
@@ -200,6 +202,19 @@ test('an upload above the limit is refused by the gateway with an answer that ar
   assert.match(result.stderr, /^flashd: bundle_too_large: /);
 });
 
+test('an upload that breaks off leaves nothing behind, and the gateway goes on', async (t) => {
+  const { run, stateDir } = await setUp(t);
+  const upload = request({ socketPath: join(stateDir, 'flashd.sock'), method: 'POST', path: '/functions/hello/deploy' });
+  upload.on('error', () => {});
+  upload.write(archive([{ path: 'handler.py', content: 'x'.repeat(5000) }]).subarray(0, 2000));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(readdirSync(join(stateDir, 'bundles')).length, 1);
+  upload.destroy();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.deepEqual(readdirSync(join(stateDir, 'bundles')), []);
+  assert.match((await run('list')).stdout, /no functions yet/);
+});
+
 test('whoever is neither root nor the service user nor of the group is refused', async (t) => {
   const { run } = await setUp(t, { peer: () => ({ uid: 12345, gid: 12345 }) });
   const result = await run('list');
@@ -241,14 +256,15 @@ test('usage errors end with 100 and a hint, help with 0 and examples', async (t)
     [['serve', '--max-instances', 'many'], /--max-instances is "many", which is not a whole number from 1 to/],
     [['serve', '--config', '/nonexistent'], /config_invalid: cannot read \/nonexistent/],
   ];
-  for (const [args, text] of cases) {
-    const result = await flashd(stateDir, args);
-    assert.equal(result.code, 100, args.join(' '));
-    assert.match(result.stderr, text);
-    assert.match(result.stderr, /^flashd: \w+: .*\n {2}hint: .+\n$/);
+  const results = await Promise.all(cases.map(([args]) => flashd(stateDir, args)));
+  for (const [index, { code, stderr }] of results.entries()) {
+    const [args, text] = cases[index]!;
+    assert.equal(code, 100, args.join(' '));
+    assert.match(stderr, text);
+    assert.match(stderr, /^flashd: \w+: .*\n {2}hint: .+\n$/);
   }
-  for (const verb of ['serve', 'deploy', 'list', 'invoke', 'logs', 'rollback', 'remove', 'doctor', 'header', 'install', 'uninstall']) {
-    const help = await flashd(stateDir, [verb, '--help']);
+  const verbs = ['serve', 'deploy', 'list', 'invoke', 'logs', 'rollback', 'remove', 'doctor', 'header', 'install', 'uninstall'];
+  for (const help of await Promise.all(verbs.map((verb) => flashd(stateDir, [verb, '--help'])))) {
     assert.equal(help.code, 0);
     assert.match(help.stdout, /Examples:\n {2}\$ /);
   }

@@ -95,7 +95,7 @@ test('a flood is dropped beyond the rate, counted, and costs little', async (t) 
   const before = performance.now();
   for (let round = 0; round < 1600; round++) logs.write(of, 1, chunk);
   const ms = performance.now() - before;
-  assert.ok(ms < 2000, `100 MB took ${ms} ms`);
+  assert.ok(ms < 5000, `100 MB took ${ms} ms`);
   const other = labels({ function: 'g' });
   logs.write(other, 1, Buffer.from('heard\n'));
   assert.deepEqual(messages(await logs.read('g', 1)), ['heard']);
