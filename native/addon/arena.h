@@ -1,6 +1,6 @@
 /*
- * Memory for one turn of the event loop: what was read from sockets and pipes lies here until its callback has run. Sockets are read straight into it,
- * so that a small response is never copied in C.
+ * Memory for one turn of the event loop: what was read from sockets and pipes lies here until its callback has run. Sockets are read straight
+ * into it, so that a small response is never copied in C.
  */
 #ifndef FLASHD_ARENA_H
 #define FLASHD_ARENA_H

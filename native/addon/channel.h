@@ -4,8 +4,8 @@
  *   open ─▶ live ─▶ broken (the data socket ended or sent garbage; the pipes go on) ─▶ closing ─▶ free
  *             └──────────────────── close ───────────────────────────────────────────────▲
  *
- * A channel is referenced by its opener (until close), by each of its uv handles (until its close callback) and by each queued event. Its number is
- * given out again only when all of them are gone, so nothing stale is ever told about a new instance.
+ * A channel is referenced by its opener (until close), by each of its uv handles (until its close callback) and by each queued event. Its
+ * number is given out again only when all of them are gone, so nothing stale is ever told about a new instance.
  */
 #ifndef FLASHD_CHANNEL_H
 #define FLASHD_CHANNEL_H

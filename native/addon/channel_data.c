@@ -1,5 +1,6 @@
 /*
- * A channel's data socket: frames out (tried at once, the rest queued) and frames in (read in bulk, judged, queued as events). See channel.h.
+ * A channel's data socket: frames out (tried at once, the rest queued) and in (read in bulk, judged, queued as events). See channel.h. Buffers
+ * keep the kernel's default size: larger ones made 8 MB bodies no faster.
  */
 #include "addon/channel.h"
 
@@ -13,7 +14,6 @@
 
 enum {
   READ_BYTES = 64 << 10,                       /* one read of small frames */
-  SEND_BUFFER_BYTES = 1 << 20,                 /* asked for in both directions: fewer switches between the two for large bodies; the kernel caps it */
   FLUSH_PARTS = 16,                            /* queued chunks sent with one system call */
   SEND_PARTS = FLUSH_PARTS + 64
 };
@@ -275,30 +275,22 @@ static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply
   return NULL;
 }
 
-/* Bytes in the arena. Keeps them there when an event refers to them. */
+/* Bytes kept in the arena, to which events refer. */
 static const char *take_bytes(struct fl_channel *channel, uint8_t *bytes, size_t length)
 {
   const char *why = NULL;
-  bool keep = false;
   size_t used;
 
-  for (size_t at = 0; at < length; at += used) {
+  for (size_t at = 0; at < length && !why; at += used) {
     struct fl_reply reply;
     int result = fl_decoder_feed(&channel->decoder, bytes + at, length - at, &used, &reply, &why);
 
     if (result == 0)
       break;
-    if (result < 0)
-      return why;
-    if (!reply.owned && !keep) {               /* before anything else is reserved */
-      fl_arena_commit(&fl_turn.arena, length);
-      keep = true;
-    }
-    why = take_reply(channel, &reply);
-    if (why)
-      return why;
+    if (result > 0)
+      why = take_reply(channel, &reply);
   }
-  return NULL;
+  return why;
 }
 
 /* One read. Returns what it brought; 0: nothing for now, or the channel is broken. *ret_drained: the socket was emptied. */
@@ -333,6 +325,8 @@ static size_t read_once(struct fl_channel *channel, size_t budget, bool *ret_dra
     return 0;
   }
   *ret_drained = (size_t)got < room;
+  if ((size_t)got > direct)                    /* at once: refusing a response takes memory from the arena as well */
+    fl_arena_commit(&fl_turn.arena, (size_t)got - direct);
   if (direct > 0 && fl_decoder_advance(&channel->decoder, (size_t)got < direct ? (size_t)got : direct, &reply) > 0)
     why = take_reply(channel, &reply);
   if (!why && (size_t)got > direct)
@@ -366,10 +360,6 @@ static void on_data(uv_poll_t *handle, int status, int events)
 
 int fl_channel_data_start(struct fl_channel *channel, uv_loop_t *loop, int fd, size_t response_body_max, struct fl_error *err)
 {
-  int size = SEND_BUFFER_BYTES;
-
-  /* Advice: a smaller buffer is only slower. The far end's is set where it is made. */
-  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   fl_decoder_init(&channel->decoder, response_body_max);
   return fl_stream_start(&channel->data, channel, loop, fd, on_data, err);
 }

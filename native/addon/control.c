@@ -88,8 +88,8 @@ static int enqueue(const void *bytes, size_t size, const int *fds, size_t fd_cou
 {
   struct packet *packet;
 
-  if (state.count == FL_CONTROL_QUEUE_MAX)
-    return fl_fail(err, FL_ERR_FULL, EAGAIN, "sendmsg", "%u packets wait for sandboxd already", FL_CONTROL_QUEUE_MAX);
+  if (state.count >= (fd_count > 0 ? FL_CONTROL_QUEUE_CREATES : FL_CONTROL_QUEUE_MAX))
+    return fl_fail(err, FL_ERR_FULL, EAGAIN, "sendmsg", "%zu packets wait for sandboxd already", state.count);
   packet = calloc(1, sizeof *packet + size);
   if (!packet)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "sendmsg", NULL);

@@ -9,7 +9,8 @@
 #include <uv.h>
 
 enum {
-  FL_CONTROL_QUEUE_MAX = 256,                  /* packets waiting for sandboxd to read */
+  FL_CONTROL_QUEUE_CREATES = 256,              /* packets waiting for sandboxd to read, beyond which no packet with descriptors is taken */
+  FL_CONTROL_QUEUE_MAX = 1 << 17,              /* … and none at all: there is room to destroy every instance */
   FL_CONTROL_TURN_PACKETS = 256,               /* read in one turn */
   FL_LIFELINE_TURN_PACKETS = 4
 };

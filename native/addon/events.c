@@ -37,7 +37,7 @@ void fl_events_push(const struct fl_event *event)
     size_t capacity = queue.capacity > 0 ? queue.capacity * 2 : 256;
     struct fl_event *grown = realloc(queue.event, capacity * sizeof *grown);
 
-    if (!grown)                                  /* as Node itself does: a gateway that loses replies silently is worse than one that restarts */
+    if (!grown)                                /* as Node itself does: a gateway that loses replies is worse than one that restarts */
       napi_fatal_error("flashd", NAPI_AUTO_LENGTH, "out of memory", NAPI_AUTO_LENGTH);
     queue.event = grown;
     queue.capacity = capacity;
@@ -224,7 +224,8 @@ int fl_events_start(napi_env env, napi_value receiver, uv_loop_t *loop, struct f
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "start", "events.%s is not a function", method_names[kind]);
   }
   if (napi_create_string_utf8(env, "flashd", NAPI_AUTO_LENGTH, &name) != napi_ok || napi_create_object(env, &resource) != napi_ok ||
-      napi_create_reference(env, resource, 1, &queue.resource) != napi_ok || napi_create_reference(env, receiver, 1, &queue.receiver) != napi_ok ||
+      napi_create_reference(env, resource, 1, &queue.resource) != napi_ok ||
+      napi_create_reference(env, receiver, 1, &queue.receiver) != napi_ok ||
       napi_async_init(env, resource, name, &queue.context) != napi_ok)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "start", NULL);
   queue.env = env;

@@ -1,8 +1,8 @@
 /*
- * What happened in a turn of the event loop, queued by the pollers and told to JavaScript all at once, inside one callback scope, when the loop has polled
- * (uv_check) or is about to (uv_prepare, for what JavaScript itself caused since).
+ * What happened in a turn of the event loop, queued by the pollers and told to JavaScript all at once, inside one callback scope, when the
+ * loop has polled (uv_check) or is about to (uv_prepare, for what JavaScript itself caused since).
  *
- *   uv: poll ─▶ on_data, on_log … push events ─▶ check: control packets are read (so that they follow the data they end) ─▶ deliver ─▶ close callbacks
+ *   uv: poll ─▶ on_data, on_log … push ─▶ check: read control packets (so that they follow the data they end) ─▶ deliver ─▶ close callbacks
  */
 #ifndef FLASHD_EVENTS_H
 #define FLASHD_EVENTS_H

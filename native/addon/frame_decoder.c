@@ -121,7 +121,8 @@ static int fill(struct fl_decoder *decoder, const uint8_t *bytes, size_t length,
   return fl_decoder_advance(decoder, used, ret_reply);
 }
 
-int fl_decoder_feed(struct fl_decoder *decoder, uint8_t *bytes, size_t length, size_t *ret_used, struct fl_reply *ret_reply, const char **ret_why)
+int fl_decoder_feed(struct fl_decoder *decoder, uint8_t *bytes, size_t length, size_t *ret_used, struct fl_reply *ret_reply,
+                    const char **ret_why)
 {
   size_t part = FL_FRAME_HEADER_BYTES - decoder->header_have;
   bool whole_header_here = decoder->header_have == 0;

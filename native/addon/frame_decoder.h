@@ -1,6 +1,6 @@
 /*
- * Decodes what an instance sends (flashd/frame.h). Pure: no I/O, no Node. Everything it is fed is hostile, so the header is judged before anything
- * is allocated, and at most one frame's worth of memory is held.
+ * Decodes what an instance sends (flashd/frame.h). Pure: no I/O, no Node. Everything it is fed is hostile, so the header is judged before
+ * anything is allocated, and at most one frame's worth of memory is held.
  *
  *   a frame that lies whole in the bytes fed        → handed out in place, nothing is copied or allocated
  *   a frame that is cut                             → memory of its exact size; the rest may be read straight into it (want, advance)
@@ -35,7 +35,8 @@ void fl_decoder_reset(struct fl_decoder *decoder);
 
 /* Takes *ret_used of the bytes. 1: *ret_reply is complete, feed the rest again. 0: all were taken, more are needed.
  * -EPROTO or -ENOMEM: nothing more can be understood, *ret_why says why (a word of a fixed set). */
-int fl_decoder_feed(struct fl_decoder *decoder, uint8_t *bytes, size_t length, size_t *ret_used, struct fl_reply *ret_reply, const char **ret_why);
+int fl_decoder_feed(struct fl_decoder *decoder, uint8_t *bytes, size_t length, size_t *ret_used, struct fl_reply *ret_reply,
+                    const char **ret_why);
 
 /* Where the rest of a begun frame belongs, at most `most` bytes of it. Returns the number of areas; 0 when the next bytes are to be fed. */
 int fl_decoder_want(const struct fl_decoder *decoder, size_t most, struct iovec ret_areas[FL_DECODER_AREAS]);

@@ -1,6 +1,6 @@
 /*
- * The gateway's own seccomp filter: what an unprivileged HTTP server on Node never needs is refused, so that a bug in it is worth less to whoever
- * finds it. Taking privileges is impossible already (no capabilities, no_new_privs); this closes the kernel's rarely used doors.
+ * The gateway's own seccomp filter: what an unprivileged HTTP server on Node never needs is refused, so that a bug in it is worth less to
+ * whoever finds it. Taking privileges is impossible already (no capabilities, no_new_privs); this closes the kernel's rarely used doors.
  */
 #ifndef FLASHD_GATEWAY_FILTER_H
 #define FLASHD_GATEWAY_FILTER_H

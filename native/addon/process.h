@@ -1,5 +1,6 @@
 /*
- * What the launcher and the gateway need of the operating system beyond Node's own API. Every function returns 0 or a value >= 0, or -errno and fills err.
+ * What the launcher and the gateway need of the operating system beyond Node's own API. Every function returns a value >= 0, or -errno and
+ * fills err.
  */
 #ifndef FLASHD_PROCESS_H
 #define FLASHD_PROCESS_H
@@ -9,7 +10,8 @@
 
 /* A memfd (close-on-exec, mode 0555) with these bytes, sealed: neither its content, its size nor its seals can change. */
 int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *err);
-/* Replaces the process, which keeps the standard streams and keep_fds. Returns on failure only: signals are then as they were. argv and envp end with NULL. */
+/* Replaces the process, which keeps the standard streams and keep_fds. Returns on failure only: signals are then as they were. argv and envp
+ * end with NULL. */
 int fl_exec(int fd, char *const argv[], char *const envp[], const int *keep_fds, size_t keep_count, struct fl_error *err);
 /* One datagram to $NOTIFY_SOCKET (sd_notify(3)). 0: it is not set; 1: sent. */
 int fl_notify(const char *state, size_t length, struct fl_error *err);

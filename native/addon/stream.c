@@ -1,5 +1,6 @@
 /*
- * A polled descriptor of a channel: see channel.h. After stop() no callback comes any more, although libuv gives the handle's memory back only later.
+ * A polled descriptor of a channel: see channel.h. After stop() no callback comes any more, although libuv gives the handle's memory back
+ * only later.
  */
 #include "addon/channel.h"
 

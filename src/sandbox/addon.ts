@@ -8,14 +8,20 @@ export type ChannelId = number;
 
 /** Called inside one batch per turn of the event loop; must not throw. `headers` and error texts are validated (bounds, CR, LF, NUL, header-name tokens). */
 export interface AddonEvents {
-  /** status: 200…599. headers: "name\0value\0…" as latin1 text, without those of the connection (content-length …). body: null when empty. Times in microseconds, 0 when not measured. */
+  /**
+   * status: 200…599. headers: "name\0value\0…" as latin1 text, without those of the connection (content-length …). body: null when empty.
+   * Times in microseconds, 0 when not measured.
+   */
   onResponse(channel: ChannelId, id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
   /**
    * fault: enum fl_fault. text: "type\0message\0stack\0" as UTF-8 text with replacement characters. A response whose status or headers may not be sent
    * comes as FL_FAULT_RESPONSE too; the channel lives on. id 0, at most once: the function failed to load before the instance had read a request.
    */
   onFault(channel: ChannelId, id: number, fault: number, text: string, loadUs: number, handlerUs: number): void;
-  /** The data socket ended or broke the protocol (a reply nobody asked for included); nothing more comes from it, and send throws EPIPE. reason: "end" | "garbage" | "reset". Log pipes stay until their own end or close(). */
+  /**
+   * The data socket ended or broke the protocol (a reply nobody asked for included); nothing more comes from it, and send throws EPIPE.
+   * reason: "end" | "garbage" | "reset". Log pipes stay until their own end or close().
+   */
   onBroken(channel: ChannelId, reason: string, detail: string): void;
   /** stream: 1 stdout, 2 stderr. At most 64 KiB a call. An empty chunk is the end of that stream. */
   onLog(channel: ChannelId, stream: 1 | 2, chunk: Uint8Array): void;
@@ -44,14 +50,20 @@ export interface Addon {
   openControl(fd: number): void;
   /** One packet without descriptors. */
   sendControl(packet: Uint8Array): void;
-  /** Makes the socket pair and the two pipes, sends `packet` (struct fl_create) with the four far ends, keeps the near ones. EMFILE: channelsMax are open. EAGAIN: sandboxd is not reading. */
+  /**
+   * Makes the socket pair and the two pipes, sends `packet` (struct fl_create) with the four far ends, keeps the near ones.
+   * EMFILE: channelsMax are open. EAGAIN: sandboxd is not reading.
+   */
   openChannel(packet: Uint8Array, bundleFd: number): ChannelId;
   /**
    * Writes one frame (native/include/flashd/frame.h); what does not fit now is queued and flushed as the instance reads. Chunks are copied.
    * A frame of type INIT is queued without being flushed: the following REQUEST takes it along.
    */
   send(channel: ChannelId, type: number, flags: number, id: number, aux: number, meta: string | Uint8Array, body: readonly Uint8Array[]): void;
-  /** Closes the data socket and, after what they still hold (at most 256 KiB each) has been delivered, the pipes. No event follows but onLog, with an empty chunk last for each stream. */
+  /**
+   * Closes the data socket and, after what they still hold (at most 256 KiB each) has been delivered, the pipes. No event follows but onLog,
+   * with an empty chunk last for each stream.
+   */
   closeChannel(channel: ChannelId): void;
 
   /** A sealed, executable memfd with these bytes. Closed on exec unless kept. */

@@ -1,6 +1,6 @@
 /*
- * The frame decoder and the judge of response headers, as the gateway uses them. One stream of bytes is decoded three ways: in one piece, in pieces whose
- * sizes come from the input, and read straight into the wanted areas; all must agree. The first byte of the input seeds the sizes.
+ * The frame decoder and the judge of response headers, as the gateway uses them. One stream of bytes is decoded three ways: in one piece, in
+ * pieces whose sizes come from the input, and read straight into the wanted areas; all must agree. The first byte of the input seeds the sizes.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -92,7 +92,9 @@ static bool read_into(struct fl_decoder *decoder, struct outcome *outcome, uint8
   return feed(decoder, outcome, bytes + direct, length - direct);
 }
 
-static struct outcome decode(const uint8_t *data, size_t size, uint32_t seed, bool (*step)(struct fl_decoder *, struct outcome *, uint8_t *, size_t))
+typedef bool step_function(struct fl_decoder *decoder, struct outcome *outcome, uint8_t *bytes, size_t length);
+
+static struct outcome decode(const uint8_t *data, size_t size, uint32_t seed, step_function *step)
 {
   struct outcome outcome = { .hash = 0xcbf29ce484222325ull };
   struct fl_decoder decoder;

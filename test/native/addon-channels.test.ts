@@ -3,7 +3,9 @@ import { strict as assert } from 'node:assert';
 import { randomFillSync } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 import { FRAME, PROTOCOL } from '../../src/sandbox/protocol.ts';
-import { addon, afterTurns, type Behaviour, bundleFd, CHANNELS_MAX, destroy, events, next, open, openDescriptors, request, start } from './addon/harness.ts';
+import {
+  addon, afterTurns, type Behaviour, bundleFd, CHANNELS_MAX, destroy, events, next, open, openDescriptors, request, start,
+} from './addon/harness.ts';
 
 const text = (body: ArrayBuffer | null): string => Buffer.from(body ?? new ArrayBuffer(0)).toString();
 const chunk = (value: string): Uint8Array => Buffer.from(value);
@@ -14,7 +16,9 @@ function channelOf(t: { after(done: () => Promise<void>): void }, behaviour: Beh
   t.after(async () => {
     addon.closeChannel(channel);
     await destroy(create);
-    for (const stream of [1, 2]) await next('log', (event) => event.channel === channel && event.stream === stream && event.chunk.length === 0);
+    for (const stream of [1, 2]) {
+      await next('log', (event) => event.channel === channel && event.stream === stream && event.chunk.length === 0);
+    }
   });
   return channel;
 }
@@ -41,7 +45,8 @@ test('INIT waits for the request that follows it, and both arrive before the ins
   request(channel, 1, '{"a":1}', [chunk('one'), chunk('two')]);
   const first = await next('response');
   assert.deepEqual({ ...first, body: text(first.body) }, {
-    kind: 'response', channel, id: 1, status: 200, headers: 'content-type\0application/json\0x-meta\0{"a":1}\0x-init\x0025\0', body: 'onetwo', loadUs: 5, handlerUs: 7,
+    kind: 'response', channel, id: 1, status: 200, headers: 'content-type\0application/json\0x-meta\0{"a":1}\0x-init\x0025\0',
+    body: 'onetwo', loadUs: 5, handlerUs: 7,
   });
   request(channel, 2, '{}');
   const second = await next('response');
@@ -124,8 +129,8 @@ test('forty channels do not mix up their replies', async (t) => {
 
 const broken: [Behaviour, string, string][] = [
   ['garbage', 'garbage', 'type'], ['huge', 'garbage', 'too-large'], ['tooLarge', 'garbage', 'too-large'], ['idZero', 'garbage', 'id'],
-  ['reserved', 'garbage', 'reserved'], ['readyFrame', 'garbage', 'type'], ['metaTooLong', 'garbage', 'meta-length'], ['oddHeaders', 'garbage', 'headers'],
-  ['cut', 'end', 'within a frame'], ['exitUnread', 'reset', 'before the reply'],
+  ['reserved', 'garbage', 'reserved'], ['readyFrame', 'garbage', 'type'], ['metaTooLong', 'garbage', 'meta-length'],
+  ['oddHeaders', 'garbage', 'headers'], ['cut', 'end', 'within a frame'], ['exitUnread', 'reset', 'before the reply'],
 ];
 for (const [behaviour, reason, detail] of broken) {
   test(`an instance that does «${behaviour}» breaks its channel: ${reason}, ${detail}`, async (t) => {
@@ -158,6 +163,15 @@ for (const behaviour of ['badHeader', 'badStatus', 'manyHeaders', 'largeMeta'] a
   });
 }
 
+test('a refused response does not spoil the one that arrives with its end', async (t) => {
+  const channel = channelOf(t, 'badThenGood');
+  for (const id of [2, 4]) {
+    request(channel, id - 1);
+    request(channel, id);
+    assert.deepEqual([(await next('fault')).id, text((await next('response')).body)], [id - 1, 'good\0']);
+  }
+});
+
 test('headers that belong to the connection are dropped, bytes above ASCII are kept', async (t) => {
   const channel = channelOf(t, 'hopByHop');
   request(channel, 1);
@@ -167,7 +181,8 @@ test('headers that belong to the connection are dropped, bytes above ASCII are k
 test('a fault brings the texts, with replacement characters', async (t) => {
   const channel = channelOf(t, 'fault');
   request(channel, 5);
-  assert.deepEqual(await next('fault'), { kind: 'fault', channel, id: 5, fault: FRAME.FL_FAULT_CALL, text: 'TypeError\0caf\u00e9 \ufffd\0at handler\0' });
+  const text = 'TypeError\0caf\u00e9 \ufffd\0at handler\0';
+  assert.deepEqual(await next('fault'), { kind: 'fault', channel, id: 5, fault: FRAME.FL_FAULT_CALL, text });
 });
 
 test('a fault without an id is told once; a second one breaks the channel', async (t) => {
@@ -176,6 +191,18 @@ test('a fault without an id is told once; a second one breaks the channel', asyn
   assert.deepEqual([(await next('fault')).id, (await next('fault')).id], [0, 1]);
   request(channel, 2);
   assert.equal((await next('broken')).detail, 'unsolicited');
+});
+
+test('a byte out of band neither reaches a frame nor keeps the loop busy', async (t) => {
+  const channel = channelOf(t, 'outOfBand');
+  request(channel, 1, '{}', [chunk('in band')]);
+  assert.equal(text((await next('response')).body), 'in band');
+  const before = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const { user, system } = process.cpuUsage(before);
+  assert.ok(user + system < 100_000, `${user + system} us of 200 ms`);
+  request(channel, 2, '{}', [chunk('again')]);
+  assert.equal(text((await next('response')).body), 'again');
 });
 
 test('an instance that reads no more can still reply', async (t) => {
@@ -213,6 +240,7 @@ test('closing tells what the pipes hold, then the end of both streams, and nothi
   request(channel, 1);
   await next('log');
   request(channel, 2);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);    // the event loop stands still meanwhile, and the pipe fills
   addon.closeChannel(channel);
   assert.throws(() => addon.closeChannel(channel), { code: 'EBADF' });
   assert.throws(() => request(channel, 3), { code: 'EBADF' });
@@ -276,7 +304,8 @@ test('arguments of the wrong shape are refused with a TypeError and change nothi
     ['send', [channel, 2, 65536, 1, 0, '', []]], ['send', [channel, 2, 0, 2 ** 32, 0, '', []]], ['send', [channel, 2, 0, 1, -1, '', []]],
     ['send', [channel, 2, 0, 1, 0, 7, []]], ['send', [channel, 2, 0, 1, 0, '', 'body']], ['send', [channel, 2, 0, 1, 0, '', ['body']]],
     ['send', [channel, 2, 0, 1, 0, '', [new Uint16Array(1)]]], ['openChannel', ['packet', 1]], ['openChannel', [new Uint8Array(16), -1]],
-    ['closeChannel', [-1]], ['closeChannel', [null]], ['sendControl', [new ArrayBuffer(1)]], ['memfd', ['a\0b', new Uint8Array(1)]], ['exec', [0, ['a'], 'b', []]],
+    ['closeChannel', [-1]], ['closeChannel', [null]], ['sendControl', [new ArrayBuffer(1)]], ['memfd', ['a\0b', new Uint8Array(1)]],
+    ['exec', [0, ['a'], 'b', []]],
     ['peer', ['x']], ['closeFd', [2 ** 40]], ['notify', [1]],
   ];
   for (const [name, values] of bad) assert.throws(() => call[name]?.(...values), TypeError, `${name}(${values.map(String).join(', ')})`);

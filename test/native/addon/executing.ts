@@ -6,7 +6,9 @@ process.on('SIGUSR2', () => writeSync(1, 'still handled\n'));
 if (process.argv[2] === 'shell') {
   const kept = openSync('/etc/hostname', 'r');
   const lost = openSync('/etc/hostname', 'r');
-  const script = `echo $$; [ -e /proc/$$/fd/${kept} ] && echo kept; [ -e /proc/$$/fd/${lost} ] || echo lost; grep SigIgn /proc/$$/status; grep SigBlk /proc/$$/status; exit $CODE`;
+  // Builtins only: while the shell waits for a child it blocks signals itself.
+  const script = `cd /proc/$$; echo $$; [ -e fd/${kept} ] && echo kept; [ -e fd/${lost} ] || echo lost
+    while read -r name value; do case $name in SigIgn:|SigBlk:) echo "$name $value";; esac; done < status; exit $CODE`;
   writeSync(1, `${process.pid}\n`);
   addon.exec(openSync('/bin/sh', 'r'), ['sh', '-c', script], ['CODE=5', 'PATH=/usr/bin:/bin'], [kept]);
 }

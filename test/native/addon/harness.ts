@@ -1,6 +1,6 @@
 /**
- * Runs a test file of the addon against real sockets: on import, the process becomes fake_sandboxd (through the addon's own exec), which becomes this very
- * script again with a lifeline as descriptor 3. Events are kept until a test asks for them.
+ * Runs a test file of the addon against real sockets: on import, the process becomes fake_sandboxd (through the addon's own exec), which
+ * becomes this very script again with a lifeline as descriptor 3. Events are kept until a test asks for them.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, openSync, readdirSync, renameSync, statSync } from 'node:fs';
@@ -20,15 +20,18 @@ export const addon = target.exports as Addon;
 export const RESPONSE_BODY_MAX = 8 << 20;
 export const CHANNELS_MAX = 64;
 
-/** enum behaviour of fake_sandboxd.c */
+/** enum behaviour of fake_instance.h */
 export const BEHAVIOURS = [
-  'echo', 'garbage', 'huge', 'cut', 'badHeader', 'slowReader', 'logFlood', 'idZero', 'reserved', 'twice', 'fault', 'silent', 'exitUnread', 'hopByHop',
-  'tooLarge', 'dribble', 'reversed', 'readyFrame', 'metaTooLong', 'earlyFault', 'badStatus', 'closeLogs', 'manyHeaders', 'oddHeaders', 'largeMeta', 'shutRead',
+  'echo', 'garbage', 'huge', 'cut', 'badHeader', 'slowReader', 'logFlood', 'idZero', 'reserved', 'twice', 'fault', 'silent', 'exitUnread',
+  'hopByHop', 'tooLarge', 'dribble', 'reversed', 'readyFrame', 'metaTooLong', 'earlyFault', 'badStatus', 'closeLogs', 'manyHeaders',
+  'oddHeaders', 'largeMeta', 'shutRead', 'outOfBand', 'badThenGood',
 ] as const;
 export type Behaviour = typeof BEHAVIOURS[number];
 
+type Response = { channel: ChannelId; id: number; status: number; headers: string; body: ArrayBuffer | null; loadUs: number; handlerUs: number };
+
 export type Event =
-  | { kind: 'response'; channel: ChannelId; id: number; status: number; headers: string; body: ArrayBuffer | null; loadUs: number; handlerUs: number }
+  | { kind: 'response' } & Response
   | { kind: 'fault'; channel: ChannelId; id: number; fault: number; text: string }
   | { kind: 'broken'; channel: ChannelId; reason: string; detail: string }
   | { kind: 'log'; channel: ChannelId; stream: 1 | 2; chunk: Uint8Array }
@@ -46,7 +49,8 @@ function keep(event: Event): void {
 }
 
 const collector: AddonEvents = {
-  onResponse: (channel, id, status, headers, body, loadUs, handlerUs) => keep({ kind: 'response', channel, id, status, headers, body, loadUs, handlerUs }),
+  onResponse: (channel, id, status, headers, body, loadUs, handlerUs) =>
+    keep({ kind: 'response', channel, id, status, headers, body, loadUs, handlerUs }),
   onFault: (channel, id, fault, text) => keep({ kind: 'fault', channel, id, fault, text }),
   onBroken: (channel, reason, detail) => keep({ kind: 'broken', channel, reason, detail }),
   onLog: (channel, stream, chunk) => keep({ kind: 'log', channel, stream, chunk }),
@@ -59,7 +63,8 @@ const collector: AddonEvents = {
 };
 
 /** Waits for an event and takes it out of those kept. */
-export async function next<K extends Event['kind']>(kind: K, where: (event: EventOf<K>) => boolean = () => true, timeoutMs = 10_000): Promise<EventOf<K>> {
+export async function next<K extends Event['kind']>(kind: K, where: (event: EventOf<K>) => boolean = () => true): Promise<EventOf<K>> {
+  const timeoutMs = 10_000;
   return await new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       waiting.delete(look);
@@ -114,10 +119,11 @@ export function request(channel: ChannelId, id: number, meta: string | Uint8Arra
 /** Kills the instance that CREATE `request` made, and waits until the fake has seen its end. */
 export async function destroy(request: number): Promise<void> {
   const created = await next('control', (event) => event.type === PROTOCOL.FL_MSG_CREATED && event.request === request);
+  const instance = created.packet.getBigUint64(16, true);
   const view = header(PROTOCOL.FL_MSG_DESTROY, 32, request);
-  view.setBigUint64(16, created.packet.getBigUint64(16, true), true);
+  view.setBigUint64(16, instance, true);
   addon.sendControl(bytesOf(view));
-  await next('control', (event) => event.type === PROTOCOL.FL_MSG_ENDED && event.packet.getBigUint64(16, true) === created.packet.getBigUint64(16, true));
+  await next('control', (event) => event.type === PROTOCOL.FL_MSG_ENDED && event.packet.getBigUint64(16, true) === instance);
 }
 
 export const openDescriptors = (): number => readdirSync('/proc/self/fd').length;
@@ -134,13 +140,12 @@ function newer(a: string, b: string): boolean {
 }
 
 function becomeFakeSandboxd(): never {
-  const source = join(import.meta.dirname, 'fake_sandboxd.c');
-  if (!newer(fakeSandboxd, source)) {
+  const sources = ['fake_sandboxd.c', 'fake_instance.c'].map((name) => join(import.meta.dirname, name));
+  if (!sources.every((source) => newer(fakeSandboxd, source))) {
     const fresh = `${fakeSandboxd}.${process.pid}`;
     mkdirSync(join(root, 'build/out/test'), { recursive: true });
-    execFileSync('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', `-I${join(root, 'native/include')}`, '-o', fresh, source], {
-      stdio: 'inherit', env: { ...process.env, LD_PRELOAD: '' },
-    });
+    const flags = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', `-I${join(root, 'native/include')}`];
+    execFileSync('gcc', [...flags, '-o', fresh, ...sources], { stdio: 'inherit', env: { ...process.env, LD_PRELOAD: '' } });
     renameSync(fresh, fakeSandboxd);           // at once: test files run side by side
   }
   const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);

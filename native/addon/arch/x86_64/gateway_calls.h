@@ -1,5 +1,6 @@
 /*
- * What the gateway's filter must know of this CPU: its audit architecture, the foreign call table it shares numbers with, and the calls only it has.
+ * What the gateway's filter must know of this CPU: its audit architecture, the foreign call table it shares numbers with, and the calls only
+ * it has.
  */
 #ifndef FLASHD_GATEWAY_CALLS_ARCH_H
 #define FLASHD_GATEWAY_CALLS_ARCH_H
