@@ -12,6 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const cache = join(import.meta.dirname, '../../build/cache');
 const PACKAGES = ['systemd', 'systemd-sysv', 'dbus', 'curl', 'libstdc++6', 'procps', 'python3'];
 const BOOT_TIMEOUT_MS = 60_000;
+/** The host needs no systemd of its own: no registration, no unit, no journal, no machine id. */
+const WITHOUT_SYSTEMD = ['--register=no', '--keep-unit', '--link-journal=no'];
 /** What nspawn returns when the machine inside asked for a reboot. */
 const STATUS_REBOOT = 133;
 /** nspawn puts itself below the caller's cgroup in these hierarchies; a child of our own keeps the host's as they are. */
@@ -79,7 +81,7 @@ export class Machine implements AsyncDisposable {
   async boot(): Promise<void> {
     for (const cgroup of this.#cgroups) mkdirSync(cgroup, { recursive: true });
     const joins = this.#cgroups.map(cgroup => `echo $$ >${cgroup}/cgroup.procs; `).join('');
-    const nspawn = ['systemd-nspawn', '-q', '-D', this.#root, '--boot', '--register=no', '--keep-unit', '--capability=all', '--private-network', '--console=pipe'];
+    const nspawn = ['systemd-nspawn', '-q', '-D', this.#root, '--boot', '--capability=all', '--private-network', '--console=pipe', ...WITHOUT_SYSTEMD];
     this.#nspawn = spawn('/bin/sh', ['-c', `${joins}exec "$@"`, 'sh', ...nspawn], {
       // Its default seccomp filter blocks seccomp's own user notification; its default read-only /proc/sys would forbid a fresh /proc in a sandbox.
       env: { PATH: process.env['PATH'], SYSTEMD_SECCOMP: '0', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1', SYSTEMD_NSPAWN_API_VFS_WRITABLE: '1' },
