@@ -8,6 +8,7 @@ import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
 import type { Registry, Version } from '../registry/index.ts';
 import { RUNTIMES } from '../runtimes/index.ts';
 import type { SandboxListener } from '../sandbox/contract.ts';
+import { PROTOCOL } from '../sandbox/protocol.ts';
 import { FunctionQueue, type QueueHost, type Target } from './function-queue.ts';
 import type { Invocation } from './invocation.ts';
 
@@ -15,7 +16,6 @@ const MIB = 1024 * 1024;
 
 /** One inode for each 4 KiB of the writable layer, up to what the protocol allows: as the launcher reckons for pooled sandboxes. */
 const TMP_INODES_PER_MIB = 256;
-const TMP_INODES_MAX = 1_000_000;
 
 export type DispatcherOptions = {
   readonly registry: Pick<Registry, 'live' | 'onChange'>;
@@ -132,7 +132,7 @@ export function targetOf(version: Version): Target {
     limits: {
       memoryBytes: manifest.memoryMb * MIB,
       tmpBytes: manifest.tmpMb * MIB,
-      tmpInodes: Math.min(TMP_INODES_MAX, manifest.tmpMb * TMP_INODES_PER_MIB),
+      tmpInodes: Math.min(PROTOCOL.FL_TMP_INODES_MAX, manifest.tmpMb * TMP_INODES_PER_MIB),
       pids: manifest.pids,
       cpuMillis: Math.round(manifest.cpu * 1000),
       descriptors: manifest.descriptors,

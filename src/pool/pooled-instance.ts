@@ -110,7 +110,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onBroken(): void {
-    this.#pool.discard(this);
+    this.#pool.replace(this);
   }
 
   onEnded(end: InstanceEnd): void {

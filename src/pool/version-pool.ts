@@ -153,8 +153,14 @@ export class VersionPool {
   }
 
   condemn(instance: PooledInstance): void {
-    this.discard(instance);
+    this.replace(instance);
     if (instance.inFlight === 0) instance.destroy();
+  }
+
+  /** It takes no more work, and what waits need not wait for its end. */
+  replace(instance: PooledInstance): void {
+    this.discard(instance);
+    if (this.#demand.waiting) this.#demand.retry();
   }
 
   /** It takes no more work. */

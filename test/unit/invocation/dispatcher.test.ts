@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
-import { FakeInvocation, fixture, sleep, turns } from './fixture.ts';
+import { FakeInvocation, finished, fixture, sleep, turns } from './fixture.ts';
 
 describe('starts', () => {
   test('a cold start sends INIT and REQUEST before the instance exists', async () => {
@@ -104,10 +104,10 @@ describe('deadline', () => {
     const { addon, registry, submit } = await fixture();
     registry.deploy('slow', { timeoutMs: 40 });
     const invocation = submit('slow');
-    await sleep(80);
+    await finished(invocation);
     assert.equal(invocation.outcome, 'function_timeout');
-    const after = invocation.finishedAt - invocation.arrivedAt;
-    assert.ok(after >= 40 && after < 60, `after ${after} ms`);
+    assert.ok(invocation.finishedAt - invocation.arrivedAt >= 40);
+    await turns();
     assert.deepEqual([addon.channels[0]!.closed, addon.channels[0]!.destroyed], [true, true]);
     const next = submit('slow');
     await turns();
@@ -115,26 +115,37 @@ describe('deadline', () => {
     assert.equal(next.outcome, '200 hello');
   });
 
-  test('waiting counts: who was never given to an instance times out in the queue', async () => {
+  test('waiting counts: an instance is told what is left', async () => {
     const { addon, registry, submit } = await fixture();
-    registry.deploy('slow', { timeoutMs: 50, maxInstances: 1 });
-    submit('slow');
-    await sleep(25);
-    const waiting = submit('slow');
-    addon.onRequest = (request) => assert.ok(request.millisecondsLeft <= 30, `${request.millisecondsLeft} ms left`);
-    await sleep(40);
-    assert.equal(waiting.outcome, 'none');
-    await sleep(40);
-    assert.equal(waiting.outcome, 'function_timeout');
+    registry.deploy('slow', { timeoutMs: 200, maxInstances: 1 });
+    const first = submit('slow');
+    await sleep(100);
+    const second = submit('slow');
+    await finished(first);
+    const left = addon.channels[1]!.requests[0]!.millisecondsLeft;
+    assert.ok(left > 0 && left <= 101, `${left} ms left`);
+    await finished(second);
+    assert.deepEqual([first.outcome, second.outcome], ['function_timeout', 'function_timeout']);
+    assert.ok(second.finishedAt - second.arrivedAt >= 200);
+  });
+
+  test('who was never given to an instance times out in the queue', async () => {
+    const { registry, submit } = await fixture({ maxInstances: 1 });
+    registry.deploy('busy', { timeoutMs: 1000 });
+    registry.deploy('waiting', { timeoutMs: 30 });
+    submit('busy');
+    const waiting = submit('waiting');
+    await finished(waiting);
+    assert.deepEqual([waiting.outcome, waiting.attempts, waiting.error!.status], ['queue_timeout', 0, 503]);
   });
 
   test('with a concurrency above one the others finish before the instance goes', async () => {
     const { addon, registry, submit } = await fixture();
-    registry.deploy('slow', { timeoutMs: 40, concurrency: 2, maxInstances: 1 });
+    registry.deploy('slow', { timeoutMs: 200, concurrency: 2, maxInstances: 1 });
     const first = submit('slow');
-    await sleep(20);
+    await sleep(150);
     const second = submit('slow');
-    await sleep(30);
+    await finished(first);
     assert.deepEqual([first.outcome, addon.channels[0]!.closed], ['function_timeout', false]);
     addon.respond(addon.channels[0]!.requests[0]!);
     addon.respond(addon.channels[0]!.requests[1]!);

@@ -119,6 +119,11 @@ export async function turns(count = 3): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Waits for the result; a timer of its own keeps the process alive meanwhile. */
+export async function finished(invocation: FakeInvocation): Promise<void> {
+  while (invocation.outcome === 'none') await sleep(1);
+}
+
 export const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function versionOf(functionName: string, version: string, manifest: Partial<Version['manifest']>): Version {

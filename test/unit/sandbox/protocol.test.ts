@@ -48,13 +48,14 @@ function compilerSays(): Record<string, number> {
   }
 }
 
-/** Names of all enumerators in a header, comments removed. */
-function enumerators(header: string): string[] {
+/** Names of all enumerators and macros with a value in a header, comments removed. */
+function constants(header: string): string[] {
   const text = readFileSync(join(include, 'flashd', header), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
-  return [...text.matchAll(/enum[^{;]*\{([^}]*)\}/g)].flatMap((match) => [...match[1]!.matchAll(/\b(FL_[A-Z0-9_]+)\s*=/g)].map((name) => name[1]!));
+  const enumerators = [...text.matchAll(/enum[^{;]*\{([^}]*)\}/g)].flatMap((match) => [...match[1]!.matchAll(/\b(FL_[A-Z0-9_]+)\s*=/g)]);
+  return [...enumerators, ...text.matchAll(/^#define (FL_[A-Z0-9_]+) \S/gm)].map((match) => match[1]!);
 }
 
-function fields(header: string): string[] {
+function structs(header: string): string[] {
   const text = readFileSync(join(include, 'flashd', header), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
   return [...text.matchAll(/struct (fl_\w+) \{/g)].map((match) => match[1]!);
 }
@@ -69,9 +70,9 @@ describe('control protocol', () => {
   });
 
   test('no constant and no struct of the headers is missing here', () => {
-    assert.deepEqual(enumerators('protocol.h').toSorted(), Object.keys(PROTOCOL).toSorted());
-    assert.deepEqual(enumerators('frame.h').toSorted(), Object.keys(FRAME).toSorted());
-    assert.deepEqual(fields('protocol.h').toSorted(), Object.keys(LAYOUT).toSorted());
+    assert.deepEqual(constants('protocol.h').toSorted(), Object.keys(PROTOCOL).toSorted());
+    assert.deepEqual(constants('frame.h').toSorted(), Object.keys(FRAME).toSorted());
+    assert.deepEqual(structs('protocol.h').toSorted(), Object.keys(LAYOUT).toSorted());
   });
 
   test('phases and features are named in the order of the headers', () => {
