@@ -15,5 +15,5 @@ test('the seal closes exactly what the policy opens for the parasite', () => {
   const opened = /parasite\[\] = \{([^}]*)\}/.exec(read('native/sandbox/policy.c'))?.[1] ?? '';
   const closed = [...read('native/include/flashd/seal.h').matchAll(/BPF_JEQ \| BPF_K, __NR_(\w+)/g)].map(match => match[1]);
   assert.deepEqual([...opened.matchAll(/SYS_(\w+)/g)].map(match => match[1]).sort(), closed.sort());
-  assert.equal(closed.length, 3);
+  for (const needed of ['setns', 'move_mount', 'clone3']) assert.ok(closed.includes(needed), needed);
 });
