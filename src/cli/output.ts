@@ -30,8 +30,7 @@ export class Output {
   table(rows: readonly (readonly string[])[]): void {
     const widths: number[] = [];
     for (const row of rows) row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
-    for (const row of rows)
-      this.line(row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column]!))).join('  '));
+    for (const row of rows) this.line(row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
   }
 
   /** Overwrites itself; only on a terminal. */
@@ -50,7 +49,7 @@ export function errorText(error: FlashdError): string {
   const lines = [`flashd: ${error.code}: ${error.message}`];
   const { errorType, errorMessage, stackTrace } = error.details ?? {};
   if (typeof errorMessage === 'string') lines.push(`  ${[errorType, errorMessage].filter((part) => part !== '').join(': ')}`);
-  if (Array.isArray(stackTrace)) lines.push(...stackTrace.map((frame) => `    ${frame}`));
+  if (Array.isArray(stackTrace)) lines.push(...stackTrace.filter((frame) => frame !== '').map((frame) => `    ${frame}`));
   lines.push(`  hint: ${error.hint}`);
   return `${lines.join('\n')}\n`;
 }
