@@ -158,7 +158,7 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   return ptrace(PTRACE_SETREGS, tracee->pid, NULL, &tracee->thread[0].regs) < 0 ? fl_fail_errno(err, "ptrace_setregs") : 0;
 }
 
-int fl_infect(pid_t pid, int data_fd, int *ret_socket, pid_t *ret_tids, uint32_t *ret_threads, struct fl_error *err)
+int fl_infect(pid_t pid, int data_fd, int *ret_socket, uint64_t *ret_call_at, pid_t *ret_tids, uint32_t *ret_threads, struct fl_error *err)
 {
   fl_autofree struct fl_tracee *tracee = calloc(1, sizeof *tracee);
   fl_autofree struct fl_parasite *parasite = calloc(1, sizeof *parasite);
@@ -176,6 +176,7 @@ int fl_infect(pid_t pid, int data_fd, int *ret_socket, pid_t *ret_tids, uint32_t
   if (r < 0)
     return r;
   *ret_threads = threads;
+  *ret_call_at = parasite->gadget;
   for (uint32_t i = 0; i < threads; i++)
     ret_tids[i] = parasite->thread[i].tid;
   *ret_socket = fl_steal_fd(&socket_fd);

@@ -39,6 +39,15 @@ static int bound_capabilities(void)
   return 0;
 }
 
+/* As much locked memory as the machine allows: hot pages count as such. Every instance has a small limit of its own again. */
+static void allow_pinning(void)
+{
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0)
+    setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit.rlim_max, limit.rlim_max});
+}
+
 static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, int data_fd, pid_t parent, struct fl_error *err)
 {
   struct sock_fprog filter = fl_parts_filter(parts);
@@ -59,6 +68,7 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
   setsid();
   if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
     return fl_fail_errno(err, "setrlimit");
+  allow_pinning();
   if ((r = bound_capabilities()) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "capbset_drop", "template");
   if ((r = fl_die_with_parent(parent)) < 0 || (r = fl_set_no_new_privs()) < 0 || (r = fl_seccomp_filter(&filter, 0)) < 0)
@@ -100,7 +110,7 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "boot", "the runtime ended before it was ready");
   if (frame.type != FL_FRAME_READY || frame.length != 0)
     return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
-  int r = fl_infect(template->pid, template->data_fd, &template->socket, template->tid, &template->threads, err);
+  int r = fl_infect(template->pid, template->data_fd, &template->socket, &template->call_at, template->tid, &template->threads, err);
   if (r < 0)
     return r;
   fl_close(&template->data_fd);

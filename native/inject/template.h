@@ -29,6 +29,8 @@ struct fl_template {
   int socket;                                  /* READY: to the parasite */
   uint32_t threads;
   pid_t tid[FL_PARASITE_THREADS_MAX];          /* of its threads at the freeze; every fork has them again, but for the first */
+  uint64_t call_at;                            /* READY: a `syscall` instruction in it */
+  uint32_t pinned;                             /* hot pages, see pin.h */
   uint64_t booted_ns, forks;
 };
 

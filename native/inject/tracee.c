@@ -124,6 +124,14 @@ int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const
   return fl_arch_result(&regs);
 }
 
+int fl_tracee_restore(struct fl_tracee *tracee, struct fl_error *err)
+{
+  struct user_regs_struct regs = tracee->thread[0].regs;
+
+  fl_arch_rewind_call(&regs);
+  return ptrace(PTRACE_SETREGS, tracee->thread[0].tid, NULL, &regs) < 0 ? fl_fail_errno(err, "ptrace_setregs") : 0;
+}
+
 int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err)
 {
   pid_t tid = tracee->thread[thread].tid;

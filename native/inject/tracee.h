@@ -31,6 +31,8 @@ void fl_tracee_release(struct fl_tracee *tracee);
 
 /* Executes one system call in the given thread and waits for it. Returns its result (negative errno included), or fills err and returns it. */
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err);
+/* Puts the main thread's registers back as they were; an interrupted system call is made again. */
+int fl_tracee_restore(struct fl_tracee *tracee, struct fl_error *err);
 /* Sends one thread, never the main one, into exit(2). */
 int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err);
 

@@ -79,7 +79,7 @@ static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
     for (uint32_t i = 0; i < daemon->instances; i++) {
       const struct fl_instance *instance = daemon->instance[i];
 
-      if (instance->state == FL_INSTANCE_RUNNING && instance->id > after && (!next || instance->id < next->id))
+      if (instance->state == FL_INSTANCE_RUNNING && !instance->probe && instance->id > after && (!next || instance->id < next->id))
         next = instance;
     }
     if (!next)

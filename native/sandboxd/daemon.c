@@ -166,6 +166,7 @@ static void handle(struct fl_daemon *daemon, const struct epoll_event *event)
   case FL_SOURCE_CONTROL: control_readable(daemon); break;
   case FL_SOURCE_SIGNALS: signal_readable(daemon); break;
   case FL_SOURCE_PARTS: parts_readable(daemon); break;
+  case FL_SOURCE_PROBE: fl_probe_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_TEMPLATE: fl_templates_readable(daemon, (uint32_t)event->data.u64); break;
   }
 }

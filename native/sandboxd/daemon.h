@@ -5,6 +5,7 @@
  *   commands.c   what the gateway asks for
  *   instances.c  an instance from CREATE to ENDED
  *   templates.c  language templates: boot, freeze, choose, replace
+ *   probe.c      a template's first fork, which shows what every fork will write to
  */
 #ifndef FLASHD_DAEMON_H
 #define FLASHD_DAEMON_H
@@ -14,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/pin.h"
 #include "inject/template.h"
 #include "sandbox/pack.h"
 #include "sandbox/parts.h"
@@ -25,6 +27,7 @@ enum {
   FL_EARLY_ENDS_MAX = 64,                      /* children that ended before their template reported them */
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
   FL_EXIT_GRACE_MS = 50,                       /* FL_DESTROY_EXPECT_EXIT */
+  FL_PROBE_MS = 3000,                          /* for a template's probe to answer; without it the template is used as it is */
   FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000
 };
 
@@ -35,12 +38,15 @@ enum fl_instance_state {
   FL_INSTANCE_ENDING                           /* killed or failed; gone once its process is reaped */
 };
 
+struct fl_template_slot;
+
 struct fl_instance {
   uint64_t id, create_request, destroy_request;
   enum fl_instance_state state;
   struct fl_template *template;
   struct fl_sandbox sandbox;
   struct fl_limits limits;
+  struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   int fds[4];                                  /* WAITING: bundle mount, stdout, stderr, data; else -1 */
   uint32_t runtime;
   pid_t pid;                                   /* host pid, 0 until its template reported it */
@@ -54,6 +60,10 @@ struct fl_template_slot {
   struct fl_template template;
   uint32_t failures;                           /* in a row */
   uint64_t boot_at_ns;                         /* when to boot it; 0: not before its sibling is ready */
+  bool probing;                                /* frozen, but not to be used before its probe has ended */
+  pid_t probe_pid;
+  int probe_fd;                                /* our end of the probe's data socket, or -1 */
+  struct fl_pin *pin;                          /* what the probe has shown */
 };
 
 struct fl_daemon {
@@ -77,7 +87,7 @@ struct fl_daemon {
 
 uint64_t fl_daemon_now_ns(void);
 /* Adds a descriptor to the loop; kind and index come back with its events. */
-enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE };
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE };
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
@@ -92,6 +102,9 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 /* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
+/* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
+int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
+void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
 void fl_instances_retry_waiting(struct fl_daemon *daemon);
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status);
@@ -113,4 +126,14 @@ uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime);
 /* A number for the child's main thread inside its pid namespace, unlike any id the template has. */
 int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template);
 void fl_templates_close(struct fl_daemon *daemon);
+/* The template's probe has ended, one way or another: the template may be used. */
+void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);
+
+/* probe.c */
+/* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */
+int fl_probe_start(struct fl_daemon *daemon, uint32_t index, struct fl_error *err);
+void fl_probe_readable(struct fl_daemon *daemon, uint32_t index);
+/* The probe's process is running: pid is its host pid. / The probe is gone. */
+void fl_probe_running(struct fl_daemon *daemon, struct fl_template_slot *slot, pid_t pid);
+void fl_probe_ended(struct fl_daemon *daemon, struct fl_template_slot *slot);
 #endif

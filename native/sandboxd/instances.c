@@ -31,12 +31,14 @@ static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
     if (daemon->instance[i] == instance)
       daemon->instance[i] = daemon->instance[--daemon->instances];
   daemon->waiting -= instance->state == FL_INSTANCE_WAITING;
+  if (instance->probe)
+    fl_probe_ended(daemon, instance->probe);
   free(instance);
 }
 
 static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
 {
-  daemon->forks_failed++;
+  daemon->forks_failed += !instance->probe;
   if (!instance->silent)
     fl_commands_refuse(daemon, instance->create_request, err);
   instance->announced = true;
@@ -69,7 +71,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
 
   if (r < 0)
     return r;
-  instance->template = fl_templates_choose(daemon, instance->runtime);
+  instance->template = instance->probe ? &instance->probe->template : fl_templates_choose(daemon, instance->runtime);
   if (!instance->template)
     return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
   memcpy(&fds[FL_FD_BUNDLE], instance->fds, sizeof instance->fds);
@@ -105,10 +107,30 @@ static void start(struct fl_daemon *daemon, struct fl_instance *instance)
     return;
   }
   instance->template->forks++;
-  daemon->forks++;
+  daemon->forks += !instance->probe;
   instance->deadline_ns = instance->sent_ns + (uint64_t)FL_FORK_MS * MILLISECOND;
   for (int i = 0; i < 4; i++)
     fl_close(&instance->fds[i]);
+}
+
+static void kill_sandbox(struct fl_instance *instance)
+{
+  instance->killed = true;
+  instance->state = FL_INSTANCE_ENDING;
+  instance->deadline_ns = 0;
+  fl_pidfd_kill(instance->sandbox.init_pidfd);
+}
+
+static void enlist(struct fl_daemon *daemon, struct fl_instance *instance, int mount, int *fds)
+{
+  instance->id = ++daemon->next_instance;
+  instance->state = FL_INSTANCE_WAITING;
+  instance->fds[KEPT_BUNDLE] = mount;
+  instance->fds[KEPT_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
+  instance->fds[KEPT_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
+  instance->fds[KEPT_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
+  daemon->instance[daemon->instances++] = instance;
+  daemon->waiting++;
 }
 
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
@@ -130,15 +152,29 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
     fl_commands_refuse(daemon, create->header.request, &err);
     return;
   }
-  *instance = (struct fl_instance){.id = ++daemon->next_instance, .create_request = create->header.request, .state = FL_INSTANCE_WAITING,
-                                   .limits = create->limits, .runtime = create->runtime, .accepted_ns = now};
-  instance->fds[KEPT_BUNDLE] = mount;
-  instance->fds[KEPT_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
-  instance->fds[KEPT_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
-  instance->fds[KEPT_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
-  daemon->instance[daemon->instances++] = instance;
-  daemon->waiting++;
+  *instance = (struct fl_instance){.create_request = create->header.request, .limits = create->limits, .runtime = create->runtime, .accepted_ns = now};
+  enlist(daemon, instance, mount, fds);
   start(daemon, instance);
+}
+
+int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
+{
+  struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
+
+  if (!instance)
+    return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
+  *instance = (struct fl_instance){
+      .silent = true, .probe = slot, .limits = daemon->options.defaults, .runtime = slot->template.runtime, .accepted_ns = fl_daemon_now_ns()};
+  enlist(daemon, instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
+  start(daemon, instance);
+  return 0;
+}
+
+void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->probe == slot && daemon->instance[i]->state == FL_INSTANCE_RUNNING)
+      kill_sandbox(daemon->instance[i]);
 }
 
 void fl_instances_retry_waiting(struct fl_daemon *daemon)
@@ -166,6 +202,14 @@ static struct fl_instance *find(const struct fl_daemon *daemon, uint64_t id)
 
 static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
 {
+  instance->announced = true;
+  instance->state = FL_INSTANCE_RUNNING;
+  instance->deadline_ns = 0;
+  if (instance->probe) {
+    instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_PROBE_MS * MILLISECOND;
+    fl_probe_running(daemon, instance->probe, instance->pid);
+    return;
+  }
   const struct fl_fork_report *report = &instance->report;
   struct fl_created created = {
       .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
@@ -180,18 +224,7 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
     created.phase_ns[phase] = (uint32_t)(report->phase_ns[phase] - before);
     before = report->phase_ns[phase];
   }
-  instance->announced = true;
-  instance->state = FL_INSTANCE_RUNNING;
-  instance->deadline_ns = 0;
   fl_daemon_send(daemon, &created, sizeof created);
-}
-
-static void kill_sandbox(struct fl_instance *instance)
-{
-  instance->killed = true;
-  instance->state = FL_INSTANCE_ENDING;
-  instance->deadline_ns = 0;
-  fl_pidfd_kill(instance->sandbox.init_pidfd);
 }
 
 /* Its process is gone, or never came to be: the last word to the gateway, and the sandbox goes. */
@@ -358,6 +391,10 @@ void fl_instances_kill_all(struct fl_daemon *daemon)
   for (uint32_t i = 0; i < daemon->instances;) {
     struct fl_instance *instance = daemon->instance[i];
 
+    if (instance->probe && !daemon->stopping) {
+      i++;
+      continue;
+    }
     if (instance->state == FL_INSTANCE_WAITING) {
       forget(daemon, instance);
       continue;

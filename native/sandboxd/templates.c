@@ -24,9 +24,15 @@ int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
     struct fl_template_slot *slot = &daemon->template_slot[i];
 
     slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .socket = -1};
+    slot->probe_fd = -1;
     slot->boot_at_ns = i % replicas == 0 ? 1 : 0;
   }
   return 0;
+}
+
+static bool usable(const struct fl_template_slot *slot, uint32_t runtime)
+{
+  return slot->template.runtime == runtime && slot->template.state == FL_TEMPLATE_READY && !slot->probing;
 }
 
 uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime)
@@ -34,7 +40,7 @@ uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime)
   uint32_t ready = 0;
 
   for (uint32_t i = 0; i < daemon->template_slots; i++)
-    ready += daemon->template_slot[i].template.runtime == runtime && daemon->template_slot[i].template.state == FL_TEMPLATE_READY;
+    ready += usable(&daemon->template_slot[i], runtime);
   return ready;
 }
 
@@ -47,6 +53,7 @@ static void failed(struct fl_daemon *daemon, struct fl_template_slot *slot, cons
            err->errno_value ? ": " : "", err->errno_value ? strerror(err->errno_value) : "");
   fl_daemon_log("template %s %d: %s", daemon->pack->runtime[template->runtime].name, template->pid, daemon->runtime_detail[template->runtime]);
   slot->failures++;
+  slot->probing = false;
   slot->boot_at_ns = fl_daemon_now_ns() + (pause > FL_BOOT_RETRY_MS_MAX ? FL_BOOT_RETRY_MS_MAX : pause) * MILLISECOND;
   fl_instances_template_lost(daemon, template);
   fl_template_kill(template);
@@ -94,14 +101,15 @@ uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon)
   return nearest;
 }
 
-static void became_ready(struct fl_daemon *daemon, uint32_t index)
+void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot)
 {
-  struct fl_template_slot *slot = &daemon->template_slot[index];
+  uint32_t index = (uint32_t)(slot - daemon->template_slot);
 
+  slot->probing = false;
   slot->failures = 0;
   daemon->runtime_detail[slot->template.runtime][0] = 0;
-  fl_daemon_log("template %s %d: ready with %u thread%s after %lu ms", daemon->pack->runtime[slot->template.runtime].name, slot->template.pid,
-                slot->template.threads, slot->template.threads == 1 ? "" : "s", (fl_daemon_now_ns() - slot->template.booted_ns) / MILLISECOND);
+  fl_daemon_log("template %s %d: ready with %u thread%s, %u hot pages, after %lu ms", daemon->pack->runtime[slot->template.runtime].name, slot->template.pid,
+                slot->template.threads, slot->template.threads == 1 ? "" : "s", slot->template.pinned, (fl_daemon_now_ns() - slot->template.booted_ns) / MILLISECOND);
   if (index + 1 < daemon->template_slots) {
     struct fl_template_slot *next = &daemon->template_slot[index + 1];
 
@@ -109,6 +117,20 @@ static void became_ready(struct fl_daemon *daemon, uint32_t index)
       next->boot_at_ns = 1;
   }
   fl_commands_announce_runtime(daemon, slot->template.runtime);
+}
+
+static void became_ready(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  struct fl_error err = {0};
+
+  slot->probing = true;
+  int r = fl_probe_start(daemon, index, &err);
+  if (r == 0)
+    return;
+  if (r != -ENOENT)
+    fl_daemon_log_error("probe", &err);
+  fl_templates_usable(daemon, slot);
 }
 
 void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
@@ -157,7 +179,7 @@ struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runti
   for (uint32_t i = 0; i < daemon->template_slots; i++) {
     struct fl_template *template = &daemon->template_slot[i].template;
 
-    if (template->runtime == runtime && template->state == FL_TEMPLATE_READY && (!chosen || template->forks < chosen->forks))
+    if (usable(&daemon->template_slot[i], runtime) && (!chosen || template->forks < chosen->forks))
       chosen = template;
   }
   return chosen;

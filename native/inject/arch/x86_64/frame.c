@@ -70,7 +70,7 @@ void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t s
   regs->eflags &= ~0x500ul;                    /* trap and direction flags */
 }
 
-static void rewind_call(struct user_regs_struct *regs)
+void fl_arch_rewind_call(struct user_regs_struct *regs)
 {
   int64_t result = (int64_t)regs->rax, nr = (int64_t)regs->orig_rax;
   bool restart = result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK;
@@ -81,6 +81,7 @@ static void rewind_call(struct user_regs_struct *regs)
     regs->rax = regs->orig_rax;
     regs->rip -= 2;
   }
+  regs->orig_rax = (uint64_t)-1;
 }
 
 static int read_xstate(pid_t tid, uint8_t *image, size_t *ret_size, struct fl_error *err)
@@ -120,7 +121,7 @@ int fl_arch_write_frame(const struct fl_tracee *tracee, uint32_t index, uint64_t
   int r = read_xstate(thread->tid, image, &image_bytes, err);
   if (r < 0)
     return r;
-  rewind_call(&regs);
+  fl_arch_rewind_call(&regs);
   uint64_t image_at = (regs.rsp - RED_ZONE_BYTES - image_bytes) & ~(uint64_t)(XSTATE_ALIGN - 1);
   uint64_t frame_at = ((image_at - sizeof(struct frame)) & ~15ul) - 8;
   struct frame frame = {

@@ -24,6 +24,8 @@ struct fl_tracee;
 
 void fl_arch_set_call(struct user_regs_struct *regs, uint64_t call_at, long nr, const uint64_t args[6]);
 int64_t fl_arch_result(const struct user_regs_struct *regs);
+/* If a system call was interrupted by the stop: makes it happen again, from its start. */
+void fl_arch_rewind_call(struct user_regs_struct *regs);
 /* Points the thread at entry(argument) with a stack of its own. */
 void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t stack_top, uint64_t argument);
 

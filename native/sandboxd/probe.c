@@ -1,0 +1,101 @@
+/*
+ * A template's probe: its first fork, in a sandbox of its own, which serves the runtime's warm-up (the file "warmup.frames" of the pack: an INIT and a REQUEST) and is then
+ * compared with the template. The pages it wrote to are what every fork will write to; they are pinned (inject/pin.h). It runs nobody's code but ours.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <flashd/frame.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandboxd/daemon.h"
+
+static const struct fl_pack_file *warmup(const struct fl_pack_runtime *runtime)
+{
+  for (uint32_t i = 0; i < runtime->files; i++)
+    if (strcmp(runtime->file[i].path, "warmup.frames") == 0)
+      return &runtime->file[i];
+  return NULL;
+}
+
+/* /function of the probe: an empty file system. The warm-up's handler stands among the runtime's own files. */
+static int empty_mount(void)
+{
+  fl_autoclose int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+  if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    return -errno;
+  int mount = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  return mount < 0 ? -errno : mount;
+}
+
+int fl_probe_start(struct fl_daemon *daemon, uint32_t index, struct fl_error *err)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  const struct fl_pack_file *frames = warmup(&daemon->pack->runtime[slot->template.runtime]);
+  int pair[2];
+
+  if (!frames)
+    return -ENOENT;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int ours = pair[0], theirs = pair[1];
+  fl_autoclose int out = open("/dev/null", O_WRONLY | O_CLOEXEC), log = dup(out), mount = empty_mount();
+  if (out < 0 || log < 0 || mount < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, mount < 0 ? -mount : errno, "probe", "preparing descriptors");
+  if (send(ours, frames->bytes, frames->size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)frames->size)
+    return fl_fail_errno(err, "send_warmup");
+  int fds[FL_CREATE_DESCRIPTORS] = {fl_steal_fd(&theirs), fl_steal_fd(&out), fl_steal_fd(&log), fl_steal_fd(&mount)};
+  slot->probe_fd = fl_steal_fd(&ours);
+  int r = fl_instances_create_probe(daemon, slot, fds, err);
+  for (int i = 0; i < FL_CREATE_DESCRIPTORS; i++)
+    fl_close(&fds[i]);
+  if (r < 0)
+    fl_close(&slot->probe_fd);
+  return r;
+}
+
+void fl_probe_running(struct fl_daemon *daemon, struct fl_template_slot *slot, pid_t pid)
+{
+  slot->probe_pid = pid;
+  if (fl_daemon_watch(daemon, slot->probe_fd, FL_SOURCE_PROBE, (uint32_t)(slot - daemon->template_slot)) < 0)
+    fl_instances_kill_probe(daemon, slot);
+}
+
+void fl_probe_readable(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  struct fl_frame frame = {0};
+  struct fl_error err = {0};
+
+  if (slot->probe_fd < 0)
+    return;
+  ssize_t length = recv(slot->probe_fd, &frame, sizeof frame, MSG_DONTWAIT);
+  fl_close(&slot->probe_fd);
+  if (length != (ssize_t)sizeof frame || frame.type != FL_FRAME_RESPONSE)
+    fl_daemon_log("probe of template %d: no response to the warm-up (type %u)", slot->template.pid, frame.type);
+  else if ((slot->pin = calloc(1, sizeof *slot->pin)) && fl_pin_find(slot->template.pid, slot->probe_pid, slot->pin, &err) < 0)
+    fl_daemon_log_error("probe", &err);
+  fl_instances_kill_probe(daemon, slot);
+}
+
+void fl_probe_ended(struct fl_daemon *daemon, struct fl_template_slot *slot)
+{
+  struct fl_error err = {0};
+
+  fl_close(&slot->probe_fd);
+  if (slot->probing && slot->pin) {
+    if (fl_pin_apply(slot->template.pid, slot->template.call_at, slot->pin, &err) < 0)
+      fl_daemon_log_error("pin", &err);
+    else
+      slot->template.pinned = slot->pin->pages;
+  }
+  free(slot->pin);
+  slot->pin = NULL;
+  if (slot->probing)
+    fl_templates_usable(daemon, slot);
+}
