@@ -16,8 +16,14 @@ const BOOT_TIMEOUT_MS = 60_000;
 const WITHOUT_SYSTEMD = ['--register=no', '--keep-unit', '--link-journal=no'];
 /** What nspawn returns when the machine inside asked for a reboot. */
 const STATUS_REBOOT = 133;
-/** nspawn puts itself below the caller's cgroup in these hierarchies; a child of our own keeps the host's as they are. */
-const HIERARCHIES = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd', '/sys/fs/cgroup'];
+/** Where the host has its version-2 hierarchy: beside those of version 1, or alone. */
+const HIERARCHY = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find(path => existsSync(join(path, 'cgroup.procs')));
+/**
+ * nspawn arranges cgroups around itself and reads where the host's init stands. It gets a cgroup of our own ($1) as the root of all it sees, and is its own
+ * init: so the host's cgroups stay as they are, and so it works inside a container too.
+ */
+const ENTER = `echo $$ >"$1/cgroup.procs" && shift && exec unshare --cgroup --mount --propagation private --pid --fork --kill-child --mount-proc \\
+  /bin/sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@"`;
 
 export type Result = { status: number; stdout: string; stderr: string };
 
@@ -46,13 +52,14 @@ function mirror(): string[] {
 
 export class Machine implements AsyncDisposable {
   readonly #root: string;
-  readonly #cgroups: string[];
+  readonly #cgroup: string;
   #nspawn: ChildProcess | undefined;
   #console = '';
 
   private constructor(root: string) {
     this.#root = root;
-    this.#cgroups = HIERARCHIES.filter(path => existsSync(join(path, 'cgroup.procs'))).map(path => join(path, `flashd-vm-${process.pid}`));
+    if (HIERARCHY === undefined) throw new Error('this host has no cgroup version 2 hierarchy');
+    this.#cgroup = join(HIERARCHY, `flashd-vm-${process.pid}`);
   }
 
   static create(): Machine {
@@ -79,10 +86,9 @@ export class Machine implements AsyncDisposable {
   }
 
   async boot(): Promise<void> {
-    for (const cgroup of this.#cgroups) mkdirSync(cgroup, { recursive: true });
-    const joins = this.#cgroups.map(cgroup => `echo $$ >${cgroup}/cgroup.procs; `).join('');
+    mkdirSync(this.#cgroup, { recursive: true });
     const nspawn = ['systemd-nspawn', '-q', '-D', this.#root, '--boot', '--capability=all', '--private-network', '--console=pipe', ...WITHOUT_SYSTEMD];
-    this.#nspawn = spawn('/bin/sh', ['-c', `${joins}exec "$@"`, 'sh', ...nspawn], {
+    this.#nspawn = spawn('/bin/sh', ['-c', ENTER, 'sh', this.#cgroup, ...nspawn], {
       // Its default seccomp filter blocks seccomp's own user notification; its default read-only /proc/sys would forbid a fresh /proc in a sandbox.
       env: { PATH: process.env['PATH'], SYSTEMD_SECCOMP: '0', SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1', SYSTEMD_NSPAWN_API_VFS_WRITABLE: '1' },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -125,18 +131,22 @@ export class Machine implements AsyncDisposable {
       else this.#nspawn.kill('SIGKILL');
       await ended;
     }
-    for (const cgroup of this.#cgroups) removeCgroups(cgroup);
+    removeCgroups(this.#cgroup);
     rmSync(this.#root, { recursive: true, force: true });
   }
 
-  /** Host pid of the machine's init: nspawn's only child, once it has become systemd. */
+  /** Host pid of the machine's init, once it has become systemd: unshare's child is nspawn, and its child is the machine. */
   #init(): number | undefined {
-    const pid = this.#nspawn?.pid;
-    if (pid === undefined || !existsSync(`/proc/${pid}`)) return undefined;
-    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
-    if (!child) return undefined;
-    return readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'systemd' ? Number(child) : undefined;
+    const nspawn = childOf(this.#nspawn?.pid);
+    const init = childOf(nspawn);
+    return init !== undefined && readFileSync(`/proc/${init}/comm`, 'utf8').trim() === 'systemd' ? init : undefined;
   }
+}
+
+function childOf(pid: number | undefined): number | undefined {
+  if (pid === undefined || !existsSync(`/proc/${pid}`)) return undefined;
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+  return child ? Number(child) : undefined;
 }
 
 function removeCgroups(top: string): void {
