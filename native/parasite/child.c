@@ -10,6 +10,16 @@ static const char path_null[] = "/dev/null";
 static const char path_function[] = "/function";
 static const char path_empty[] = "";
 
+/* What the child carries through its steps. */
+struct child {
+  struct fl_parasite *self;
+  const struct fl_fork *fork;
+  const int32_t *fds;
+  struct fl_assignment assignment;
+  int32_t assigned[FL_PLAN_FDS_MAX];
+  struct fl_fork_report report;
+};
+
 static long capabilities_set(uint32_t low, uint32_t high)
 {
   struct fl_cap_header header = {FL_CAP_VERSION_3, 0};
@@ -143,23 +153,41 @@ __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl
   fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0);
 }
 
-static long run_step(struct fl_parasite *self, const struct fl_fork *fork, const struct fl_step *step, const int32_t *fds)
+/* Everything so far was done ahead of need; from here on it is a function's. Without an assignment (sandboxd closed the socket) there is nothing to do. */
+static long park(struct child *child, int32_t fd)
 {
-  int32_t fd = step->fd == FL_NO_FD ? -1 : fds[step->fd];
+  child->report.kind = FL_PARKED;
+  long result = fl_report(child->self->socket, &child->report);
+
+  child->report.kind = FL_FORK_FAILED;
+  if (result < 0)
+    return result;
+  result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned);
+  if (result == -FL_EPIPE)
+    fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
+  child->report.assigned_ns = fl_now();
+  return result < 0 ? result : result == FL_ASSIGNED_FDS ? 0 : -FL_EPROTO;
+}
+
+static long run_step(struct child *child, const struct fl_step *step)
+{
+  struct fl_parasite *self = child->self;
+  int32_t fd = step->fd == FL_NO_FD ? -1 : child->fds[step->fd];
 
   switch (step->op) {
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
-  case FL_STEP_BUNDLE: return mount_bundle(fd);
+  case FL_STEP_PARK: return park(child, fd);
+  case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
   case FL_STEP_NULL: return open_null();
-  case FL_STEP_DESCRIPTOR: return place(fd, (int32_t)step->arg);
+  case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg);
   case FL_STEP_CLOSE_REST: return close_rest(self);
-  case FL_STEP_LIMIT: return set_limit(step->arg, step->value);
+  case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
   case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads);
   case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
-  case FL_STEP_THREADS: return rebuild_threads(self, fork->pid);
+  case FL_STEP_THREADS: return rebuild_threads(self, child->fork->pid);
   case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
   case FL_STEP_SEAL: return seal(self->threads);
   default: return -FL_EINVAL;
@@ -168,9 +196,9 @@ static long run_step(struct fl_parasite *self, const struct fl_fork *fork, const
 
 static uint32_t phase_of(uint16_t op)
 {
-  if (op <= FL_STEP_BUNDLE)
+  if (op <= FL_STEP_NAMESPACES)
     return FL_PHASE_NAMESPACES;
-  if (op == FL_STEP_CGROUP)
+  if (op <= FL_STEP_BOUNDING)
     return FL_PHASE_CGROUP;
   if (op <= FL_STEP_CLOSE_REST)
     return FL_PHASE_DESCRIPTORS;
@@ -181,25 +209,26 @@ static uint32_t phase_of(uint16_t op)
 
 void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t start_ns)
 {
-  struct fl_fork_report report = {.request = fork->request, .kind = FL_FORK_FAILED, .start_ns = start_ns, .clone_ns = fl_now()};
+  struct child child = {.self = self, .fork = fork, .fds = fds,
+                        .report = {.request = fork->request, .kind = FL_FORK_FAILED, .start_ns = start_ns, .clone_ns = fl_now()}};
+  struct fl_fork_report *report = &child.report;
 
   for (uint32_t i = 0; i < fork->plan.steps; i++) {
-    const struct fl_step *step = &fork->plan.step[i];
+    const struct fl_step *step = &fork->plan.step[i], *next = step + 1;
 
     if (step->op == FL_STEP_RESUME)
-      resume(self, &report);
-    long result = run_step(self, fork, step, fds);
+      resume(self, report);
+    long result = run_step(&child, step);
     if (result < 0) {
-      report.step = step->op;
-      report.error = (int32_t)-result;
+      report->step = step->op;
+      report->error = (int32_t)-result;
       break;
     }
     uint32_t phase = phase_of(step->op);
-    const struct fl_step *next = step + 1;
-    if (i + 1 == fork->plan.steps || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
-      report.phase_ns[phase] = fl_now();
+    if (next->op == FL_STEP_PARK || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
+      report->phase_ns[phase] = fl_now();
   }
-  fl_report(self->socket, &report);
+  fl_report(self->socket, report);
   fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
   __builtin_unreachable();
 }

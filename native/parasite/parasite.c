@@ -7,28 +7,6 @@
 #include "parasite/child.h"
 #include "parasite/sys.h"
 
-/* Returns the number of descriptors received, or a negative errno; a torn message is -EPROTO. */
-static long receive(struct fl_parasite *self, struct fl_fork *fork, int32_t *fds)
-{
-  union {
-    struct fl_cmsg head;
-    uint8_t bytes[FL_CMSG_BYTES(FL_PLAN_FDS_MAX)];
-  } control;
-  struct fl_iovec iov = {fork, sizeof *fork};
-  struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
-  long length = fl_syscall(FL_NR_recvmsg, self->socket, (long)&message, FL_MSG_CMSG_CLOEXEC, 0, 0);
-
-  if (length <= 0)
-    return length < 0 ? length : -FL_EPIPE;
-  if (length != (long)sizeof *fork || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)
-    return -FL_EPROTO;
-  long count = (long)((control.head.length - sizeof control.head) / sizeof(int32_t));
-  const int32_t *received = (const int32_t *)(control.bytes + sizeof control.head);
-  for (long i = 0; i < count; i++)
-    fds[i] = received[i];
-  return count;
-}
-
 static long clone_child(const struct fl_fork *fork, const int32_t *fds)
 {
   int32_t pid = fork->pid;
@@ -51,7 +29,7 @@ void fl_parasite_main(struct fl_parasite *self)
   for (;;) {
     if (fl_report(self->socket, &report) < 0)
       break;
-    long count = receive(self, &fork, fds);
+    long count = fl_receive(self->socket, &fork, sizeof fork, fds);
     if (count == -FL_EPIPE)
       break;
     report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};

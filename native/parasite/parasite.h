@@ -11,6 +11,8 @@
  *   sandboxd                      parasite (template)              child
  *      │ struct fl_fork + fds ────▶ │ setns(pid), clone3 ─────────▶ │ the plan's steps, in order
  *      │ ◀──────────── FL_FORKED    │ closes the fds                │
+ *      │ ◀──────────────────────────────────────────────── FL_PARKED │ waits on a socket of its own
+ *      │ struct fl_assignment + fds ───────────────────────────────▶ │ the rest of the steps
  *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
  *
  * One bad request does not end it: the answer is FL_FORK_FAILED with the step and errno.
@@ -51,7 +53,7 @@ struct fl_fork {
   struct fl_plan plan;
 };
 
-enum fl_fork_kind { FL_FORK_READY = 1, FL_FORKED = 2, FL_RESUMED = 3, FL_FORK_FAILED = 4 };
+enum fl_fork_kind { FL_FORK_READY = 1, FL_FORKED = 2, FL_PARKED = 3, FL_RESUMED = 4, FL_FORK_FAILED = 5 };
 
 struct fl_fork_report {
   uint64_t request;
@@ -59,7 +61,7 @@ struct fl_fork_report {
   uint32_t step;                               /* FAILED: enum fl_step_op, 0 for the clone itself */
   int32_t error;                               /* FAILED: errno */
   int32_t pid;                                 /* FORKED: of the child, as sandboxd sees it */
-  uint64_t start_ns, clone_ns;                 /* CLOCK_MONOTONIC */
+  uint64_t start_ns, clone_ns, assigned_ns;    /* CLOCK_MONOTONIC: fork request taken, clone done, assignment taken */
   uint64_t phase_ns[FL_PHASES];                /* RESUMED: when each phase (enum fl_phase) ended, CLOCK_MONOTONIC */
 };
 #endif

@@ -48,6 +48,28 @@ static inline uint64_t fl_now(void)
   return (uint64_t)now.seconds * 1000000000ul + (uint64_t)now.nanoseconds;
 }
 
+/* One packet of exactly `bytes` bytes. Returns the number of descriptors that came with it, -EPIPE at the end, -EPROTO when it was torn, or another -errno. */
+static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int32_t *fds)
+{
+  union {
+    struct fl_cmsg head;
+    uint8_t bytes[FL_CMSG_BYTES(FL_PLAN_FDS_MAX)];
+  } control;
+  struct fl_iovec iov = {packet, bytes};
+  struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
+  long length = fl_syscall(FL_NR_recvmsg, socket, (long)&message, FL_MSG_CMSG_CLOEXEC, 0, 0);
+
+  if (length <= 0)
+    return length < 0 ? length : -FL_EPIPE;
+  if (length != (long)bytes || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)
+    return -FL_EPROTO;
+  long count = (long)((control.head.length - sizeof control.head) / sizeof(int32_t));
+  const int32_t *received = (const int32_t *)(control.bytes + sizeof control.head);
+  for (long i = 0; i < count; i++)
+    fds[i] = received[i];
+  return count;
+}
+
 static inline long fl_report(int32_t socket, const struct fl_fork_report *report)
 {
   struct fl_iovec iov = {(void *)report, sizeof *report};

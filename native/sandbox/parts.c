@@ -183,13 +183,13 @@ static int resize_scratch(int scratch_fd, const struct fl_limits *limits, struct
   return 0;
 }
 
-static int apply(struct fl_parts *parts, const struct fl_slot *slot, const struct fl_limits *limits, struct fl_error *err)
+int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err)
 {
   const struct fl_limits *defaults = &parts->config.defaults;
-  int result = fl_cgroup_limit(parts->host, &slot->cgroup, defaults, limits, err);
+  int result = fl_cgroup_limit(parts->host, &sandbox->cgroup, defaults, limits, err);
 
   if (result == 0 && (limits->tmp_bytes != defaults->tmp_bytes || limits->tmp_inodes != defaults->tmp_inodes))
-    result = resize_scratch(slot->scratch_fd, limits, err);
+    result = resize_scratch(sandbox->scratch_fd, limits, err);
   return result;
 }
 
@@ -205,21 +205,15 @@ static int miss(struct fl_parts *parts, struct fl_error *err)
   return -EAGAIN;                                                /* one is being built, or a slot is about to be free */
 }
 
-int fl_parts_take(struct fl_parts *parts, const struct fl_limits *limits, struct fl_sandbox *ret_sandbox, struct fl_error *err)
+int fl_parts_take(struct fl_parts *parts, struct fl_sandbox *ret_sandbox, struct fl_error *err)
 {
   struct fl_slot *slot;
   uint32_t index;
-  int result;
 
   if (parts->ready_count == 0)
     return miss(parts, err);
   index = parts->ready[--parts->ready_count];
   slot = &parts->slot[index];
-  result = apply(parts, slot, limits, err);
-  if (result < 0) {
-    fl_pool_end(parts, index);
-    return result;
-  }
   *ret_sandbox = (struct fl_sandbox){
     .slot = index, .pooled = !slot->on_demand, .init_pid = slot->pid, .init_pidfd = slot->init_pidfd, .scratch_fd = slot->scratch_fd, .cgroup = slot->cgroup,
   };

@@ -54,9 +54,11 @@ void fl_parts_close(struct fl_parts *parts);
 int fl_parts_fd(const struct fl_parts *parts);
 int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err);
 
-/* FAST PATH. Takes a ready sandbox and applies limits where they differ from the defaults. With an empty pool: -EAGAIN, a build has been ordered, and the
- * caller asks again after a dispatch (pooled = false then). FL_ERR_FULL when no slot is free. */
-int fl_parts_take(struct fl_parts *parts, const struct fl_limits *limits, struct fl_sandbox *ret_sandbox, struct fl_error *err);
+/* FAST PATH. Takes a ready sandbox, built with the default limits. With an empty pool: -EAGAIN, a build has been ordered, and the caller asks again after a
+ * dispatch (pooled = false then). FL_ERR_FULL when no slot is free. */
+int fl_parts_take(struct fl_parts *parts, struct fl_sandbox *ret_sandbox, struct fl_error *err);
+/* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */
+int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err);
 
 /* Kills everything in the sandbox and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
  * The caller (who is the parent) goes on reaping with waitpid(-1): its instance first, the init after; tell fl_parts_reaped each unknown pid. */

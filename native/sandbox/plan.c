@@ -21,13 +21,14 @@ static const struct step_rule {
 } rules[FL_STEP_OPS] = {
     [FL_STEP_SESSION] = {"setsid", 1, 1, false},
     [FL_STEP_NAMESPACES] = {"setns", 1, 1, true},
-    [FL_STEP_BUNDLE] = {"move_mount", 1, 1, true},
     [FL_STEP_CGROUP] = {"cgroup", 0, FL_CGROUP_JOINS_MAX, true},
     [FL_STEP_NULL] = {"open_null", 1, 1, false},
-    [FL_STEP_DESCRIPTOR] = {"dup3", 3, 3, true},
-    [FL_STEP_CLOSE_REST] = {"close_range", 1, 1, false},
-    [FL_STEP_LIMIT] = {"prlimit", 4, 8, false},
     [FL_STEP_BOUNDING] = {"capbset_drop", 1, 1, false},
+    [FL_STEP_PARK] = {"assignment", 1, 1, true},
+    [FL_STEP_BUNDLE] = {"move_mount", 1, 1, false},
+    [FL_STEP_DESCRIPTOR] = {"dup3", 3, 3, false},
+    [FL_STEP_CLOSE_REST] = {"close_range", 1, 1, false},
+    [FL_STEP_LIMIT] = {"prlimit", FL_ASSIGNED_LIMITS, FL_ASSIGNED_LIMITS, false},
     [FL_STEP_IDENTITY] = {"setresuid", 1, 1, false},
     [FL_STEP_DUMPABLE] = {"dumpable", 1, 1, false},
     [FL_STEP_THREADS] = {"threads", 1, 1, false},
@@ -41,6 +42,14 @@ const char *fl_step_name(uint32_t op)
   return op == 0 ? "clone3" : op < FL_STEP_OPS ? rules[op].name : "unknown";
 }
 
+static const uint32_t limited_resource[FL_ASSIGNED_LIMITS] = {
+    RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING};
+
+struct fl_assignment fl_plan_assignment(const struct fl_limits *limits)
+{
+  return (struct fl_assignment){{limits->descriptors, limits->pids, 0, MEMLOCK_BYTES, MSGQUEUE_BYTES, SIGPENDING_MAX}};
+}
+
 static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, uint64_t value)
 {
   if (plan->steps < FL_PLAN_STEPS_MAX)
@@ -49,24 +58,21 @@ static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, ui
 
 int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err)
 {
-  const struct { uint32_t resource; uint64_t value; } limits[] = {
-      {RLIMIT_NOFILE, inputs->limits->descriptors}, {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, MEMLOCK_BYTES},
-      {RLIMIT_MSGQUEUE, MSGQUEUE_BYTES}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}, {RLIMIT_NPROC, inputs->limits->pids}};
   struct fl_plan plan = {.fds = FL_FD_CGROUP + inputs->cgroup_joins};
 
   add(&plan, FL_STEP_SESSION, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_NAMESPACES, FL_FD_INIT, 0, INSTANCE_NAMESPACES);
-  add(&plan, FL_STEP_BUNDLE, FL_FD_BUNDLE, 0, 0);
   for (uint32_t i = 0; i < inputs->cgroup_joins; i++)
     add(&plan, FL_STEP_CGROUP, (uint16_t)(FL_FD_CGROUP + i), 0, 0);
   add(&plan, FL_STEP_NULL, FL_NO_FD, 0, 0);
-  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_STDOUT, 1, 0);
-  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_STDERR, 2, 0);
-  add(&plan, FL_STEP_DESCRIPTOR, FL_FD_DATA, 3, 0);
-  add(&plan, FL_STEP_CLOSE_REST, FL_NO_FD, 0, 0);
-  for (size_t i = 0; i < FL_COUNT(limits); i++)
-    add(&plan, FL_STEP_LIMIT, FL_NO_FD, limits[i].resource, limits[i].value);
   add(&plan, FL_STEP_BOUNDING, FL_NO_FD, inputs->cap_last, 0);
+  add(&plan, FL_STEP_PARK, FL_FD_ASSIGNMENT, 0, 0);
+  add(&plan, FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
+  for (uint32_t number = FL_ASSIGNED_STDOUT; number <= FL_ASSIGNED_DATA; number++)
+    add(&plan, FL_STEP_DESCRIPTOR, FL_NO_FD, number, 0);
+  add(&plan, FL_STEP_CLOSE_REST, FL_NO_FD, 0, 0);
+  for (uint32_t i = 0; i < FL_ASSIGNED_LIMITS; i++)
+    add(&plan, FL_STEP_LIMIT, FL_NO_FD, limited_resource[i], i);
   add(&plan, FL_STEP_IDENTITY, FL_NO_FD, inputs->uid, 0);
   add(&plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
@@ -85,8 +91,9 @@ static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, u
     return false;
   switch (step->op) {
   case FL_STEP_NAMESPACES: return step->fd == FL_FD_INIT && step->value == INSTANCE_NAMESPACES;
+  case FL_STEP_PARK: return step->fd == FL_FD_ASSIGNMENT;
   case FL_STEP_DESCRIPTOR: return step->arg == seen;             /* 1, 2, 3 in this order: none overwrites a later source */
-  case FL_STEP_LIMIT: return step->arg < RLIM_NLIMITS;
+  case FL_STEP_LIMIT: return step->value == seen - 1 && step->arg == limited_resource[step->value];
   case FL_STEP_BOUNDING: return step->arg >= 40 && step->arg < 64;
   case FL_STEP_IDENTITY: return step->arg > 0 && step->arg < FL_UIDS_PER_SLOT;
   default: return true;

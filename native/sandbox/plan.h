@@ -4,11 +4,13 @@
  *
  *   session      a session of its own: kill(0, …) reaches nobody else
  *   namespaces   user, mount, net, ipc, uts, cgroup of the pooled sandbox (pid: already, by the clone); root and cwd change with them
- *   bundle       the version's directory on /function; cwd there
  *   cgroup       v1: "0" into each hierarchy's tasks (v2: done by the clone)
- *   null, descriptor, close_rest    0 is a fresh /dev/null, 1 2 3 what sandboxd gave, nothing else but the report socket
- *   limit        resource limits, hard = soft
+ *   null         0 is a fresh /dev/null
  *   bounding     every capability leaves the bounding set
+ *   park         waits for its assignment: which function, which limits. Up to here nothing depends on that, so it is done ahead of need
+ *   bundle       the version's directory on /function; cwd there
+ *   descriptor, close_rest    1 2 3 are the assignment's, nothing else stays but the report socket
+ *   limit        resource limits, hard = soft
  *   identity     no groups, gid, uid; every capability goes with them, but CAP_CHECKPOINT_RESTORE when threads must be rebuilt
  *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
  *   threads      every thread of the template is rebuilt
@@ -28,13 +30,14 @@
 enum fl_step_op {
   FL_STEP_SESSION = 1,
   FL_STEP_NAMESPACES,                          /* fd: pidfd of the sandbox's init; value: CLONE_NEW* flags */
-  FL_STEP_BUNDLE,                              /* fd: detached mount */
   FL_STEP_CGROUP,                              /* fd: tasks; once per hierarchy */
   FL_STEP_NULL,
-  FL_STEP_DESCRIPTOR,                          /* fd → number arg */
-  FL_STEP_CLOSE_REST,                          /* everything above FL_DATA_FD */
-  FL_STEP_LIMIT,                               /* RLIMIT_* arg = value */
   FL_STEP_BOUNDING,                            /* capabilities 0 … arg */
+  FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
+  FL_STEP_BUNDLE,
+  FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
+  FL_STEP_CLOSE_REST,                          /* everything above FL_DATA_FD */
+  FL_STEP_LIMIT,                               /* RLIMIT_* arg = the assignment's value-th limit */
   FL_STEP_IDENTITY,                            /* uid = gid = arg */
   FL_STEP_DUMPABLE,
   FL_STEP_THREADS,
@@ -44,7 +47,7 @@ enum fl_step_op {
   FL_STEP_OPS
 };
 
-enum { FL_PLAN_STEPS_MAX = 32, FL_PLAN_FDS_MAX = 12, FL_NO_FD = 0xffff };
+enum { FL_PLAN_STEPS_MAX = 32, FL_PLAN_FDS_MAX = 8, FL_NO_FD = 0xffff };
 
 struct fl_step {
   uint16_t op;                                 /* enum fl_step_op */
@@ -63,11 +66,19 @@ struct fl_plan_inputs {
   uint32_t cgroup_joins;                       /* 0 on v2 */
   uint32_t cap_last;                           /* highest capability the kernel knows */
   uint32_t uid;
-  const struct fl_limits *limits;
 };
 
 /* Order in which the descriptors must be attached. */
-enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_BUNDLE, FL_FD_STDOUT, FL_FD_STDERR, FL_FD_DATA, FL_FD_CGROUP };
+enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_ASSIGNMENT, FL_FD_CGROUP };
+
+/* What turns a parked child into an instance of a function: the limits, and descriptors in this order. */
+enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };
+enum { FL_ASSIGNED_LIMITS = 6 };
+
+struct fl_assignment { uint64_t limit[FL_ASSIGNED_LIMITS]; };
+
+/* The values for the plan's limit steps. */
+struct fl_assignment fl_plan_assignment(const struct fl_limits *limits);
 
 int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err);
 /* Pure: every op known, in order, as often as it must be, with descriptors and numbers in range. The last line of defence before a plan runs as root. */

@@ -175,7 +175,10 @@ static int wait_ms(const struct fl_daemon *daemon)
 {
   uint64_t now = fl_daemon_now_ns(), nearest = fl_templates_deadline_ns(daemon), instances = fl_instances_deadline_ns(daemon);
 
+  uint64_t spares = fl_spares_deadline_ns(daemon);
+
   nearest = instances < nearest ? instances : nearest;
+  nearest = spares < nearest ? spares : nearest;
   if (nearest == UINT64_MAX)
     return -1;
   return nearest <= now ? 0 : (int)((nearest - now) / MILLISECOND) + 1;
@@ -198,6 +201,7 @@ static void loop(struct fl_daemon *daemon)
         handle(daemon, &events[i]);
     fl_instances_expire(daemon, now);
     fl_templates_run(daemon, now);
+    fl_spares_fill(daemon, fl_daemon_now_ns());
   }
 }
 

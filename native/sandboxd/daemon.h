@@ -5,6 +5,7 @@
  *   commands.c   what the gateway asks for
  *   instances.c  an instance from CREATE to ENDED
  *   templates.c  language templates: boot, freeze, choose, replace
+ *   spares.c     how many forks are kept parked ahead of need
  *   probe.c      a template's first fork, which shows what every fork will write to
  */
 #ifndef FLASHD_DAEMON_H
@@ -34,6 +35,8 @@ enum {
 enum fl_instance_state {
   FL_INSTANCE_WAITING = 1,                     /* for a sandbox: the pool is empty */
   FL_INSTANCE_FORKING,
+  FL_INSTANCE_PARKED,                          /* a spare: forked and isolated, not yet any function's */
+  FL_INSTANCE_STARTING,                        /* assigned */
   FL_INSTANCE_RUNNING,
   FL_INSTANCE_ENDING                           /* killed or failed; gone once its process is reaped */
 };
@@ -41,18 +44,19 @@ enum fl_instance_state {
 struct fl_template_slot;
 
 struct fl_instance {
-  uint64_t id, create_request, destroy_request;
+  uint64_t id, create_request, destroy_request;  /* create_request 0: a spare or a probe, unknown to the gateway */
   enum fl_instance_state state;
   struct fl_template *template;
   struct fl_sandbox sandbox;
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
-  int fds[4];                                  /* WAITING: bundle mount, stdout, stderr, data; else -1 */
+  int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
+  int assignment;                              /* our end of the socket it is assigned through, or -1 */
   uint32_t runtime;
   pid_t pid;                                   /* host pid, 0 until its template reported it */
-  bool resumed, announced, killed;
+  bool parked, resumed, announced, killed, pooled;
   bool silent;                                 /* the gateway that asked for it is gone */
-  uint64_t accepted_ns, sent_ns, deadline_ns;  /* deadline: of the fork, or of the grace period; 0: none */
+  uint64_t accepted_ns, deadline_ns;  /* deadline: of the fork, or of the grace period; 0: none */
   struct fl_fork_report report;
 };
 
@@ -82,6 +86,7 @@ struct fl_daemon {
   char runtime_detail[FL_RUNTIMES_MAX][256];
   struct { pid_t pid; int status; } early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
+  struct { double demand; uint64_t counted_ns, taken_ns, pause_until_ns; } spares[FL_RUNTIMES_MAX];
   uint64_t forks, forks_failed, template_restarts;
 };
 
@@ -102,6 +107,9 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 /* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
+void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime);
+/* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
+uint32_t fl_instances_spares(const struct fl_daemon *daemon, uint32_t runtime, bool parked);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
@@ -128,6 +136,11 @@ int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_templat
 void fl_templates_close(struct fl_daemon *daemon);
 /* The template's probe has ended, one way or another: the template may be used. */
 void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);
+
+/* spares.c */
+void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, uint64_t now_ns);
+void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_spares_deadline_ns(const struct fl_daemon *daemon);
 
 /* probe.c */
 /* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */

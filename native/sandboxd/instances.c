@@ -1,8 +1,9 @@
 /*
- * An instance from CREATE to ENDED. The gateway gets exactly one answer to each CREATE (CREATED or FAILED) and exactly one ENDED for each CREATED.
+ * An instance from its fork to its end. The gateway gets exactly one answer to each CREATE (CREATED or FAILED) and exactly one ENDED for each CREATED.
  *
- *   CREATE ─▶ WAITING ─(sandbox taken)─▶ FORKING ─(FORKED and RESUMED)─▶ RUNNING ─(its process ended)─▶ gone
- *                                           └──(step failed, template lost)──▶ ENDING ──(reaped)──▶ gone
+ *   spare:  WAITING ─(sandbox)─▶ FORKING ─(FORKED and PARKED)─▶ PARKED ─┐
+ *   CREATE, a spare there: ─────────────────────────────────────────────┴─(assignment)─▶ STARTING ─(RESUMED)─▶ RUNNING ─(reaped)─▶ gone
+ *   CREATE, none: WAITING ─(sandbox, fork and assignment at once)──────────────────────────▲ └─(step failed, template lost)─▶ ENDING ─(reaped)─▶ gone
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,16 +19,17 @@
 
 #include "base/cleanup.h"
 #include "sandboxd/daemon.h"
+#include "sys/packet.h"
 #include "sys/syscalls.h"
 
 enum { MILLISECOND = 1000000 };
 enum { CREATE_DATA, CREATE_STDOUT, CREATE_STDERR, CREATE_BUNDLE };      /* order in the CREATE packet */
-enum { KEPT_BUNDLE, KEPT_STDOUT, KEPT_STDERR, KEPT_DATA };              /* order in fl_instance.fds: the plan's */
 
 static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
 {
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
     fl_close(&instance->fds[i]);
+  fl_close(&instance->assignment);
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i] == instance)
       daemon->instance[i] = daemon->instance[--daemon->instances];
@@ -38,8 +41,8 @@ static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
 
 static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
 {
-  daemon->forks_failed += !instance->probe;
-  if (!instance->silent)
+  daemon->forks_failed += instance->create_request != 0;
+  if (instance->create_request && !instance->silent)
     fl_commands_refuse(daemon, instance->create_request, err);
   instance->announced = true;
 }
@@ -64,9 +67,9 @@ static int clone_bundle(int bundle, int *ret_mount, struct fl_error *err)
 static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
   const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
-  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .limits = &instance->limits};
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID};
   struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
-  int fds[FL_PLAN_FDS_MAX + 1] = {instance->sandbox.init_pidfd};
+  int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
   int r = fl_plan_make(&inputs, &fork.plan, err);
 
   if (r < 0)
@@ -74,7 +77,11 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
   instance->template = instance->probe ? &instance->probe->template : fl_templates_choose(daemon, instance->runtime);
   if (!instance->template)
     return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
-  memcpy(&fds[FL_FD_BUNDLE], instance->fds, sizeof instance->fds);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int theirs = pair[1];
+  instance->assignment = pair[0];
+  fds[FL_FD_ASSIGNMENT] = theirs;
   for (uint32_t i = 0; i < cgroup->joins; i++)
     fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
   if (cgroup->into_fd >= 0) {
@@ -82,35 +89,53 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     fds[fork.cgroup_fd] = cgroup->into_fd;
   }
   fork.pid = fl_templates_child_pid(daemon, instance->template);
-  instance->sent_ns = fl_daemon_now_ns();
+  instance->state = FL_INSTANCE_FORKING;
+  instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
+  instance->template->forks++;
   return fl_template_fork(instance->template, &fork, fds, err);
 }
 
-/* FAST PATH: accept → part → template. Leaves the instance WAITING when the pool is empty. */
+/* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
+static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
+{
+  struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
+  int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
+
+  if (r < 0)
+    return r;
+  r = fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
+  if (r < 0)
+    return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
+  instance->state = FL_INSTANCE_STARTING;
+  instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
+  daemon->forks += instance->create_request != 0;
+  fl_close(&instance->assignment);
+  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
+    fl_close(&instance->fds[i]);
+  return 0;
+}
+
+/* Takes a sandbox and forks into it; what has an assignment gets it along. Leaves the instance WAITING when the pool is empty. */
 static void start(struct fl_daemon *daemon, struct fl_instance *instance)
 {
   struct fl_error err = {0};
-  int r = fl_parts_take(daemon->parts, &instance->limits, &instance->sandbox, &err);
+  int r = fl_parts_take(daemon->parts, &instance->sandbox, &err);
 
   if (r == -EAGAIN)
     return;
   daemon->waiting--;
-  instance->state = FL_INSTANCE_FORKING;
+  instance->state = FL_INSTANCE_ENDING;
   if (r >= 0) {
     r = send_fork(daemon, instance, &err);
+    if (r >= 0 && instance->fds[FL_ASSIGNED_DATA] >= 0)
+      r = assign(daemon, instance, &err);
     if (r < 0)
       fl_parts_end(daemon->parts, &instance->sandbox);
   }
   if (r < 0) {
     refuse(daemon, instance, &err);
     forget(daemon, instance);
-    return;
   }
-  instance->template->forks++;
-  daemon->forks += !instance->probe;
-  instance->deadline_ns = instance->sent_ns + (uint64_t)FL_FORK_MS * MILLISECOND;
-  for (int i = 0; i < 4; i++)
-    fl_close(&instance->fds[i]);
 }
 
 static void kill_sandbox(struct fl_instance *instance)
@@ -121,16 +146,61 @@ static void kill_sandbox(struct fl_instance *instance)
   fl_pidfd_kill(instance->sandbox.init_pidfd);
 }
 
-static void enlist(struct fl_daemon *daemon, struct fl_instance *instance, int mount, int *fds)
+static struct fl_instance *enlist(struct fl_daemon *daemon, uint32_t runtime)
 {
-  instance->id = ++daemon->next_instance;
-  instance->state = FL_INSTANCE_WAITING;
-  instance->fds[KEPT_BUNDLE] = mount;
-  instance->fds[KEPT_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
-  instance->fds[KEPT_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
-  instance->fds[KEPT_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
+  struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
+
+  if (!instance)
+    return NULL;
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = runtime,
+                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
+  return instance;
+}
+
+static void take_fds(struct fl_instance *instance, int mount, int *fds)
+{
+  instance->fds[FL_ASSIGNED_BUNDLE] = mount;
+  instance->fds[FL_ASSIGNED_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
+  instance->fds[FL_ASSIGNED_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
+  instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
+}
+
+static bool spare(const struct fl_instance *instance, uint32_t runtime)
+{
+  return instance->runtime == runtime && !instance->create_request && !instance->probe && instance->state <= FL_INSTANCE_PARKED;
+}
+
+uint32_t fl_instances_spares(const struct fl_daemon *daemon, uint32_t runtime, bool parked)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    count += spare(daemon->instance[i], runtime) && (!parked || daemon->instance[i]->state == FL_INSTANCE_PARKED);
+  return count;
+}
+
+void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime)
+{
+  struct fl_instance *instance = enlist(daemon, runtime);
+
+  if (instance)
+    start(daemon, instance);
+}
+
+/* The spare that is furthest. */
+static struct fl_instance *best_spare(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  struct fl_instance *best = NULL;
+
+  for (uint32_t i = 0; i < daemon->instances; i++) {
+    struct fl_instance *instance = daemon->instance[i];
+
+    if (spare(instance, runtime) && (!best || instance->state > best->state || (instance->state == best->state && instance->id < best->id)))
+      best = instance;
+  }
+  return best;
 }
 
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
@@ -142,30 +212,37 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (daemon->instances == daemon->options.slots)
+  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = best_spare(daemon, create->runtime)) &&
+           !(instance = enlist(daemon, create->runtime)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
-  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = calloc(1, sizeof *instance)))
-    fl_fail(&err, FL_ERR_SYSTEM, ENOMEM, "malloc", "instance");
   if (!instance) {
     fl_close(&mount);
     daemon->forks_failed++;
     fl_commands_refuse(daemon, create->header.request, &err);
     return;
   }
-  *instance = (struct fl_instance){.create_request = create->header.request, .limits = create->limits, .runtime = create->runtime, .accepted_ns = now};
-  enlist(daemon, instance, mount, fds);
-  start(daemon, instance);
+  instance->create_request = create->header.request;
+  instance->limits = create->limits;
+  instance->accepted_ns = now;
+  instance->pooled = instance->state == FL_INSTANCE_PARKED;
+  take_fds(instance, mount, fds);
+  fl_spares_taken(daemon, create->runtime, now);
+  if (instance->state == FL_INSTANCE_WAITING) {
+    start(daemon, instance);
+  } else if (assign(daemon, instance, &err) < 0) {
+    refuse(daemon, instance, &err);
+    kill_sandbox(instance);
+  }
 }
 
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
 {
-  struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
+  struct fl_instance *instance = enlist(daemon, slot->template.runtime);
 
   if (!instance)
     return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
-  *instance = (struct fl_instance){
-      .silent = true, .probe = slot, .limits = daemon->options.defaults, .runtime = slot->template.runtime, .accepted_ns = fl_daemon_now_ns()};
-  enlist(daemon, instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
+  instance->probe = slot;
+  take_fds(instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
   start(daemon, instance);
   return 0;
 }
@@ -213,16 +290,18 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
   const struct fl_fork_report *report = &instance->report;
   struct fl_created created = {
       .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
-      .slot = instance->sandbox.slot, .pooled = instance->sandbox.pooled};
-  uint64_t before = report->clone_ns;
+      .slot = instance->sandbox.slot, .pooled = instance->pooled};
+  uint64_t at[FL_PHASES], before = instance->accepted_ns;
 
-  created.phase_ns[FL_PHASE_ACCEPT] = (uint32_t)(report->start_ns - instance->accepted_ns);
-  created.phase_ns[FL_PHASE_CLONE] = (uint32_t)(report->clone_ns - report->start_ns);
-  for (int phase = FL_PHASE_NAMESPACES; phase < FL_PHASES; phase++) {
-    if (!report->phase_ns[phase])
+  /* A spare's first phases were over before it was asked for: they took none of this request's time. */
+  memcpy(at, report->phase_ns, sizeof at);
+  at[FL_PHASE_ACCEPT] = instance->pooled ? report->assigned_ns : report->start_ns;
+  at[FL_PHASE_CLONE] = report->clone_ns;
+  for (int phase = FL_PHASE_ACCEPT; phase < FL_PHASES; phase++) {
+    if (at[phase] <= before)
       continue;
-    created.phase_ns[phase] = (uint32_t)(report->phase_ns[phase] - before);
-    before = report->phase_ns[phase];
+    created.phase_ns[phase] = (uint32_t)(at[phase] - before);
+    before = at[phase];
   }
   fl_daemon_send(daemon, &created, sizeof created);
 }
@@ -234,9 +313,9 @@ static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int s
   struct fl_cgroup_report usage = {0};
   bool ours = instance->killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
-  if (!instance->announced) {
+  if (instance->create_request && !instance->announced) {
     refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
-  } else if (instance->resumed && !instance->silent) {
+  } else if (instance->create_request && instance->resumed && !instance->silent) {
     fl_cgroup_report(fl_parts_cgroup_host(daemon->parts), &instance->sandbox.cgroup, &usage);
     ended.how = ours ? FL_END_DESTROYED : WIFSIGNALED(status) ? FL_END_SIGNALED : FL_END_EXITED;
     ended.status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
@@ -295,11 +374,13 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
   if (report->kind == FL_FORKED) {
     instance->pid = report->pid;
     if (ended_early(daemon, report->pid, &status)) {
-      if (instance->resumed && instance->state == FL_INSTANCE_FORKING)
+      if (instance->resumed && instance->state == FL_INSTANCE_STARTING)
         announce(daemon, instance);
       finish(daemon, instance, status);
       return;
     }
+  } else if (report->kind == FL_PARKED) {
+    instance->parked = true;
   } else if (report->kind == FL_RESUMED) {
     instance->resumed = true;
     instance->report = *report;
@@ -307,8 +388,12 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
     fork_failed(daemon, instance, report);
     return;
   }
-  if (instance->pid && instance->resumed && instance->state == FL_INSTANCE_FORKING)
+  if (instance->pid && instance->resumed && instance->state == FL_INSTANCE_STARTING) {
     announce(daemon, instance);
+  } else if (instance->pid && instance->parked && instance->state == FL_INSTANCE_FORKING) {
+    instance->state = FL_INSTANCE_PARKED;
+    instance->deadline_ns = 0;
+  }
 }
 
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status)
@@ -371,8 +456,10 @@ void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
     instance->deadline_ns = 0;
     if (instance->state == FL_INSTANCE_RUNNING)
       kill_sandbox(instance);
-    else if (instance->state == FL_INSTANCE_FORKING)
-      kill(instance->template->pid, SIGKILL);    /* stuck; its end is handled when it is reaped */
+    else if (instance->parked)
+      kill_sandbox(instance);
+    else if (instance->state == FL_INSTANCE_FORKING || instance->state == FL_INSTANCE_STARTING)
+      kill(instance->template->pid, SIGKILL);    /* the template is stuck; its end is handled when it is reaped */
   }
 }
 
@@ -391,7 +478,7 @@ void fl_instances_kill_all(struct fl_daemon *daemon)
   for (uint32_t i = 0; i < daemon->instances;) {
     struct fl_instance *instance = daemon->instance[i];
 
-    if (instance->probe && !daemon->stopping) {
+    if (!instance->create_request && !daemon->stopping) {
       i++;
       continue;
     }

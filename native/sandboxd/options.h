@@ -13,7 +13,7 @@ struct fl_options {
   uint32_t uid, gid;                           /* whom the gateway runs as */
   const char *cgroup_name;
   uint32_t uid_base, slots, pool_floor, pool_ceiling;
-  uint32_t templates;                          /* per runtime */
+  uint32_t templates, spares;                  /* per runtime */
   struct fl_limits defaults;
   char **gateway_argv;                         /* what follows "--": NULL-terminated, may be empty */
 };

@@ -1,4 +1,4 @@
-/** docs/configuration.md, generated from the table of options; a test compares the file with this text. */
+/** src/config/README.md, generated from the table of options; a test compares the file with this text. */
 import { rangeText } from './index.ts';
 import { NAMED_OPTIONS } from './options.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Every option of flashd, once: from this table follow the configuration's type, its JSON schema, the FLASHD_* environment variables,
- * the flags of `flashd serve`, its --help and docs/configuration.md. Names are derived: maxBodyBytes, FLASHD_MAX_BODY_BYTES,
+ * the flags of `flashd serve`, its --help and src/config/README.md. Names are derived: maxBodyBytes, FLASHD_MAX_BODY_BYTES,
  * --max-body-bytes. An option of FUNCTION_DEFAULTS stands under "functionDefaults" in the file and is called FLASHD_FUNCTION_… and
  * --function-… elsewhere.
  */
@@ -75,6 +75,7 @@ export const OPTIONS = {
   ),
   drainSeconds: integer(20, 0, 3600, 'how long running requests may still take when flashd stops'),
 
+  spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
   poolFloor: integer(8, 1, 4096, 'sandboxes kept ready at least'),
   poolCeiling: integer(64, 1, 4096, 'sandboxes kept ready at most'),

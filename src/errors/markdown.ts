@@ -1,4 +1,4 @@
-/** docs/errors.md, generated from the table of codes; a test compares the file with this text. */
+/** src/errors/README.md, generated from the table of codes; a test compares the file with this text. */
 import { ERROR_TABLE, type ErrorEntry } from './table.ts';
 
 export function errorsMarkdown(): string {

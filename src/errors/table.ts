@@ -1,7 +1,7 @@
 /**
  * The one table of error codes: what kind of fault each is, its HTTP status, whether the caller may simply try again, and what is said about it.
  * The kind decides who is to blame: a failing user function ("function") never looks like a failing platform ("internal").
- * docs/errors.md lists the same codes; a test compares them.
+ * src/errors/README.md lists the same codes; a test compares them.
  */
 export type ErrorKind = 'client' | 'function' | 'capacity' | 'timeout' | 'internal';
 

@@ -35,6 +35,7 @@ export function supervisorArguments({ config, user, cgroup, image, pack, binary,
     'pool-floor': config.poolFloor,
     'pool-ceiling': config.poolCeiling,
     'templates': config.templates,
+    'spares': config.spares,
     // What a pooled sandbox is built with: a function that asks for the same needs no adjustment on the fast path.
     'memory-bytes': defaults.memoryMb * MIB,
     'tmp-bytes': tmpBytes,

@@ -269,12 +269,14 @@ static struct fl_sandbox take(const struct fl_limits *wanted)
 {
   struct fl_sandbox sandbox;
   struct fl_error error = { 0 };
-  int result = fl_parts_take(parts, wanted, &sandbox, &error);
+  int result = fl_parts_take(parts, &sandbox, &error);
 
   if (result == -EAGAIN) {
     CHECK(parts_pump(parts, some_ready, 5000));
-    result = fl_parts_take(parts, wanted, &sandbox, &error);
+    result = fl_parts_take(parts, &sandbox, &error);
   }
+  if (result == 0)
+    result = fl_parts_limit(parts, &sandbox, wanted, &error);
   if (result < 0)
     fprintf(stderr, "take: %s: %s (%s)\n", error.op, strerror(error.errno_value), error.detail);
   CHECK(result == 0);

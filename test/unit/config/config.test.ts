@@ -86,6 +86,6 @@ test('names of flags and variables are unique', () => {
   assert.equal(new Set(NAMED_OPTIONS.map((named) => named.environment)).size, NAMED_OPTIONS.length);
 });
 
-test('docs/configuration.md is what the table says', () => {
-  assert.equal(readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8'), configurationMarkdown());
+test('src/config/README.md is what the table says', () => {
+  assert.equal(readFileSync(new URL('../../../src/config/README.md', import.meta.url), 'utf8'), configurationMarkdown());
 });

@@ -26,8 +26,8 @@ test('every code has a message and a hint', () => {
   }
 });
 
-test('docs/errors.md is what the table says', () => {
-  assert.equal(readFileSync(new URL('docs/errors.md', root), 'utf8'), errorsMarkdown());
+test('src/errors/README.md is what the table says', () => {
+  assert.equal(readFileSync(new URL('src/errors/README.md', root), 'utf8'), errorsMarkdown());
 });
 
 function enumOf(header: string, prefix: string): Record<string, { name: string }> {
