@@ -37,8 +37,16 @@ try {
 
 async function waitUntilReady(): Promise<void> {
   for (const end = Date.now() + READY_SECONDS * 1000; Date.now() < end; await sleep(READY_POLL_MS)) {
-    const healthy = await fetch(`http://${listen}/healthz`, { signal: AbortSignal.timeout(1000) }).then(response => response.ok, () => false);
-    if (healthy) return;
+    // The management socket first: at the address alone a forgotten flashd could answer in place of this one.
+    if (await isManaged() && await isHealthy()) return;
   }
   throw new Error(`not ready after ${READY_SECONDS} s`);
+}
+
+function isManaged(): Promise<boolean> {
+  return run(binaryPath, ['list']).then(() => true, () => false);
+}
+
+function isHealthy(): Promise<boolean> {
+  return fetch(`http://${listen}/healthz`, { signal: AbortSignal.timeout(1000) }).then(response => response.ok, () => false);
 }
