@@ -2,11 +2,15 @@
  * The one entry of the one binary: the command line, and behind its hidden verb the gateway process. What a verb does not need is not
  * loaded: `flashd list` starts neither SQLite nor uWebSockets.js.
  */
+import { setFlagsFromString } from 'node:v8';
 import { runCli } from './cli/index.ts';
 import { loadGatewayConfig } from './config/index.ts';
 import packageJson from '../package.json' with { type: 'json' };
 
 async function gateway(): Promise<void> {
+  // Cold requests run cold code: compile each function at its first call and keep what was compiled.
+  setFlagsFromString('--always-sparkplug');
+  setFlagsFromString('--no-flush-bytecode');
   const { runGateway } = await import('./gateway.ts');
   await runGateway(loadGatewayConfig(), packageJson.version);
 }

@@ -8,6 +8,8 @@ import { estimateBytes, shouldYield } from './policy.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import type { Pools } from './pools.ts';
 
+const RETIRE_AFTER_MS = 2;
+
 export type PoolSpec = {
   readonly functionName: string;
   readonly version: string;
@@ -208,7 +210,12 @@ export class VersionPool {
 
   #idle(instance: PooledInstance): void {
     instance.idleSince = performance.now();
-    if (this.spec.keepWarmMs === 0) return this.evict(instance);
+    if (this.spec.keepWarmMs === 0) {
+      // Not in this turn: the client that was just answered wants the processor.
+      this.discard(instance);
+      setTimeout(() => instance.destroy(), RETIRE_AFTER_MS).unref();
+      return;
+    }
     // One timer for the pool: it is due when the instance that was the first to be idle then has been so long enough, and looks again.
     this.#keepWarm ??= setTimeout(() => this.#expire(), this.spec.keepWarmMs).unref();
     this.#pools.room();

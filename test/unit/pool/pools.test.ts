@@ -1,8 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fixture, sleep, turns } from '../invocation/fixture.ts';
 
 const MIB = 1024 * 1024;
+
+/** Long enough for an instance that is not kept warm to have been destroyed. */
+const RETIRED_MS = 50;
 
 describe('keep-warm', () => {
   test('idle instances go after their time, used ones stay', async () => {
@@ -28,6 +32,9 @@ describe('keep-warm', () => {
     submit('hello');
     await turns();
     addon.respond(addon.channels[0]!.requests[0]!);
+    submit('hello');
+    assert.equal(addon.channels.length, 2, 'it is not used again');
+    await setTimeout(RETIRED_MS);
     assert.ok(addon.channels[0]!.destroyed);
   });
 });
@@ -101,7 +108,7 @@ describe('shared bounds', () => {
     addon.onRequest = (request) => setImmediate(() => (request.id + request.channel) % 7 === 0 ? addon.fault(request, 3) : addon.respond(request));
     const all = Array.from({ length: 600 }, (_, index) => submit(['a', 'b', 'c'][index % 3]!));
     await Promise.all(all.map((each) => each.done));
-    await turns(10);
+    await setTimeout(RETIRED_MS);
     assert.ok(all.every((each) => each.outcome === '200 hello' || each.outcome === 'function_error'));
     assert.ok(all.every((each) => each.released === 1));
     assert.deepEqual([pools.instances, pools.memoryBytes, dispatcher.queued, dispatcher.running], [0, 0, 0, 0]);
