@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -39,35 +40,50 @@ static int64_t call(struct fl_tracee *tracee, uint32_t thread, struct fl_error *
   return result;
 }
 
-/* The process receives the socket like any other descriptor: recvmsg on its descriptor 3, executed in it. */
-static int hand_over_socket(struct fl_tracee *tracee, int data_fd, uint64_t scratch, int *ret_socket, int *ret_remote, struct fl_error *err)
-{
-  struct { struct msghdr header; struct iovec iov; char byte; union { struct cmsghdr head; char bytes[CMSG_SPACE(sizeof(int))]; } control; } message = {0};
-  int pair[2];
+struct handover { struct msghdr header; struct iovec iov; char byte; union { struct cmsghdr head; char bytes[CMSG_SPACE(2 * sizeof(int))]; } control; };
 
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return fl_fail_errno(err, "socketpair");
-  fl_autoclose int ours = pair[0], theirs = pair[1];
-  setsockopt(ours, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
-  setsockopt(theirs, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
-  int r = fl_packet_send(data_fd, "", 1, &theirs, 1);
-  if (r < 0)
-    return fl_fail(err, FL_ERR_TEMPLATE, -r, "sendmsg", "the parasite's socket");
+/* recvmsg on the process's descriptor 3, executed in it. What arrives must take the two numbers the parasite knows. */
+static int receive_remotely(struct fl_tracee *tracee, uint64_t scratch, struct fl_error *err)
+{
+  struct handover message = {0};
+  int numbers[2];
+
   message.header = (struct msghdr){
-      .msg_iov = (struct iovec *)(scratch + offsetof(__typeof__(message), iov)), .msg_iovlen = 1,
-      .msg_control = (void *)(scratch + offsetof(__typeof__(message), control)), .msg_controllen = sizeof message.control};
-  message.iov = (struct iovec){(void *)(scratch + offsetof(__typeof__(message), byte)), 1};
-  if ((r = fl_tracee_write(tracee, scratch, &message, sizeof message, err)) < 0)
+      .msg_iov = (struct iovec *)(scratch + offsetof(struct handover, iov)), .msg_iovlen = 1,
+      .msg_control = (void *)(scratch + offsetof(struct handover, control)), .msg_controllen = sizeof message.control};
+  message.iov = (struct iovec){(void *)(scratch + offsetof(struct handover, byte)), 1};
+  int r = fl_tracee_write(tracee, scratch, &message, sizeof message, err);
+  if (r < 0)
     return r;
-  int64_t received = call(tracee, 0, err, SYS_recvmsg, 3, scratch, MSG_CMSG_CLOEXEC, 0, 0, "remote_recvmsg");
+  int64_t received = call(tracee, 0, err, SYS_recvmsg, FL_DATA_FD, scratch, MSG_CMSG_CLOEXEC, 0, 0, "remote_recvmsg");
   if (received < 0)
     return (int)received;
   if ((r = fl_tracee_read(tracee, scratch, &message, sizeof message, err)) < 0)
     return r;
-  if (received != 1 || message.control.head.cmsg_type != SCM_RIGHTS)
-    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "remote_recvmsg", "no descriptor arrived");
-  memcpy(ret_remote, CMSG_DATA(&message.control.head), sizeof(int));
+  memcpy(numbers, CMSG_DATA(&message.control.head), sizeof numbers);
+  if (received != 1 || message.control.head.cmsg_type != SCM_RIGHTS || numbers[0] != FL_PARASITE_SOCKET || numbers[1] != FL_PARASITE_BELL)
+    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "remote_recvmsg", "the parasite's descriptors did not arrive as %d and %d", FL_PARASITE_SOCKET, FL_PARASITE_BELL);
+  return 0;
+}
+
+static int hand_over(struct fl_tracee *tracee, int data_fd, uint64_t scratch, int *ret_socket, int *ret_bell, struct fl_error *err)
+{
+  int pair[2];
+
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int ours = pair[0], theirs = pair[1], bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (bell < 0)
+    return fl_fail_errno(err, "eventfd");
+  setsockopt(ours, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
+  setsockopt(theirs, SOL_SOCKET, SO_SNDBUF, &(int){SOCKET_BUFFER_BYTES}, sizeof(int));
+  int r = fl_packet_send(data_fd, "", 1, (const int[]){theirs, bell}, 2);
+  if (r < 0)
+    return fl_fail(err, FL_ERR_TEMPLATE, -r, "sendmsg", "the parasite's descriptors");
+  if ((r = receive_remotely(tracee, scratch, err)) < 0)
+    return r;
   *ret_socket = fl_steal_fd(&ours);
+  *ret_bell = fl_steal_fd(&bell);
   return 0;
 }
 
@@ -127,7 +143,7 @@ static int dismiss_threads(struct fl_tracee *tracee, struct fl_error *err)
   return 0;
 }
 
-static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_parasite *parasite, int *ret_socket, struct fl_error *err)
+static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_parasite *parasite, struct fl_infection *infection, struct fl_error *err)
 {
   uint64_t sigreturn_at;
   int r = fl_inspect_gadgets(tracee, &parasite->gadget, &sigreturn_at, err);
@@ -143,7 +159,7 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   parasite->region_bytes = REGION_BYTES;
   parasite->threads = tracee->threads;
   if ((r = fl_tracee_write(tracee, (uint64_t)region, fl_parasite_blob, sizeof fl_parasite_blob, err)) < 0 ||
-      (r = hand_over_socket(tracee, data_fd, args, ret_socket, &parasite->socket, err)) < 0)
+      (r = hand_over(tracee, data_fd, args, &infection->socket, &infection->bell, err)) < 0)
     return r;
   for (uint32_t i = 0; i < tracee->threads; i++)
     if ((r = describe_thread(tracee, i, sigreturn_at, args, &parasite->thread[i], err)) < 0)
@@ -158,11 +174,11 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   return ptrace(PTRACE_SETREGS, tracee->pid, NULL, &tracee->thread[0].regs) < 0 ? fl_fail_errno(err, "ptrace_setregs") : 0;
 }
 
-int fl_infect(pid_t pid, int data_fd, int *ret_socket, uint64_t *ret_call_at, pid_t *ret_tids, uint32_t *ret_threads, struct fl_error *err)
+int fl_infect(pid_t pid, int data_fd, struct fl_infection *ret_infection, struct fl_error *err)
 {
   fl_autofree struct fl_tracee *tracee = calloc(1, sizeof *tracee);
   fl_autofree struct fl_parasite *parasite = calloc(1, sizeof *parasite);
-  fl_autoclose int socket_fd = -1;
+  struct fl_infection infection = {.socket = -1, .bell = -1};
   int r;
 
   if (!tracee || !parasite)
@@ -170,15 +186,17 @@ int fl_infect(pid_t pid, int data_fd, int *ret_socket, uint64_t *ret_call_at, pi
   if ((r = fl_inspect_descriptors(pid, err)) < 0 || (r = fl_inspect_timers(pid, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 ||
       (r = fl_tracee_stop(pid, tracee, err)) < 0)
     return r;
-  uint32_t threads = tracee->threads;
-  r = place_parasite(tracee, data_fd, parasite, &socket_fd, err);
+  infection.threads = tracee->threads;
+  r = place_parasite(tracee, data_fd, parasite, &infection, err);
   fl_tracee_release(tracee);
-  if (r < 0)
+  if (r < 0) {
+    fl_close(&infection.socket);
+    fl_close(&infection.bell);
     return r;
-  *ret_threads = threads;
-  *ret_call_at = parasite->gadget;
-  for (uint32_t i = 0; i < threads; i++)
-    ret_tids[i] = parasite->thread[i].tid;
-  *ret_socket = fl_steal_fd(&socket_fd);
+  }
+  infection.call_at = parasite->gadget;
+  for (uint32_t i = 0; i < infection.threads; i++)
+    infection.tid[i] = parasite->thread[i].tid;
+  *ret_infection = infection;
   return 0;
 }

@@ -7,8 +7,16 @@
 #include <flashd/error.h>
 #include <sys/types.h>
 
-/* data_fd: the far end of the process's descriptor 3, through which the parasite's socket is handed in. On success the process is a template and
- * *ret_socket (SOCK_SEQPACKET) speaks to its parasite; on failure it is to be killed. ret_tids (FL_PARASITE_THREADS_MAX entries) and
- * *ret_threads: the threads it had. *ret_call_at: a `syscall` instruction in it, for later calls. */
-int fl_infect(pid_t pid, int data_fd, int *ret_socket, uint64_t *ret_call_at, pid_t *ret_tids, uint32_t *ret_threads, struct fl_error *err);
+#include "parasite/parasite.h"
+
+struct fl_infection {
+  int socket, bell;                            /* SOCK_SEQPACKET to the parasite; eventfd that says: something can be received */
+  uint64_t call_at;                            /* a `syscall` instruction in the process, for later remote calls */
+  uint32_t threads;
+  pid_t tid[FL_PARASITE_THREADS_MAX];          /* at the freeze; every fork has them again, but for the first */
+};
+
+/* data_fd: the far end of the process's descriptor 3, through which the parasite's descriptors are handed in. On success the process is a template;
+ * on failure it is to be killed. */
+int fl_infect(pid_t pid, int data_fd, struct fl_infection *ret_infection, struct fl_error *err);
 #endif

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "inject/infect.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
@@ -96,7 +95,7 @@ int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, u
     _exit(111);
   }
   *ret_template = (struct fl_template){
-      .state = FL_TEMPLATE_BOOTING, .runtime = runtime, .pid = pid, .data_fd = fl_steal_fd(&ours), .socket = -1, .booted_ns = now_ns()};
+      .state = FL_TEMPLATE_BOOTING, .runtime = runtime, .pid = pid, .data_fd = fl_steal_fd(&ours), .infection = {.socket = -1, .bell = -1}, .booted_ns = now_ns()};
   return 0;
 }
 
@@ -110,11 +109,11 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "boot", "the runtime ended before it was ready");
   if (frame.type != FL_FRAME_READY || frame.length != 0)
     return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
-  int r = fl_infect(template->pid, template->data_fd, &template->socket, &template->call_at, template->tid, &template->threads, err);
+  int r = fl_infect(template->pid, template->data_fd, &template->infection, err);
   if (r < 0)
     return r;
   fl_close(&template->data_fd);
-  length = recv(template->socket, &report, sizeof report, 0);
+  length = recv(template->infection.socket, &report, sizeof report, 0);
   if (length != (ssize_t)sizeof report || report.kind != FL_FORK_READY)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "infect", "the parasite did not answer");
   template->state = FL_TEMPLATE_READY;
@@ -123,14 +122,14 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
 
 int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err)
 {
-  int r = fl_packet_send(template->socket, fork, sizeof *fork, fds, fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
+  int r = fl_packet_send(template->infection.socket, fork, sizeof *fork, fds, fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
 
   return r < 0 ? fl_fail(err, FL_ERR_TEMPLATE, -r, "fork_request", "template %d", template->pid) : 0;
 }
 
 int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report)
 {
-  ssize_t length = recv(template->socket, ret_report, sizeof *ret_report, MSG_DONTWAIT);
+  ssize_t length = recv(template->infection.socket, ret_report, sizeof *ret_report, MSG_DONTWAIT);
 
   if (length == (ssize_t)sizeof *ret_report)
     return 0;
@@ -143,5 +142,6 @@ void fl_template_kill(struct fl_template *template)
     kill(template->pid, SIGKILL);
   template->state = FL_TEMPLATE_DEAD;
   fl_close(&template->data_fd);
-  fl_close(&template->socket);
+  fl_close(&template->infection.socket);
+  fl_close(&template->infection.bell);
 }

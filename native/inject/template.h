@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/infect.h"
 #include "parasite/parasite.h"
 #include "sandbox/pack.h"
 #include "sandbox/parts.h"
@@ -26,10 +27,7 @@ struct fl_template {
   uint32_t runtime;                            /* index in the pack */
   pid_t pid;
   int data_fd;                                 /* BOOTING: our end of its descriptor 3 */
-  int socket;                                  /* READY: to the parasite */
-  uint32_t threads;
-  pid_t tid[FL_PARASITE_THREADS_MAX];          /* of its threads at the freeze; every fork has them again, but for the first */
-  uint64_t call_at;                            /* READY: a `syscall` instruction in it */
+  struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
   uint64_t booted_ns, forks;
 };
@@ -40,7 +38,7 @@ int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, u
 int fl_template_freeze(struct fl_template *template, struct fl_error *err);
 /* FAST PATH. Sends the request; the plan's descriptors stay the caller's. */
 int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err);
-/* The socket is readable: one report, or -EAGAIN, or another -errno when the template is gone. */
+/* The bell rang: one report, or -EAGAIN, or another -errno when the template is gone. */
 int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report);
 /* Kills it, unless it is dead already; the caller reaps. Closes the descriptors. */
 void fl_template_kill(struct fl_template *template);

@@ -28,9 +28,9 @@ static long capabilities_set(uint32_t low, uint32_t high)
   return fl_syscall(FL_NR_capset, (long)&header, (long)data, 0, 0, 0);
 }
 
-static long place(int32_t fd, int32_t number)
+static long place(int32_t fd, int32_t number, int32_t flags)
 {
-  return fd == number ? 0 : fl_syscall(FL_NR_dup3, fd, number, 0, 0, 0);
+  return fl_syscall(FL_NR_dup3, fd, number, flags, 0, 0);
 }
 
 static long mount_bundle(int32_t fd)
@@ -44,16 +44,7 @@ static long open_null(void)
 {
   long fd = fl_syscall(FL_NR_open, (long)path_null, FL_O_RDONLY, 0, 0, 0);
 
-  return fd < 0 ? fd : place((int32_t)fd, 0);
-}
-
-/* The report socket moves right above the instance's own descriptors; everything beyond goes. */
-static long close_rest(struct fl_parasite *self)
-{
-  long result = place(self->socket, FL_DATA_FD + 1);
-
-  self->socket = FL_DATA_FD + 1;
-  return result < 0 ? result : fl_syscall(FL_NR_close_range, FL_DATA_FD + 2, ~0u, 0, 0, 0);
+  return fd < 0 ? fd : place((int32_t)fd, 0, 0);
 }
 
 static long set_limit(uint32_t resource, uint64_t value)
@@ -143,8 +134,8 @@ static long seal(uint32_t threads)
 __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report)
 {
   report->kind = FL_RESUMED;
-  fl_report(self->socket, report);
-  fl_syscall(FL_NR_close, self->socket, 0, 0, 0, 0);
+  fl_report(report);
+  fl_syscall(FL_NR_close_range, FL_PARASITE_SOCKET, FL_PARASITE_BELL, 0, 0, 0);
   for (uint32_t out = 1; out < self->threads;) {
     long woken = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
 
@@ -157,7 +148,7 @@ __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl
 static long park(struct child *child, int32_t fd)
 {
   child->report.kind = FL_PARKED;
-  long result = fl_report(child->self->socket, &child->report);
+  long result = fl_report(&child->report);
 
   child->report.kind = FL_FORK_FAILED;
   if (result < 0)
@@ -181,8 +172,8 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
   case FL_STEP_NULL: return open_null();
-  case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg);
-  case FL_STEP_CLOSE_REST: return close_rest(self);
+  case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg, step->arg == FL_DATA_FD ? FL_O_CLOEXEC : 0);
+  case FL_STEP_CLOSE_REST: return fl_syscall(FL_NR_close_range, FL_PARASITE_BELL + 1, ~0u, 0, 0, 0);
   case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
   case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads);
@@ -228,7 +219,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
     if (next->op == FL_STEP_PARK || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
       report->phase_ns[phase] = fl_now();
   }
-  fl_report(self->socket, report);
+  fl_report(report);
   fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
   __builtin_unreachable();
 }

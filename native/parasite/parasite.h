@@ -15,6 +15,9 @@
  *      │ struct fl_assignment + fds ───────────────────────────────▶ │ the rest of the steps
  *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
  *
+ * Reports wake sandboxd through an eventfd (the bell) rather than by the socket they are written to: the scheduler takes a write to a unix socket as a
+ * hint that the writer is about to sleep, and would run sandboxd on the child's own processor, before the child.
+ *
  * One bad request does not end it: the answer is FL_FORK_FAILED with the step and errno.
  */
 #ifndef FLASHD_PARASITE_H
@@ -24,6 +27,9 @@
 #include <stdint.h>
 
 #include "sandbox/plan.h"
+
+/* Its two descriptors, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd. */
+enum { FL_PARASITE_SOCKET = FL_DATA_FD + 1, FL_PARASITE_BELL = FL_DATA_FD + 2 };
 
 enum { FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
 
@@ -40,7 +46,6 @@ struct fl_parasite_thread {
 struct fl_parasite {
   uint64_t region, region_bytes;               /* what a child unmaps */
   uint64_t gadget;                             /* a `syscall` that returns, outside the region */
-  int32_t socket;                              /* SOCK_SEQPACKET to sandboxd */
   uint32_t threads;                            /* [0] is the main thread */
   uint32_t parked;                             /* futex word of the threads that wait for the last moment */
   struct fl_parasite_thread thread[FL_PARASITE_THREADS_MAX];

@@ -89,7 +89,7 @@ void fl_probe_ended(struct fl_daemon *daemon, struct fl_template_slot *slot)
 
   fl_close(&slot->probe_fd);
   if (slot->probing && slot->pin) {
-    if (fl_pin_apply(slot->template.pid, slot->template.call_at, slot->pin, &err) < 0)
+    if (fl_pin_apply(slot->template.pid, slot->template.infection.call_at, slot->pin, &err) < 0)
       fl_daemon_log_error("pin", &err);
     else
       slot->template.pinned = slot->pin->pages;

@@ -23,7 +23,7 @@ int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
   for (uint32_t i = 0; i < daemon->template_slots; i++) {
     struct fl_template_slot *slot = &daemon->template_slot[i];
 
-    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .socket = -1};
+    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .infection = {.socket = -1, .bell = -1}};
     slot->probe_fd = -1;
     slot->boot_at_ns = i % replicas == 0 ? 1 : 0;
   }
@@ -109,7 +109,7 @@ void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot
   slot->failures = 0;
   daemon->runtime_detail[slot->template.runtime][0] = 0;
   fl_daemon_log("template %s %d: ready with %u thread%s, %u hot pages, after %lu ms", daemon->pack->runtime[slot->template.runtime].name, slot->template.pid,
-                slot->template.threads, slot->template.threads == 1 ? "" : "s", slot->template.pinned, (fl_daemon_now_ns() - slot->template.booted_ns) / MILLISECOND);
+                slot->template.infection.threads, slot->template.infection.threads == 1 ? "" : "s", slot->template.pinned, (fl_daemon_now_ns() - slot->template.booted_ns) / MILLISECOND);
   if (index + 1 < daemon->template_slots) {
     struct fl_template_slot *next = &daemon->template_slot[index + 1];
 
@@ -141,13 +141,16 @@ void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
   struct fl_error err = {0};
 
   if (template->state == FL_TEMPLATE_BOOTING) {
-    if (fl_template_freeze(template, &err) < 0 || fl_daemon_watch(daemon, template->socket, FL_SOURCE_TEMPLATE, index) < 0)
+    if (fl_template_freeze(template, &err) < 0 || fl_daemon_watch(daemon, template->infection.bell, FL_SOURCE_TEMPLATE, index) < 0)
       failed(daemon, slot, "freeze", &err);
     else
       became_ready(daemon, index);
   } else if (template->state == FL_TEMPLATE_READY) {
+    uint64_t rings;
     int r;
 
+    if (read(template->infection.bell, &rings, sizeof rings) < 0 && errno != EAGAIN)
+      fl_daemon_log("template %d: bell: %s", template->pid, strerror(errno));
     while ((r = fl_template_report(template, &report)) == 0)
       fl_instances_report(daemon, &report);
     if (r != -EAGAIN)
@@ -188,8 +191,8 @@ struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runti
 int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template)
 {
   daemon->next_pid = daemon->next_pid + 1 < daemon->pid_limit ? daemon->next_pid + 1 : FIRST_CHILD_PID;
-  for (uint32_t i = 0; i < template->threads && i < FL_PARASITE_THREADS_MAX; i++)
-    if (template->tid[i] == (pid_t)daemon->next_pid) {
+  for (uint32_t i = 0; i < template->infection.threads && i < FL_PARASITE_THREADS_MAX; i++)
+    if (template->infection.tid[i] == (pid_t)daemon->next_pid) {
       daemon->next_pid++;
       i = (uint32_t)-1;
     }

@@ -27,7 +27,7 @@ export class Shim {
   constructor(runtime: Runtime, directory: string) {
     const packed = new Map(runtime.files.map((file) => [`/opt/flashd/${runtime.name}/${file.path}`, join(root, file.from)]));
     const argv = runtime.argv.map((argument) => (argument === '/function' ? directory : (packed.get(argument) ?? argument)));
-    this.child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, HOME: '/tmp' }, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    this.child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, HOME: '/tmp' }, cwd: argv.at(-1)!, stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
     this.#socket = this.child.stdio[3] as Duplex;
     for (const stream of [this.child.stdout!, this.child.stderr!]) stream.on('data', (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-(1 << 20))));
     this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk));

@@ -100,7 +100,6 @@ static void start(struct instance *instance, const char *meta, const char *end, 
   int64_t began = now_us();
   struct { const char *key; char **value; } known[] = { { "function=", &host_config.function }, { "version=", &host_config.version },
                                                         { "handler=", &host_config.handler }, { "symbol=", &host_config.symbol } };
-  fcntl(instance->fd, F_SETFD, FD_CLOEXEC);
   for (; meta < end; meta += strlen(meta) + 1) {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
       if (!strncmp(meta, known[i].key, strlen(known[i].key))) {
@@ -116,8 +115,7 @@ static void start(struct instance *instance, const char *meta, const char *end, 
       free(name);
     }
   }
-  if (chdir(instance->root)) fail_load(instance, FL_FAULT_NO_HANDLER, "%s: %s", instance->root, strerror(errno));
-  else load(instance);
+  load(instance);
   instance->load_us = (uint32_t)(now_us() - began);
   if (instance->fault && !asked) send_fault(instance, 0, instance->fault, 0);
 }

@@ -64,7 +64,6 @@ class Instance:
     started = time.perf_counter_ns()
     random.seed()
     threading.main_thread()._set_native_id()
-    os.set_inheritable(self.channel.fd, False)
     config = {}
     for item in meta.decode().split('\0'):
       key, _, value = item.partition('=')
@@ -75,7 +74,6 @@ class Instance:
     if 'TZ' in os.environ:
       time.tzset()
     self.common = payload.common(config)
-    os.chdir(self.root)
     sys.path.insert(0, self.root)
     self.load(config['handler'], config['symbol'])
     self.load_us = (time.perf_counter_ns() - started) // 1000
@@ -122,6 +120,8 @@ def warm(root):
   """Runs a dummy function through this very code until the interpreter has specialised it, then forgets it."""
   event = json.dumps({'version': '2.0', 'rawPath': '/', 'headers': {'host': 'localhost'}, 'requestContext': {'requestId': '0' * 36}}).encode()
   init = b'function=warmup\0version=0\0handler=handler.py\0symbol=handler\0memory_bytes=134217728\0concurrency=1\0env.LANG=C.UTF-8\0'
+  home = os.getcwd()
+  os.chdir(root)
   for _ in range(16):
     near, far = socket.socketpair()
     far.sendall(HEADER.pack(len(init), len(init), 0, INIT, 0, 0, 0, 0, 0) + init + b''.join(
@@ -132,7 +132,7 @@ def warm(root):
     sys.path.remove(root)
     del sys.modules['handler']
   sys.path_importer_cache.pop(root, None)
-  os.chdir('/')
+  os.chdir(home)
 
 
 if __name__ == '__main__':
