@@ -1,0 +1,52 @@
+/** What flashd promises, measured against this run. */
+import { CONCURRENCIES } from './systems/flashd.ts';
+import type { Rows } from './rows.ts';
+import { LANGUAGES } from './series.ts';
+
+const COLD_US = { c: 800, python: 1800 } as const;
+const STARTS_PER_CORE = 500;
+const DOCKER_TIMES = 150;
+const RUNC_TIMES = 20;
+const ADDED_US = 60;
+const WARM_PER_SECOND = 40_000;
+/** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
+const BUSY_PERCENT = 85;
+
+export type Verdict = { readonly budget: string; readonly measured: string; readonly met: boolean };
+
+/** Those whose rows this run has. */
+export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): Verdict[] {
+  const list: Verdict[] = [];
+  const p50 = (name: string) => rows.get(name)?.p50;
+  const check = (budget: string, value: number | undefined, met: (value: number) => boolean, show: (value: number) => string): void => {
+    if (value !== undefined) list.push({ budget, measured: show(value), met: met(value) });
+  };
+  const ms = (us: number) => `${(us / 1000).toFixed(2)} ms`;
+  const times = (ratio: number) => `${ratio.toFixed(1)} ×`;
+  const perSecond = (value: number) => `${Math.round(value)} req/s`;
+
+  for (const [suffix, dashed, words] of [['', '', 'back to back'], ['/gap-50ms', '-gap-50ms', '50 ms apart']] as const) {
+    for (const language of LANGUAGES) {
+      const limit = COLD_US[language];
+      for (const [path, note] of [['language-template', ''], ['spares-0', ', spares 0']] as const) {
+        check(`cold ${language}${note}, ${words}: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/${path}${suffix}`), us => us <= limit, ms);
+      }
+    }
+    for (const [system, least] of [['docker', DOCKER_TIMES], ['runc', RUNC_TIMES]] as const) {
+      check(`cold python, ${words}: ≥ ${least} times faster than ${system} run`, ratios[`${system}-python${dashed}/cold-python${dashed}`], ratio => ratio >= least, times);
+    }
+  }
+  const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));
+  check(`cold python, ${busiest} at once: bound by the CPU (≥ ${BUSY_PERCENT} % busy)`, p50(`cold/python/concurrency-${busiest}/cpu-busy`), busy => busy >= BUSY_PERCENT, busy => `${busy.toFixed(0)} %`);
+  check(
+    `cold python, ${busiest} at once: ≥ ${STARTS_PER_CORE} starts a second and core`, p50(`cold/python/concurrency-${busiest}/throughput-per-core`),
+    value => value >= STARTS_PER_CORE, value => `${Math.round(value)} a second`,
+  );
+  check(`warm c: the gateway adds ≤ ${ADDED_US} µs p50 to a bare server`, p50('warm/c/added'), us => us <= ADDED_US, us => `${us.toFixed(0)} µs`);
+  const throughputs = [4, 16].flatMap(instances => p50(`warm/c/instances-${instances}/throughput`) ?? []);
+  const best = throughputs.length > 0 ? Math.max(...throughputs) : undefined;
+  check(`warm c: ≥ ${WARM_PER_SECOND} req/s`, best, value => value >= WARM_PER_SECOND, perSecond);
+  const workerd = p50('warm/workerd/throughput');
+  if (workerd !== undefined) check(`warm c: above workerd (${perSecond(workerd)})`, best, value => value > workerd, perSecond);
+  return list;
+}

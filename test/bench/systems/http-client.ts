@@ -1,0 +1,24 @@
+/** The measuring HTTP client, a process of its own: see tools/http-client.c. */
+import { programs } from '../workspace.ts';
+import { output } from './program.ts';
+
+/** Length of a window in which responses are counted under load. */
+export const WINDOW_MS = 100;
+
+export type HttpSample = { readonly us: number; readonly start: string; readonly timing: string };
+
+export async function requests(port: number, path: string, connections: number, count: number, gapUs: number): Promise<{ samples: HttpSample[]; elapsedMs: number }> {
+  const lines = (await output(programs.httpClient, ['requests', ...[port, path, connections, count, gapUs].map(String)])).trim().split('\n');
+  const elapsedMs = Number(lines.pop()!.slice(1)) / 1e6;
+  const samples = lines.map(line => {
+    const [ns, start, timing] = line.split('\t');
+    return { us: Number(ns) / 1000, start: start!, timing: timing! };
+  });
+  return { samples, elapsedMs };
+}
+
+/** Requests a second in each of so many windows. */
+export async function load(port: number, path: string, connections: number, windows: number): Promise<number[]> {
+  const lines = await output(programs.httpClient, ['load', ...[port, path, connections, windows, WINDOW_MS].map(String)]);
+  return lines.trim().split('\n').map(line => Number(line) * (1000 / WINDOW_MS));
+}

@@ -1,0 +1,39 @@
+/** What the systems that start a program have in common: time from the start to its first byte of output, for each language and arrival. */
+import { execFile } from 'node:child_process';
+import { ARRIVALS, LANGUAGES, type Language, type Samples, type Series } from '../series.ts';
+import { DEBIAN_ENVIRONMENT, GREETING, programs } from '../workspace.ts';
+
+export type CommandOf = (language: Language) => readonly string[];
+
+/** Runs to the end and returns stdout; stderr is in the message when it fails. */
+export function output(command: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { env: DEBIAN_ENVIRONMENT, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+      if (error) reject(new Error(`${command} ${args.join(' ')}: ${error.signal ?? `status ${error.code}`}\n${stderr}`));
+      else resolve(stdout);
+    });
+  });
+}
+
+export async function checkGreetings(commandOf: CommandOf): Promise<void> {
+  for (const language of LANGUAGES) {
+    const [command, ...args] = commandOf(language);
+    const said = await output(command!, args);
+    if (!said.includes(GREETING)) throw new Error(`${command} does not greet: ${said}`);
+  }
+}
+
+export function startSeries(system: string, commandOf: CommandOf): Series[] {
+  return LANGUAGES.flatMap(language => ARRIVALS.map(({ suffix, gapUs }): Series => {
+    const name = `${system}/${language}${suffix}`;
+    return {
+      name,
+      group: 'start',
+      total: n => n,
+      async sample(count): Promise<Samples> {
+        const lines = await output(programs.firstOutput, [String(count), String(gapUs), ...commandOf(language)]);
+        return new Map([[name, lines.trim().split('\n').map(line => Number(line) / 1000)]]);
+      },
+    };
+  }));
+}

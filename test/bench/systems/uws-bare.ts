@@ -1,0 +1,11 @@
+/** A bare uWebSockets.js hello on the same Node as the gateway: what is left of the gateway when it is taken away. */
+import { join } from 'node:path';
+import { node } from '../../../build/steps.ts';
+import { httpPeerSystem } from './http-peer.ts';
+
+const script = join(import.meta.dirname, '../peers/uws-bare.ts');
+
+export const uwsBareSystem = () => httpPeerSystem({
+  name: 'uws-bare',
+  command: port => [node, '--disable-warning=ExperimentalWarning', script, String(port)],
+});

@@ -1,0 +1,114 @@
+/**
+ * What the systems under test share: programs downloaded or compiled once below build/cache/bench, and a temporary directory of this run with the
+ * root filesystem that all sandboxes of other systems get. Nothing is installed on the machine; remove() takes the directory away.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { cache, root, run, stepIfChanged } from '../../build/steps.ts';
+import type { Language } from './series.ts';
+
+const own = join(cache, 'bench');
+const source = import.meta.dirname;
+const PACKAGES = ['docker.io', 'containerd', 'runc', 'bubblewrap'];
+
+/** Debian's packages, unpacked: none of them is installed or started. */
+const debian = join(own, 'debian');
+export const DEBIAN_ENVIRONMENT = {
+  PATH: ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map(folder => join(debian, folder)).join(':') + ':/usr/sbin:/usr/bin:/sbin:/bin',
+  LD_LIBRARY_PATH: join(debian, 'usr/lib/x86_64-linux-gnu'),
+};
+export const programs = {
+  docker: join(debian, 'usr/bin/docker'),
+  runc: join(debian, 'usr/sbin/runc'),
+  bwrap: join(debian, 'usr/bin/bwrap'),
+  firstOutput: join(own, 'first-output'),
+  httpClient: join(own, 'http-client'),
+};
+export const peers = join(own, 'peers');
+
+/** The hello functions as programs, with the paths that they have inside a sandbox. */
+export const COMMANDS: Record<Language, readonly string[]> = {
+  python: ['/usr/bin/python3', '-I', '-B', '/function/main.py'],
+  c: ['/function/hello'],
+};
+export const GREETING = 'Hello, world!';
+
+export class Workspace {
+  /** Searchable by everybody, for sandboxes with a user namespace. */
+  readonly directory = mkdtempSync(join(tmpdir(), 'flashd-bench-'));
+  readonly rootfs = join(this.directory, 'rootfs');
+
+  constructor() {
+    chmodSync(this.directory, 0o755);
+  }
+
+  async prepare(needs: { readonly debian: boolean; readonly peers: boolean }): Promise<void> {
+    mkdirSync(own, { recursive: true });
+    for (const name of ['first-output', 'http-client']) await compile(join(source, 'tools', `${name}.c`), join(own, name));
+    if (needs.debian) await unpackPackages();
+    if (needs.peers) await installPeers();
+    await makeRootfs(this.rootfs);
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+async function compile(from: string, to: string): Promise<void> {
+  await stepIfChanged(`bench: compile ${basename(from)}`, to, `${to}.stamp`, [readFileSync(from)], async () => {
+    await run('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', '-o', to, from]);
+  });
+}
+
+async function unpackPackages(): Promise<void> {
+  await stepIfChanged(`bench: unpack the Debian packages ${PACKAGES.join(' ')}`, debian, `${debian}.stamp`, PACKAGES, async () => {
+    const archives = join(own, 'archives');
+    mkdirSync(join(archives, 'partial'), { recursive: true });
+    const download = () => run('apt-get', [
+      'install', '-y', '-qq', '--no-install-recommends', '--download-only', '--reinstall', '-o', `Dir::Cache::archives=${archives}`,
+      '-o', 'APT::Sandbox::User=root', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', ...PACKAGES,
+    ]);
+    // A fresh machine's package lists are empty or stale: they are fetched only when the first try fails.
+    await download().catch(async () => {
+      await run('apt-get', ['update', '-qq', '-o', 'Acquire::Retries=3']);
+      await download();
+    });
+    rmSync(debian, { recursive: true, force: true });
+    await run('sh', ['-c', `for archive in ${archives}/*.deb; do dpkg-deb -x "$archive" ${debian} || exit; done`]);
+    rmSync(archives, { recursive: true });
+  });
+}
+
+async function installPeers(): Promise<void> {
+  const files = ['package.json', 'package-lock.json', 'functions-framework.cjs', 'workerd.js', 'workerd.capnp'];
+  const inputs = files.map(name => readFileSync(join(source, 'peers', name)));
+  await stepIfChanged('bench: install the npm packages to compare with', peers, `${peers}.stamp`, inputs, async () => {
+    mkdirSync(peers, { recursive: true });
+    for (const name of files) cpSync(join(source, 'peers', name), join(peers, name));
+    await run('npm', ['ci', '--prefix', peers, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
+  });
+}
+
+/** Python of the host with its libraries, the two programs, and the empty directories that sandboxes mount on. */
+async function makeRootfs(rootfs: string): Promise<void> {
+  const python = realpathSync('/usr/bin/python3');
+  for (const folder of ['usr/bin', 'usr/lib/x86_64-linux-gnu', 'usr/lib64', 'function', 'proc', 'sys', 'dev', 'tmp', 'etc', 'run']) mkdirSync(join(rootfs, folder), { recursive: true });
+  symlinkSync('usr/lib', join(rootfs, 'lib'));
+  symlinkSync('usr/lib64', join(rootfs, 'lib64'));
+  cpSync(python, join(rootfs, python));
+  symlinkSync(basename(python), join(rootfs, 'usr/bin/python3'));
+  for (const [, library] of execFileSync('ldd', [python], { encoding: 'utf8' }).matchAll(/=> (\S+)/g)) {
+    cpSync(realpathSync(library!), join(rootfs, 'usr/lib/x86_64-linux-gnu', basename(library!)));
+  }
+  cpSync(realpathSync('/lib64/ld-linux-x86-64.so.2'), join(rootfs, 'usr/lib64/ld-linux-x86-64.so.2'));
+  const modules = join('/usr/lib', basename(python));
+  // With other timestamps Python would take its compiled modules for stale, and compile each at every start. Neither the static library nor the test suites are of
+  // use to a program; sitecustomize would point out of the root filesystem.
+  cpSync(modules, join(rootfs, modules), { recursive: true, preserveTimestamps: true, filter: path => !/\/(config-[^/]*|test|sitecustomize\.py)$/.test(path) });
+  cpSync(join(root, 'functions/hello-python/handler.py'), join(rootfs, 'function/handler.py'));
+  cpSync(join(source, 'programs/main.py'), join(rootfs, 'function/main.py'));
+  await run('gcc', ['-O2', '-o', join(rootfs, 'function/hello'), join(source, 'programs/hello.c')]);
+}
