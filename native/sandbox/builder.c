@@ -21,12 +21,14 @@
 #include "base/file.h"
 #include "sandbox/base.h"
 #include "sandbox/init.h"
+#include "sandbox/network.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
 enum { SOCKET = 3, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MAX = 2 + FL_CGROUP_JOINS_MAX };
 
-#define SANDBOX_FLAGS (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+/* The network namespace is a part of its own: see network.h. */
+#define SANDBOX_FLAGS (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
 
 struct build {                                   /* free when socket_fd < 0 */
   uint32_t slot;
@@ -41,6 +43,7 @@ struct removal { uint32_t slot; int64_t next, slow_at, pause; };
 struct builder {
   struct fl_parts_config config;
   struct fl_cgroup_host *host;
+  struct fl_networks networks;
   struct build build[FL_BUILDS_MAX];
   struct removal *removal;                       /* as many as there are slots: each slot is ordered removed once */
   uint32_t removals;
@@ -90,7 +93,7 @@ static int prepare_init(const struct builder *builder, struct build *build, stru
   return result < 0 ? fl_fail(err, FL_ERR_SYSTEM, -result, "start init", NULL) : 0;
 }
 
-static int clone_init(const struct builder *builder, struct build *build, struct fl_error *err)
+static int clone_init(struct builder *builder, struct build *build, struct fl_error *err)
 {
   struct clone_args args = { .flags = SANDBOX_FLAGS | CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&build->pidfd };
   fl_autoclose int far = -1;
@@ -104,13 +107,15 @@ static int clone_init(const struct builder *builder, struct build *build, struct
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = (uint64_t)build->cgroup.into_fd;
   }
-  pid = fl_clone3(&args);
-  if (pid < 0)
-    return fl_fail(err, FL_ERR_SYSTEM, -pid, "clone3", "sandbox");
+  int result = fl_networks_enter(&builder->networks, build->slot, err);
+  pid = result < 0 ? result : fl_clone3(&args);
   if (pid == 0)
     fl_init_run(far, &build->cgroup, &builder->config.defaults);
-  build->pid = pid;
-  return 0;
+  if (pid > 0)
+    build->pid = pid;
+  if (fl_networks_leave(&builder->networks, err) < 0)
+    _exit(1);                                                    /* sandboxd starts another builder; better none than one in a sandbox's network */
+  return result < 0 ? result : pid < 0 ? fl_fail(err, FL_ERR_SYSTEM, -pid, "clone3", "sandbox") : 0;
 }
 
 /* Forgets a build: its init lives on when it was told so, and reads an end of file otherwise. */
@@ -211,6 +216,7 @@ static void try_removals(struct builder *builder, int64_t now)
     }
     result = fl_cgroup_remove(builder->host, removal->slot, &news.error);
     if (result == 0) {
+      fl_networks_release(&builder->networks, removal->slot);
       tell(&news, NULL, 0);
       *removal = builder->removal[--builder->removals];
       continue;
@@ -307,6 +313,8 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
                            : fl_fail(&news.error, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result == 0)
     result = fl_base_stage(config->pack, &news.error);
+  if (result == 0)
+    result = fl_networks_open(&builder.networks, config->slots, &news.error);
   if (result < 0)
     news.op = FL_NEWS_FAILED_START;
   tell(&news, NULL, 0);

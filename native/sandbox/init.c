@@ -6,15 +6,12 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <net/if.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,16 +23,6 @@
 enum { SOCKET = 0 };                                             /* the only descriptor it keeps while it starts */
 
 static const char hostname[] = "function";
-
-int fl_init_loopback(struct fl_error *err)
-{
-  struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-  fl_autoclose int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-  if (fd < 0)
-    return fl_fail_errno(err, "socket");
-  return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? fl_fail(err, FL_ERR_SYSTEM, errno, "SIOCSIFFLAGS", "lo") : 0;
-}
 
 static void await_letter(char letter)
 {
@@ -80,8 +67,6 @@ static int assemble(const struct fl_limits *limits, int *ret_scratch_fd, struct 
   if (unshare(CLONE_NEWCGROUP) < 0)                              /* after joining: its root is where we stand now */
     return fl_fail_errno(err, "unshare cgroup");
   result = fl_base_enter(&root, ret_scratch_fd, err);
-  if (result == 0)
-    result = fl_init_loopback(err);
   if (result == 0 && sethostname(hostname, sizeof hostname - 1) < 0)
     return fl_fail_errno(err, "sethostname");
   return result < 0 ? result : give_up_everything(err);

@@ -3,7 +3,7 @@
  *
  *   builder                             init
  *      │ (clone3, then the id maps)         │ joins its cgroups, closes what it inherited
- *      │ 'g' go ───────────────────────────▶│ ids, cgroup namespace, root, loopback, hostname, capabilities, PDEATHSIG
+ *      │ 'g' go ───────────────────────────▶│ ids, cgroup namespace, root, hostname, capabilities, PDEATHSIG
  *      │ ◀─────── fl_error [+ scratch_fd]   │ FL_OK, or why not
  *      │ 'l' live ─────────────────────────▶│ closes everything, pauses for good
  *
@@ -19,7 +19,4 @@ enum { FL_INIT_GO = 'g', FL_INIT_LIVE = 'l' };
 
 /* In the fresh clone. socket_fd: SOCK_SEQPACKET to the builder. */
 __attribute__((noreturn)) void fl_init_run(int socket_fd, const struct fl_cgroup *cgroup, const struct fl_limits *limits);
-
-/* Sets the loopback interface of the current network namespace up. */
-int fl_init_loopback(struct fl_error *err);
 #endif

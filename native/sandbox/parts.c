@@ -20,7 +20,7 @@
 #include "base/cleanup.h"
 #include "sandbox/base.h"
 #include "sandbox/builder.h"
-#include "sandbox/init.h"
+#include "sandbox/network.h"
 #include "sandbox/policy.h"
 #include "sandbox/pool.h"
 
@@ -278,7 +278,7 @@ int fl_parts_enter_base(const struct fl_parts *parts, struct fl_error *err)
   if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
     return fl_fail_errno(err, "unshare");
   result = fl_base_enter(&root, NULL, err);
-  return result < 0 ? result : fl_init_loopback(err);
+  return result < 0 ? result : fl_network_loopback(err);
 }
 
 struct sock_fprog fl_parts_filter(const struct fl_parts *parts)

@@ -1,6 +1,6 @@
 /*
  * Spares: forks of a language template that are complete up to the point where it matters whose they are. Assigning one takes a tenth of the time that making
- * one takes, so a few are kept parked per runtime: at least options.spares, more while they are in demand (what is taken in an eighth of a second), and
+ * one takes, so a few are kept parked per runtime: at least options.spares (0: none ever), more while they are in demand (what is taken in an eighth of a second), and
  * never more than half of all slots. They are replaced in the background, a moment after one was taken, so that the request that took it has the
  * processors to itself; at once when half of them are gone.
  */
@@ -29,7 +29,7 @@ static uint32_t target(const struct fl_daemon *daemon, uint32_t runtime, uint64_
   uint32_t demand = (uint32_t)(current_demand(daemon, runtime, now_ns) / DEMAND_SHARE), ceiling = daemon->options.slots / 2;
   uint32_t wanted = demand > daemon->options.spares ? demand : daemon->options.spares;
 
-  return wanted > ceiling ? ceiling : wanted;
+  return daemon->options.spares == 0 ? 0 : wanted > ceiling ? ceiling : wanted;
 }
 
 /* When the runtime's next spare is due; UINT64_MAX when it has enough. */

@@ -75,7 +75,7 @@ export const OPTIONS = {
   ),
   drainSeconds: integer(20, 0, 3600, 'how long running requests may still take when flashd stops'),
 
-  spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function'),
+  spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
   poolFloor: integer(8, 1, 4096, 'sandboxes kept ready at least'),
   poolCeiling: integer(64, 1, 4096, 'sandboxes kept ready at most'),

@@ -1,0 +1,70 @@
+/* Network namespaces are used again only when nothing ever happened in them. */
+#include "sandbox/network.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static ino_t current(void)
+{
+  struct stat status;
+
+  CHECK(stat("/proc/self/ns/net", &status) == 0);
+  return status.st_ino;
+}
+
+static void send_packet(void)
+{
+  struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  CHECK(fd >= 0 && sendto(fd, "x", 1, 0, (struct sockaddr *)&address, sizeof address) == 1);
+  close(fd);
+}
+
+int main(void)
+{
+  struct fl_networks networks;
+  struct fl_error error = { 0 };
+  ino_t home = current(), first, second;
+
+  CHECK(fl_networks_open(&networks, 4, &error) == 0);
+  CHECK(fl_networks_enter(&networks, 0, &error) == 0);
+  first = current();
+  CHECK(first != home && fl_networks_leave(&networks, &error) == 0 && current() == home);
+
+  fl_networks_release(&networks, 0);                             /* untouched: it comes back */
+  CHECK(networks.spares == 1 && fl_networks_enter(&networks, 1, &error) == 0 && current() == first && networks.spares == 0);
+  send_packet();
+  CHECK(fl_networks_leave(&networks, &error) == 0);
+  fl_networks_release(&networks, 1);                             /* a packet passed: it does not */
+  CHECK(networks.spares == 0);
+
+  CHECK(fl_networks_enter(&networks, 2, &error) == 0);
+  second = current();
+  CHECK(second != home);
+  pid_t holder = fork();
+  if (holder == 0) {
+    CHECK(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+    raise(SIGSTOP);
+    _exit(0);
+  }
+  int status;
+  CHECK(waitpid(holder, &status, WUNTRACED) == holder && WIFSTOPPED(status) && fl_networks_leave(&networks, &error) == 0);
+  fl_networks_release(&networks, 2);                             /* somebody still has a socket in it: it does not */
+  CHECK(networks.spares == 0 && current() == home);
+  kill(holder, SIGKILL);
+  waitpid(holder, NULL, 0);
+
+  fl_networks_release(&networks, 3);                             /* never taken: nothing happens */
+  CHECK(networks.spares == 0);
+  free(networks.taken);
+  return 0;
+}
