@@ -42,6 +42,8 @@ export type FunctionLogsOptions = {
  */
 export type LogLabels = { readonly function: string; readonly version: string; instance: number; invocation: string };
 
+/** How long a line may stand without its newline before it is logged as it is. */
+const PARTIAL_LINE_MS = 100;
 const BURST_SECONDS = 10;
 const RING_ENTRIES = 1000;
 const RING_BYTES = 512 * 1024;
@@ -114,11 +116,14 @@ export class FunctionLogs {
   }
 }
 
+const END = new Uint8Array(0);
+
 /** One instance's two streams. */
 class InstanceOutput {
   readonly #log: FunctionLog;
   readonly #labels: LogLabels;
   readonly #splitters: readonly [LineSplitter, LineSplitter];
+  #flush: NodeJS.Timeout | undefined;
 
   constructor(log: FunctionLog, labels: LogLabels, lineBytes: number) {
     this.#log = log;
@@ -132,6 +137,13 @@ class InstanceOutput {
     if (chunk.length === 0) splitter.end((text, cut) => this.#log.add(this.#labels, name, text, cut));
     else if (this.#log.admits(this.#labels, chunk)) splitter.push(chunk, (text, cut) => this.#log.add(this.#labels, name, text, cut));
     else splitter.skip(chunk);
+    if (splitter.partial) this.#flush ??= setTimeout(() => this.#flushPartial(), PARTIAL_LINE_MS).unref();
+  }
+
+  #flushPartial(): void {
+    this.#flush = undefined;
+    this.write(1, END);
+    this.write(2, END);
   }
 }
 

@@ -37,7 +37,12 @@ export class LineSplitter {
     this.#skipping = chunk.at(-1) !== NEWLINE;
   }
 
-  /** The stream is over: what stands without a newline is a line, too. */
+  /** Something stands without a newline. */
+  get partial(): boolean {
+    return this.#length > 0;
+  }
+
+  /** The stream is over, or has been silent for long: what stands without a newline is a line, too. */
   end(listener: LineListener): void {
     if (this.#length > 0) this.#deliver(false, listener);
   }

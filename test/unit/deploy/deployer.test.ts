@@ -9,6 +9,11 @@ import { LiveRegistry, SqliteStore } from '../../../src/registry/index.ts';
 import { archive, chunks, temporaryDirectory, writeFiles } from './archive.ts';
 
 function setUp(t: TestContext) {
+  // Hooks run in the order of their registration: this one before the directory is removed.
+  t.after(async () => {
+    await deployer.close();
+    registry.close();
+  });
   const stateDir = temporaryDirectory(t);
   const bundlesDir = join(stateDir, 'bundles');
   const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), {
@@ -19,10 +24,6 @@ function setUp(t: TestContext) {
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
   const deployer = new Deployer(registry, bundles, resolveConfig({}).functionDefaults, (error) => {
     throw error;
-  });
-  t.after(async () => {
-    await deployer.close();
-    registry.close();
   });
   const deploy = (name: string, code: string) => deployer.deploy(name, chunks(archive([{ path: 'handler.py', content: code }])));
   return { registry, bundles, bundlesDir, deployer, deploy };

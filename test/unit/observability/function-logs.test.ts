@@ -60,6 +60,15 @@ test('lines are put together from chunks, characters too, and the last one needs
   assert.deepEqual(messages(await logs.read('f', 3)), ['größe', '', 'end']);
 });
 
+test('a line whose newline does not come is logged as it is, after a moment', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { logs } = setUp(t);
+  logs.write(labels(), 1, Buffer.from('first\nno newline'));
+  assert.deepEqual(messages(await logs.read('f', 5)), ['first']);
+  t.mock.timers.tick(100);
+  assert.deepEqual(messages(await logs.read('f', 5)), ['first', 'no newline']);
+});
+
 test('a chunk may be reused after the call', async (t) => {
   const { logs } = setUp(t);
   const of = labels();
