@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './steps.ts';
 
-type Runtime = {
+export type Runtime = {
   name: string; event: 'json' | 'http'; argv: string[]; env: Record<string, string>; files: { path: string; from: string; mode: string }[];
   warmup?: { handler: string; symbol: string };
 };
@@ -66,12 +66,15 @@ function packRuntime(runtime: Runtime): Buffer {
   ]);
 }
 
-export function encodePack(): Buffer {
+export function readRuntimes(): Runtime[] {
   const folder = join(root, 'src/runtimes');
-  const runtimes = readdirSync(folder, { withFileTypes: true })
+  return readdirSync(folder, { withFileTypes: true })
     .filter(entry => entry.isDirectory())
     .map(entry => JSON.parse(readFileSync(join(folder, entry.name, 'runtime.json'), 'utf8')) as Runtime)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+export function encodePack(runtimes: readonly Runtime[] = readRuntimes()): Buffer {
   return Buffer.concat([Buffer.from('FLPK'), u32(PACK_VERSION), u32(runtimes.length), ...runtimes.map(packRuntime)]);
 }
 
