@@ -197,10 +197,25 @@ static void deliver(void)
   }
 }
 
+/* What sandboxd says of an instance is delivered before what the instance itself says in the same turn: CREATED was sent before the instance ran. */
+static void read_control_first(void)
+{
+  size_t others = queue.count - queue.head, control;
+
+  fl_control_read();
+  control = queue.count - queue.head - others;
+  for (size_t index = 0; others > 0 && index < control; index++) {
+    struct fl_event *first = &queue.event[queue.head + index], event = first[others];
+
+    memmove(first + 1, first, others * sizeof *first);
+    *first = event;
+  }
+}
+
 static void on_check(uv_check_t *handle)
 {
   (void)handle;
-  fl_control_read();
+  read_control_first();
   deliver();
   fl_turn.data_bytes = fl_turn.log_bytes = 0;
 }
