@@ -110,6 +110,8 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
 void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime);
 /* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
 uint32_t fl_instances_spares(const struct fl_daemon *daemon, uint32_t runtime, bool parked);
+/* Ends parked spares until `kept` are left. */
+void fl_instances_trim_spares(struct fl_daemon *daemon, uint32_t runtime, uint32_t kept);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);

@@ -189,6 +189,17 @@ void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime)
     start(daemon, instance);
 }
 
+void fl_instances_trim_spares(struct fl_daemon *daemon, uint32_t runtime, uint32_t kept)
+{
+  uint32_t excess = fl_instances_spares(daemon, runtime, true);
+
+  for (uint32_t i = 0; i < daemon->instances && excess > kept; i++)
+    if (spare(daemon->instance[i], runtime) && daemon->instance[i]->state == FL_INSTANCE_PARKED) {
+      kill_sandbox(daemon->instance[i]);
+      excess--;
+    }
+}
+
 /* The spare that is furthest. */
 static struct fl_instance *best_spare(const struct fl_daemon *daemon, uint32_t runtime)
 {

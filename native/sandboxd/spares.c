@@ -2,11 +2,11 @@
  * Spares: forks of a language template that are complete up to the point where it matters whose they are. Assigning one takes a tenth of the time that making
  * one takes, so a few are kept parked per runtime: at least options.spares (0: none ever), more while they are in demand (what is taken in an eighth of a second), and
  * never more than half of all slots. They are replaced in the background, a moment after one was taken, so that the request that took it has the
- * processors to itself; at once when half of them are gone.
+ * processors to itself; at once when half of them are gone. What nobody took for a while goes again.
  */
 #include "sandboxd/daemon.h"
 
-enum { MILLISECOND = 1000000, REFILL_AFTER_MS = 3, RETRY_MS = 100, FORKING_MAX = 8, DEMAND_SHARE = 8 };
+enum { MILLISECOND = 1000000, REFILL_AFTER_MS = 3, RETRY_MS = 100, IDLE_MS = 5000, FORKING_MAX = 8, DEMAND_SHARE = 8 };
 
 #define DECAY_NS 1000000000.0
 
@@ -44,8 +44,19 @@ static uint64_t due_ns(const struct fl_daemon *daemon, uint32_t runtime, uint64_
   return due > daemon->spares[runtime].pause_until_ns ? due : daemon->spares[runtime].pause_until_ns;
 }
 
+/* When the runtime's spares beyond the least go: demand has decayed by then. UINT64_MAX when there are none. */
+static uint64_t trim_ns(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  if (fl_instances_spares(daemon, runtime, true) <= daemon->options.spares)
+    return UINT64_MAX;
+  return daemon->spares[runtime].taken_ns + (uint64_t)IDLE_MS * MILLISECOND;
+}
+
 void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns)
 {
+  for (uint32_t runtime = 0; runtime < daemon->pack->count; runtime++)
+    if (trim_ns(daemon, runtime) <= now_ns)
+      fl_instances_trim_spares(daemon, runtime, daemon->options.spares);
   for (uint32_t runtime = 0; runtime < daemon->pack->count; runtime++)
     while (due_ns(daemon, runtime, now_ns) <= now_ns) {
       uint32_t before = daemon->instances;
@@ -61,9 +72,10 @@ uint64_t fl_spares_deadline_ns(const struct fl_daemon *daemon)
   uint64_t nearest = UINT64_MAX, now_ns = fl_daemon_now_ns();
 
   for (uint32_t runtime = 0; runtime < daemon->pack->count; runtime++) {
-    uint64_t due = due_ns(daemon, runtime, now_ns);
+    uint64_t due = due_ns(daemon, runtime, now_ns), trim = trim_ns(daemon, runtime);
 
     nearest = due < nearest ? due : nearest;
+    nearest = trim < nearest ? trim : nearest;
   }
   return nearest;
 }

@@ -5,12 +5,15 @@
  *   supervisor ──lifeline──▶ sandboxd      each packet: 'C' + one end of a fresh socketpair
  *        └──────lifeline──▶ gateway
  *
+ * A gateway that refuses its configuration (status 100) before it ever ran is not restarted: the supervisor ends with that status.
+ *
  * SIGTERM: the gateway drains and ends, then sandboxd. When the supervisor itself dies, both children die with it (PDEATHSIG, and the lifeline's end).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -32,6 +35,7 @@
 enum {
   RESTART_PAUSE_MS_MAX = 5000, RESTART_PAUSE_MS_STEP = 50,
   STEADY_MS = 5000,                            /* a child that lived this long starts over with the shortest pause */
+  USAGE_STATUS = 100,
   GATEWAY_STOP_MS = 30000, SANDBOXD_STOP_MS = 10000,
   MILLISECOND = 1000000
 };
@@ -44,6 +48,7 @@ struct child {
   int lifeline;
   uint32_t failures;
   int64_t started_ms, start_at_ms;
+  bool ran;                                    /* it was there for some time once: what ends it now is no matter of configuration */
 };
 
 struct supervisor {
@@ -51,6 +56,7 @@ struct supervisor {
   char **argv;
   int signals;
   bool stopping;
+  int status;                                  /* what the supervisor ends with */
   struct child child[CHILDREN];
 };
 
@@ -115,10 +121,10 @@ static int exec_child(struct supervisor *supervisor, enum child_index index, int
     return -errno;
   if ((r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
     return r;
-  fcntl((int)options->binary_fd, F_SETFD, FD_CLOEXEC);
+  /* Whatever else was inherited stays here: the images are executed through descriptors that close with that. */
+  if (close_range(FL_LIFELINE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || (!gateway && fcntl((int)options->pack_fd, F_SETFD, 0) < 0))
+    return -errno;
   if (gateway) {
-    fcntl((int)options->pack_fd, F_SETFD, FD_CLOEXEC);
-    fcntl((int)options->image_fd, F_SETFD, FD_CLOEXEC);
     execveat(image, "", options->gateway_argv, environ, AT_EMPTY_PATH);
   } else {
     supervisor->argv[0] = sandboxd_name;
@@ -204,10 +210,17 @@ static void reap(struct supervisor *supervisor)
       fl_close(&child->lifeline);
       if (supervisor->stopping)
         continue;
-      dprintf(STDERR_FILENO, "flashd-supervisor: the %s ended (%s %d): restarting it\n", child->name, WIFSIGNALED(status) ? "signal" : "status",
+      dprintf(STDERR_FILENO, "flashd-supervisor: the %s ended (%s %d)\n", child->name, WIFSIGNALED(status) ? "signal" : "status",
               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-      if (now_ms() - child->started_ms > STEADY_MS)
+      if (now_ms() - child->started_ms > STEADY_MS) {
         child->failures = 0;
+        child->ran = true;
+      }
+      if (i == GATEWAY && !child->ran && WIFEXITED(status) && WEXITSTATUS(status) == USAGE_STATUS) {
+        supervisor->stopping = true;
+        supervisor->status = USAGE_STATUS;
+        continue;
+      }
       schedule(child);
     }
 }
@@ -286,5 +299,5 @@ int fl_supervisor_run(const struct fl_options *options, char **argv)
   }
   stop(&supervisor, GATEWAY, GATEWAY_STOP_MS);
   stop(&supervisor, SANDBOXD, SANDBOXD_STOP_MS);
-  return 0;
+  return supervisor.status;
 }

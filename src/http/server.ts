@@ -64,7 +64,7 @@ export class HttpServer {
     const { host, port, sharedPort } = this.#options;
     return new Promise((resolve, reject) => {
       const listening = (socket: us_listen_socket | false): void => {
-        if (socket === false) return reject(new FlashdError('system_error', { message: `cannot listen on ${host}:${port}`, hint: 'is the port free, and may this user take it?' }));
+        if (socket === false) return reject(new FlashdError('config_invalid', { message: `cannot listen on ${host}:${port}`, hint: 'is the port free, and may this user take it? choose another with --listen' }));
         this.#socket = socket;
         resolve(us_socket_local_port(socket as unknown as Parameters<typeof us_socket_local_port>[0]));
       };

@@ -248,7 +248,7 @@ describe('clients that leave', () => {
 describe('listening', () => {
   test('a port is taken by one process unless it is to be shared', async (t) => {
     const first = await serve(t);
-    await assert.rejects(serve(t, { port: first.port }), { code: 'system_error' });
+    await assert.rejects(serve(t, { port: first.port }), { code: 'config_invalid' });
     first.server.close();
     for (let process = 0; process < 2; process++) {
       assert.equal((await serve(t, { port: first.port, sharedPort: true })).port, first.port);

@@ -1,0 +1,95 @@
+/** What one `flashd serve` holds of the machine: its processes, cgroups, network namespaces, mounts, and its daemons' descriptors and memory. */
+import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export type Process = { pid: number; parent: number; name: string; command: string };
+export type Footprint = { processes: number; cgroups: number; networks: number; mounts: number; descriptors: number; sandboxdKiB: number };
+
+const CGROUPS = '/sys/fs/cgroup';
+
+/** undefined when the process has ended meanwhile. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+function allProcesses(): Process[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((name) => attempt(() => {
+    const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+    const end = stat.lastIndexOf(')');
+    const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+    return { pid: Number(name), parent: Number(stat.slice(end + 4).split(' ')[0]), name: stat.slice(stat.indexOf('(') + 1, end), command };
+  }) ?? []);
+}
+
+/** The process and everything below it. */
+export function family(pid: number): Process[] {
+  const all = allProcesses();
+  const found = all.filter((process) => process.pid === pid);
+  for (let at = 0; at < found.length; at++) found.push(...all.filter(({ parent }) => parent === found[at]!.pid));
+  return found;
+}
+
+export function member(pid: number, matches: (process: Process) => boolean): Process {
+  const found = family(pid).find(matches);
+  if (found === undefined) throw new Error('no such process below the supervisor');
+  return found;
+}
+
+export const isGateway = ({ command }: Process): boolean => command.startsWith('flashd gateway');
+export const isBuilder = ({ name }: Process): boolean => name === 'flashd-builder';
+export const isInit = ({ name }: Process): boolean => name === 'flashd-init';
+export const isTemplate = ({ command, parent }: Process, sandboxd: number): boolean => parent === sandboxd && command.includes('/opt/flashd/');
+/** The inits and the builder share its command line, but not its name. */
+export const isSandboxd = (process: Process): boolean => process.command.startsWith('flashd-sandboxd') && !isBuilder(process) && !isInit(process);
+
+export function cgroupName(pid: number): string {
+  return /--cgroup (\S+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '))![1]!;
+}
+
+/** Directories below every cgroup directory of that name, in every hierarchy. */
+export function cgroups(name: string): string[] {
+  const found: string[] = [];
+  const look = (folder: string, inside: boolean): void => {
+    for (const entry of attempt(() => readdirSync(folder, { withFileTypes: true })) ?? []) {
+      if (!entry.isDirectory()) continue;
+      if (inside || entry.name === name) found.push(join(folder, entry.name));
+      look(join(folder, entry.name), inside || entry.name === name);
+    }
+  };
+  look(CGROUPS, false);
+  return found;
+}
+
+export function footprint(supervisor: number): Footprint {
+  const processes = family(supervisor);
+  const daemons = processes.filter((process) => process.pid === supervisor || isSandboxd(process) || isBuilder(process) || isGateway(process));
+  const sandboxd = processes.find(isSandboxd)!.pid;
+  return {
+    processes: processes.length,
+    cgroups: cgroups(cgroupName(supervisor)).length,
+    networks: new Set(processes.flatMap(({ pid }) => attempt(() => readlinkSync(`/proc/${pid}/ns/net`)) ?? [])).size,
+    mounts: readFileSync(`/proc/${sandboxd}/mountinfo`, 'utf8').split('\n').filter((line) => line.includes('flashd')).length,
+    descriptors: daemons.reduce((sum, { pid }) => sum + (attempt(() => readdirSync(`/proc/${pid}/fd`).length) ?? 0), 0),
+    sandboxdKiB: Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${sandboxd}/status`, 'utf8'))![1]),
+  };
+}
+
+/** The footprint once it has stopped changing. */
+export async function settled(supervisor: number, limitMs: number): Promise<Footprint> {
+  let last = footprint(supervisor);
+  for (const end = performance.now() + limitMs; performance.now() < end;) {
+    await sleep(500);
+    const next = footprint(supervisor);
+    if (next.processes === last.processes && next.cgroups === last.cgroups && next.descriptors === last.descriptors) return next;
+    last = next;
+  }
+  return last;
+}
+
+export const exists = (pid: number): boolean => attempt(() => statSync(`/proc/${pid}`)) !== undefined;

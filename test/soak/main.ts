@@ -1,0 +1,8 @@
+/** `npm run soak`: what takes too long for `npm test`. COLD_STARTS=N changes the number. */
+import { coldStartsLeaveNothing } from '../e2e/cold-starts.ts';
+
+const count = Number(process.env['COLD_STARTS'] ?? 10_000);
+const started = performance.now();
+const { before, after } = await coldStartsLeaveNothing(count);
+console.log(`soak: ${count} cold starts in ${((performance.now() - started) / 1000).toFixed(0)} s left nothing behind`);
+console.table({ before, after });
