@@ -50,15 +50,18 @@ test('NODE_OPTIONS cannot make it run foreign code', t => {
 });
 
 test('a served and stopped flashd leaves nothing but its state directory', () => {
-  // Fresh, private folders in place of all that are writable for everyone, so that other processes of this machine do not show.
+  // Fresh, private folders in place of all that are writable for everyone, so that other processes of this machine do not show; this
+  // checkout may stand in one of them.
   const script = `
     set -eu
+    mount -t tmpfs none /mnt
+    cp -r "$FLASHD" "$FUNCTION" /mnt
     for folder in /tmp /var/tmp /dev/shm /run; do mount -t tmpfs -o mode=1777 none $folder; done
     cd /tmp
-    "$FLASHD" serve >&2 & server=$!
-    for attempt in $(seq 300); do "$FLASHD" list >/dev/null 2>&1 && break; sleep 0.1; done
-    "$FLASHD" deploy "$FUNCTION"
-    "$FLASHD" invoke hello-python
+    /mnt/flashd serve >&2 & server=$!
+    for attempt in $(seq 300); do /mnt/flashd list >/dev/null 2>&1 && break; sleep 0.1; done
+    /mnt/flashd deploy /mnt/hello-python
+    /mnt/flashd invoke hello-python
     kill -TERM $server
     wait $server
     find /tmp /var/tmp /run /dev/shm -mindepth 1 -not -path "$FLASHD_STATE_DIR*" -printf 'left: %p\\n'
