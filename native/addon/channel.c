@@ -17,7 +17,9 @@
 static struct {
   struct fl_channel **slot;                    /* made on first use, kept for the next instance */
   struct fl_channel *free;
-  uint32_t max, made;
+  uint32_t max, made, prepared, handed_over;
+  struct { struct fl_channel *channel; struct fl_channel_ends far; } ahead[FL_CHANNELS_PREPARED];
+  struct fl_channel_ends handed[FL_CHANNELS_PREPARED];
   size_t response_body_max;
   uv_loop_t *loop;
 } table;
@@ -153,34 +155,75 @@ static int adopt(struct fl_channel *channel, struct fl_channel_ends *near, struc
   return 0;
 }
 
-int fl_channel_open(const void *packet, size_t size, int bundle_fd, struct fl_channel **ret_channel, struct fl_error *err)
+static void abandon(struct fl_channel *channel)
 {
-  struct fl_channel_ends near = { -1, { -1, -1 } }, far = { -1, { -1, -1 } };
-  struct fl_channel *channel = take_slot(err);
-  int result;
-
-  if (!channel)
-    return err->errno_value > 0 ? -err->errno_value : -EINVAL;
-  result = make_ends(&near, &far, err);
-  if (result == 0)
-    result = adopt(channel, &near, err);
-  if (result == 0) {
-    int fds[] = { far.data, far.log[0], far.log[1], bundle_fd };
-
-    result = fl_control_send(packet, size, fds, FL_COUNT(fds), err);
-  }
-  close_ends(&far);
-  if (result == 0) {
-    *ret_channel = channel;
-    return 0;
-  }
-  close_ends(&near);
   channel->closing = true;
   fl_channel_data_stop(channel);
   for (int stream = 0; stream < FL_LOG_STREAMS; stream++)
     fl_stream_stop(&channel->log[stream]);
   fl_channel_release(channel);
-  return result;
+}
+
+static int make(struct fl_channel **ret_channel, struct fl_channel_ends *ret_far, struct fl_error *err)
+{
+  struct fl_channel_ends near = { -1, { -1, -1 } };
+  struct fl_channel *channel = take_slot(err);
+  int result;
+
+  *ret_far = (struct fl_channel_ends){ -1, { -1, -1 } };
+  if (!channel)
+    return err->errno_value > 0 ? -err->errno_value : -EINVAL;
+  result = make_ends(&near, ret_far, err);
+  if (result == 0)
+    result = adopt(channel, &near, err);
+  if (result < 0) {
+    close_ends(ret_far);
+    close_ends(&near);
+    abandon(channel);
+    return result;
+  }
+  *ret_channel = channel;
+  return 0;
+}
+
+int fl_channel_open(const void *packet, size_t size, int bundle_fd, struct fl_channel **ret_channel, struct fl_error *err)
+{
+  struct fl_channel_ends far;
+  struct fl_channel *channel;
+  int result = 0;
+
+  if (table.prepared > 0) {
+    channel = table.ahead[--table.prepared].channel;
+    far = table.ahead[table.prepared].far;
+  } else {
+    result = make(&channel, &far, err);
+  }
+  if (result < 0)
+    return result;
+  const int fds[] = { far.data, far.log[0], far.log[1], bundle_fd };
+  result = fl_control_send(packet, size, fds, FL_COUNT(fds), err);
+  if (result == 0 && table.handed_over < FL_CHANNELS_PREPARED)
+    table.handed[table.handed_over++] = far;   /* closed when the request is on its way */
+  else
+    close_ends(&far);
+  if (result < 0) {
+    abandon(channel);
+    return result;
+  }
+  *ret_channel = channel;
+  return 0;
+}
+
+void fl_channels_tend(void)
+{
+  struct fl_error unused = { 0 };
+
+  while (table.handed_over > 0)
+    close_ends(&table.handed[--table.handed_over]);
+  /* Half of the table at most: those ahead must not be the reason why there is none left. Where it fails, opening one will tell. */
+  if (table.prepared < FL_CHANNELS_PREPARED && table.prepared < table.max / 2 &&
+      make(&table.ahead[table.prepared].channel, &table.ahead[table.prepared].far, &unused) == 0)
+    table.prepared++;
 }
 
 void fl_channel_close(struct fl_channel *channel)
@@ -205,15 +248,15 @@ void fl_channel_close(struct fl_channel *channel)
 
 void fl_channels_stop(void)
 {
+  while (table.handed_over > 0)
+    close_ends(&table.handed[--table.handed_over]);
+  while (table.prepared > 0)
+    close_ends(&table.ahead[--table.prepared].far);
   for (uint32_t index = 0; index < table.made; index++) {
     struct fl_channel *channel = fl_channel_find(index);
 
     if (!channel)
       continue;
-    channel->closing = true;
-    fl_channel_data_stop(channel);
-    for (int stream = 0; stream < FL_LOG_STREAMS; stream++)
-      fl_stream_stop(&channel->log[stream]);
-    fl_channel_release(channel);
+    abandon(channel);
   }
 }

@@ -24,7 +24,8 @@ enum {
   FL_CHANNEL_QUEUE_MAX = 256 << 20,            /* bytes waiting for one instance to read them */
   FL_LOG_CHUNK_BYTES = 64 << 10,               /* one read, one onLog */
   FL_LOG_CLOSE_CHUNKS = 4,                     /* reads from each pipe of a channel that is being closed */
-  FL_LOG_STREAMS = 2
+  FL_LOG_STREAMS = 2,
+  FL_CHANNELS_PREPARED = 4                     /* made ahead of need, when the loop is about to wait */
 };
 
 struct fl_channel;
@@ -58,7 +59,10 @@ int fl_channels_start(uv_loop_t *loop, uint32_t channels_max, size_t response_bo
 /* Closes every channel; nothing more is told. */
 void fl_channels_stop(void);
 
-/* Makes the socket pair and the pipes and sends the packet with their far ends and bundle_fd. On failure nothing of it is left. */
+/* Before the loop waits: closes what the last opened channels have handed over, and makes one channel ahead of need if there are too few. */
+void fl_channels_tend(void);
+
+/* FAST PATH: sends the packet with the far ends of a socket pair and two pipes, made ahead of need if possible, and bundle_fd. On failure nothing of it is left. */
 int fl_channel_open(const void *packet, size_t size, int bundle_fd, struct fl_channel **ret_channel, struct fl_error *err);
 /* NULL: no such channel, or it is being closed. */
 struct fl_channel *fl_channel_find(uint32_t index);

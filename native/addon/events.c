@@ -224,6 +224,7 @@ static void on_prepare(uv_prepare_t *handle)
 {
   (void)handle;
   deliver();
+  fl_channels_tend();
 }
 
 int fl_events_start(napi_env env, napi_value receiver, uv_loop_t *loop, struct fl_error *err)

@@ -7,7 +7,8 @@
  *
  * How a child joins, and why: on v1 the single-threaded child writes "0" to `tasks` through a descriptor opened beforehand, the one form that takes no
  * global lock (any other pid, or cgroup.procs, waits 6–20 ms for an RCU grace period when writes are sparse). On v2 it is cloned into the cgroup (CLONE_INTO_CGROUP).
- * A cgroup that was killed with cgroup.kill is never used again.
+ * A cgroup that was killed with cgroup.kill is never used again. On v1 one is used again once it is proven clean: no task in it, next to no memory charged to it, its limits
+ * and its peak as at first. Making and removing one in three hierarchies is otherwise a sixth of a cold start's work. Its counters go on: their owner subtracts.
  */
 #ifndef FLASHD_CGROUP_H
 #define FLASHD_CGROUP_H
@@ -15,7 +16,10 @@
 #include <flashd/protocol.h>
 #include <stdint.h>
 
-enum { FL_CGROUP_JOINS_MAX = 4 };
+enum {
+  FL_CGROUP_JOINS_MAX = 4,
+  FL_CGROUP_CLEAN_BYTES = 2 << 20               /* what may still be charged: the kernel keeps up to 64 pages per processor in stock */
+};
 
 struct fl_cgroup {
   uint32_t slot;
@@ -35,6 +39,10 @@ uint32_t fl_cgroup_host_features(const struct fl_cgroup_host *host);      /* enu
 int fl_cgroup_host_sweep(struct fl_cgroup_host *host, struct fl_error *err);
 
 int fl_cgroup_create(struct fl_cgroup_host *host, uint32_t slot, const struct fl_limits *limits, struct fl_cgroup *ret_cgroup, struct fl_error *err);
+/* The descriptors of one that fl_cgroup_reset has kept. */
+int fl_cgroup_open(struct fl_cgroup_host *host, uint32_t slot, struct fl_cgroup *ret_cgroup, struct fl_error *err);
+/* As created, with `limits` instead of `old`; -EBUSY while something lives in it, another -errno when it must be removed. */
+int fl_cgroup_reset(struct fl_cgroup_host *host, uint32_t slot, const struct fl_limits *old, const struct fl_limits *limits);
 int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err);
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);

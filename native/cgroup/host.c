@@ -172,9 +172,6 @@ int fl_cgroup_create(struct fl_cgroup_host *host, uint32_t slot, const struct fl
   char leaf[LEAF_SIZE];
   int result;
 
-  *ret_cgroup = (struct fl_cgroup){ .slot = slot, .into_fd = -1 };
-  for (int index = 0; index < FL_CGROUP_JOINS_MAX; index++)
-    ret_cgroup->join_fds[index] = -1;
   leaf_name(slot, leaf);
   for (uint32_t index = 0; index < host->trees; index++) {
     int named_fd = host->tree[index].named_fd;
@@ -188,12 +185,33 @@ int fl_cgroup_create(struct fl_cgroup_host *host, uint32_t slot, const struct fl
       return result;
     }
   }
-  result = host->ops->create(host, leaf, limits, ret_cgroup, err);
-  if (result < 0) {
-    fl_cgroup_close(ret_cgroup);
+  result = host->ops->create(host, leaf, limits, err);
+  if (result == 0)
+    result = fl_cgroup_open(host, slot, ret_cgroup, err);
+  if (result < 0)
     fl_cgroup_remove(host, slot, NULL);
-  }
   return result;
+}
+
+int fl_cgroup_open(struct fl_cgroup_host *host, uint32_t slot, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+{
+  char leaf[LEAF_SIZE];
+  int result;
+
+  *ret_cgroup = (struct fl_cgroup){ .slot = slot, .into_fd = -1 };
+  for (int index = 0; index < FL_CGROUP_JOINS_MAX; index++)
+    ret_cgroup->join_fds[index] = -1;
+  result = host->ops->open(host, leaf_name(slot, leaf), ret_cgroup, err);
+  if (result < 0)
+    fl_cgroup_close(ret_cgroup);
+  return result;
+}
+
+int fl_cgroup_reset(struct fl_cgroup_host *host, uint32_t slot, const struct fl_limits *old, const struct fl_limits *limits)
+{
+  char leaf[LEAF_SIZE];
+
+  return host->ops->reset(host, leaf_name(slot, leaf), old, limits);
 }
 
 int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits,

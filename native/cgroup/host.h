@@ -27,7 +27,9 @@ struct fl_cgroup_tree {
 
 struct fl_cgroup_ops {
   uint32_t features;                             /* those that the back end itself stands for */
-  int (*create)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *, struct fl_cgroup *, struct fl_error *);
+  int (*create)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *, struct fl_error *);
+  int (*open)(struct fl_cgroup_host *, const char *leaf, struct fl_cgroup *, struct fl_error *);
+  int (*reset)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *old, const struct fl_limits *);
   int (*limit)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *old, const struct fl_limits *, struct fl_error *);
   int (*memory)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_bytes);
   void (*report)(struct fl_cgroup_host *, const char *leaf, struct fl_cgroup_report *);

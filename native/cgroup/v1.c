@@ -1,5 +1,6 @@
 /*
- * cgroup version 1: one directory in each of the memory, pids and cpu hierarchies (cpuacct too when it is mounted on its own).
+ * cgroup version 1: one directory in each of the memory, pids and cpu hierarchies. cpuacct counts where it shares cpu's hierarchy; one of its own would cost every
+ * instance two joins for a number that wait4(2) knows almost as well.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,10 @@ int fl_cgroup_v1_find(struct fl_cgroup_host *host, struct fl_error *err)
       return fl_fail(err, FL_ERR_SYSTEM, -tree->base_fd, "open cgroup", "%.100s", tree->path);
     while (known < host->trees && strcmp(host->tree[known].path, tree->path))
       known++;
+    if (known == host->trees && controllers[index].bit == FL_CONTROLLER_CPUACCT) {
+      fl_close(&tree->base_fd);
+      continue;
+    }
     if (known < host->trees)
       fl_close(&tree->base_fd);                                  /* cpu and cpuacct share a hierarchy */
     else
@@ -110,11 +115,14 @@ static int limit(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   return result;
 }
 
-static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *limits, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *limits, struct fl_error *err)
 {
-  int result = limit(host, leaf, NULL, limits, err);
+  return limit(host, leaf, NULL, limits, err);
+}
 
-  for (uint32_t index = 0; result == 0 && index < host->trees; index++) {
+static int open_tasks(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+{
+  for (uint32_t index = 0; index < host->trees; index++) {
     char path[64];
 
     snprintf(path, sizeof path, "%s/tasks", leaf);
@@ -123,6 +131,25 @@ static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl
       return fl_fail_errno(err, "open tasks");
     ret_cgroup->joins++;
   }
+  return 0;
+}
+
+/* Every process is in all hierarchies, so that pids knows of all. */
+static int reset(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *old, const struct fl_limits *limits)
+{
+  uint64_t tasks, bytes;
+  int result = get(host, FL_CONTROLLER_PIDS, leaf, "pids.current", NULL, &tasks);
+
+  if (result < 0 || tasks > 0)
+    return result < 0 ? result : -EBUSY;
+  result = get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, &bytes);
+  if (result < 0 || bytes > FL_CGROUP_CLEAN_BYTES)
+    return result < 0 ? result : -ENOTEMPTY;
+  result = limit(host, leaf, old, limits, NULL);
+  if (result == 0)
+    result = set(named(host, FL_CONTROLLER_MEMORY), leaf, "memory.max_usage_in_bytes", 0, NULL);
+  if (result == 0 && host->controllers & FL_CONTROLLER_CPUACCT)
+    result = set(named(host, FL_CONTROLLER_CPUACCT), leaf, "cpuacct.usage", 0, NULL);
   return result;
 }
 
@@ -166,5 +193,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .limit = limit, .memory = memory, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .memory = memory, .report = report, .kill = kill_processes,
 };

@@ -157,7 +157,7 @@ static int limit(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   return result;
 }
 
-static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *limits, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *limits, struct fl_error *err)
 {
   int result = limit(host, leaf, NULL, limits, err);
 
@@ -171,8 +171,11 @@ static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl
     else if (result < 0)
       return fl_fail(err, absent.code, absent.errno_value, absent.op, "%s", absent.detail);
   }
-  if (result < 0)
-    return result;
+  return result;
+}
+
+static int open_directory(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+{
   ret_cgroup->into_fd = openat(host->tree[0].named_fd, leaf, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
   return ret_cgroup->into_fd < 0 ? fl_fail_errno(err, "open cgroup") : 0;
 }
@@ -205,6 +208,13 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
     ret_report->cpu_us = value;
 }
 
+/* memory.peak can be reset only since Linux 6.12, and one hierarchy is cheap to make: always a new one. */
+static int reset(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *old, const struct fl_limits *limits)
+{
+  (void)host, (void)leaf, (void)old, (void)limits;
+  return -EOPNOTSUPP;
+}
+
 static int kill_cgroup(int cgroup_fd)
 {
   fl_file_write(cgroup_fd, "cgroup.freeze", "0");                /* a frozen one stays frozen after a kill */
@@ -212,5 +222,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .limit = limit, .memory = memory, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .memory = memory, .report = report, .kill = kill_cgroup,
 };

@@ -54,18 +54,16 @@ static long set_limit(uint32_t resource, uint64_t value)
   return fl_syscall(FL_NR_prlimit64, 0, resource, (long)&limit, 0, 0);
 }
 
-/* clone3 with set_tid needs CAP_CHECKPOINT_RESTORE: it survives the change of user only when there are threads to rebuild. */
+/* Of root's capabilities in the sandbox's user namespace those stay that later steps need: move_mount for the bundle, clone3 with set_tid for threads. */
 static long change_identity(uint32_t id, uint32_t threads)
 {
   long result;
 
   if ((result = fl_syscall(FL_NR_setgroups, 0, 0, 0, 0, 0)) < 0 || (result = fl_syscall(FL_NR_setresgid, id, id, id, 0, 0)) < 0)
     return result;
-  if (threads > 1 && (result = fl_syscall(FL_NR_prctl, FL_PR_SET_KEEPCAPS, 1, 0, 0, 0)) < 0)
+  if ((result = fl_syscall(FL_NR_prctl, FL_PR_SET_KEEPCAPS, 1, 0, 0, 0)) < 0 || (result = fl_syscall(FL_NR_setresuid, id, id, id, 0, 0)) < 0)
     return result;
-  if ((result = fl_syscall(FL_NR_setresuid, id, id, id, 0, 0)) < 0 || threads <= 1)
-    return result;
-  return capabilities_set(0, 1u << (FL_CAP_CHECKPOINT_RESTORE - 32));
+  return capabilities_set(1u << FL_CAP_SYS_ADMIN, threads > 1 ? 1u << (FL_CAP_CHECKPOINT_RESTORE - 32) : 0);
 }
 
 static long drop_bounding(uint32_t last)
@@ -75,6 +73,14 @@ static long drop_bounding(uint32_t last)
   for (uint32_t capability = 0; capability <= last && result >= 0; capability++)
     result = fl_syscall(FL_NR_prctl, FL_PR_CAPBSET_DROP, capability, 0, 0, 0);
   return result;
+}
+
+/* A hint: what cannot be had now costs its fault later. */
+static long touch(const struct fl_parasite_touches *touches)
+{
+  for (uint64_t i = 0; i < touches->count; i++)
+    fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].write ? FL_MADV_POPULATE_WRITE : FL_MADV_POPULATE_READ, 0, 0);
+  return 0;
 }
 
 /* What the kernel forgets of a thread at fork: robust list always, rseq in all but the forking one. */
@@ -168,12 +174,14 @@ static long run_step(struct child *child, const struct fl_step *step)
   switch (step->op) {
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
+  case FL_STEP_TOUCH: return touch(&self->touches);
   case FL_STEP_PARK: return park(child, fd);
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
   case FL_STEP_NULL: return open_null();
   case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg, step->arg == FL_DATA_FD ? FL_O_CLOEXEC : 0);
   case FL_STEP_CLOSE_REST: return fl_syscall(FL_NR_close_range, FL_PARASITE_BELL + 1, ~0u, 0, 0, 0);
+  case FL_STEP_RLIMIT: return set_limit(step->arg, step->value);
   case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
   case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads);
@@ -189,7 +197,7 @@ static uint32_t phase_of(uint16_t op)
 {
   if (op <= FL_STEP_NAMESPACES)
     return FL_PHASE_NAMESPACES;
-  if (op <= FL_STEP_BOUNDING)
+  if (op <= FL_STEP_TOUCH)
     return FL_PHASE_CGROUP;
   if (op <= FL_STEP_CLOSE_REST)
     return FL_PHASE_DESCRIPTORS;

@@ -31,7 +31,7 @@
 /* Its two descriptors, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd. */
 enum { FL_PARASITE_SOCKET = FL_DATA_FD + 1, FL_PARASITE_BELL = FL_DATA_FD + 2 };
 
-enum { FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
+enum { FL_PARASITE_TOUCHES_MAX = 512, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
 
 struct fl_parasite_thread {
   uint64_t frame;                              /* its stack pointer at the end: { address of rt_sigreturn code, ucontext … } */
@@ -43,12 +43,17 @@ struct fl_parasite_thread {
   char comm[FL_COMM_BYTES];
 };
 
+/* Pages that a child will need, see inject/hot.h. */
+struct fl_parasite_touch { uint64_t start; uint32_t bytes, write; };
+struct fl_parasite_touches { uint64_t count; struct fl_parasite_touch touch[FL_PARASITE_TOUCHES_MAX]; };
+
 struct fl_parasite {
   uint64_t region, region_bytes;               /* what a child unmaps */
   uint64_t gadget;                             /* a `syscall` that returns, outside the region */
   uint32_t threads;                            /* [0] is the main thread */
   uint32_t parked;                             /* futex word of the threads that wait for the last moment */
   struct fl_parasite_thread thread[FL_PARASITE_THREADS_MAX];
+  struct fl_parasite_touches touches;          /* none before the template's probe */
 };
 
 struct fl_fork {

@@ -38,7 +38,7 @@ struct build {                                   /* free when socket_fd < 0 */
   int64_t deadline;
 };
 
-struct removal { uint32_t slot; int64_t next, slow_at, pause; };
+struct removal { uint32_t slot; struct fl_limits limits; int64_t next, slow_at, pause; };
 
 struct builder {
   struct fl_parts_config config;
@@ -46,7 +46,8 @@ struct builder {
   struct fl_networks networks;
   struct build build[FL_BUILDS_MAX];
   struct removal *removal;                       /* as many as there are slots: each slot is ordered removed once */
-  uint32_t removals;
+  uint32_t removals, kept;
+  bool *keeps;                                   /* per slot: its cgroup stands, clean */
 };
 
 static int64_t now_ms(void)
@@ -152,7 +153,13 @@ static void start_build(struct builder *builder, uint32_t slot)
     return;
   }
   *build = (struct build){ .slot = slot, .socket_fd = -1, .pidfd = -1, .deadline = now_ms() + FL_BUILD_MAX_MS };
-  result = fl_cgroup_create(builder->host, slot, &builder->config.defaults, &build->cgroup, &error);
+  if (builder->keeps[slot]) {
+    builder->keeps[slot] = false;
+    builder->kept--;
+    result = fl_cgroup_open(builder->host, slot, &build->cgroup, &error);
+  } else {
+    result = fl_cgroup_create(builder->host, slot, &builder->config.defaults, &build->cgroup, &error);
+  }
   if (result == 0)
     result = clone_init(builder, build, &error);
   if (result == 0)
@@ -193,16 +200,27 @@ static void finish_build(struct build *build)
   release_build(build);
 }
 
-static void start_removal(struct builder *builder, uint32_t slot)
+static void start_removal(struct builder *builder, uint32_t slot, const struct fl_limits *limits)
 {
   int64_t now = now_ms();
 
   if (builder->removals < builder->config.slots)
     builder->removal[builder->removals++] =
-        (struct removal){ .slot = slot, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS };
+        (struct removal){ .slot = slot, .limits = *limits, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS };
 }
 
-/* Removes the cgroups that are due. EBUSY is normal: the init is still dying, and waits for sandboxd to reap the instance. */
+static int clean_or_remove(struct builder *builder, const struct removal *removal, struct fl_error *err)
+{
+  int result = builder->kept < FL_CGROUPS_KEPT_MAX ? fl_cgroup_reset(builder->host, removal->slot, &removal->limits, &builder->config.defaults) : -ENOSPC;
+
+  if (result < 0)
+    return result == -EBUSY ? result : fl_cgroup_remove(builder->host, removal->slot, err);
+  builder->keeps[removal->slot] = true;
+  builder->kept++;
+  return 0;
+}
+
+/* Cleans or removes the cgroups that are due. EBUSY is normal: the init is still dying, and waits for sandboxd to reap the instance. */
 static void try_removals(struct builder *builder, int64_t now)
 {
   for (uint32_t index = 0; index < builder->removals;) {
@@ -214,8 +232,9 @@ static void try_removals(struct builder *builder, int64_t now)
       index++;
       continue;
     }
-    result = fl_cgroup_remove(builder->host, removal->slot, &news.error);
+    result = clean_or_remove(builder, removal, &news.error);
     if (result == 0) {
+      news.kept = builder->keeps[removal->slot];
       fl_networks_release(&builder->networks, removal->slot);
       tell(&news, NULL, 0);
       *removal = builder->removal[--builder->removals];
@@ -248,6 +267,17 @@ static int next_timeout(const struct builder *builder, int64_t now)
   return next <= now ? 0 : (int)(next - now);
 }
 
+static void drop_cgroup(struct builder *builder, uint32_t slot)
+{
+  struct fl_error error = { 0 };
+
+  if (!builder->keeps[slot])
+    return;
+  builder->keeps[slot] = false;
+  builder->kept--;
+  fl_cgroup_remove(builder->host, slot, &error);               /* it is empty; if it stays for any reason, the slot's next build replaces it */
+}
+
 static void obey(struct builder *builder)
 {
   struct fl_order order;
@@ -261,7 +291,9 @@ static void obey(struct builder *builder)
   if (order.op == FL_ORDER_BUILD)
     start_build(builder, order.slot);
   else if (order.op == FL_ORDER_REMOVE)
-    start_removal(builder, order.slot);
+    start_removal(builder, order.slot, &order.limits);
+  else if (order.op == FL_ORDER_DROP)
+    drop_cgroup(builder, order.slot);
 }
 
 __attribute__((noreturn)) static void run(struct builder *builder)
@@ -309,8 +341,9 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   for (int index = 0; index < FL_BUILDS_MAX; index++)
     builder.build[index] = (struct build){ .socket_fd = -1, .pidfd = -1 };
   builder.removal = calloc(config->slots, sizeof *builder.removal);
-  result = builder.removal ? fl_cgroup_host_open(config->cgroup_name, &builder.host, &news.error)
-                           : fl_fail(&news.error, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
+  builder.keeps = calloc(config->slots, sizeof *builder.keeps);
+  result = builder.removal && builder.keeps ? fl_cgroup_host_open(config->cgroup_name, &builder.host, &news.error)
+                                            : fl_fail(&news.error, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result == 0)
     result = fl_base_stage(config->pack, &news.error);
   if (result == 0)

@@ -1,5 +1,5 @@
 /*
- * The builder: a process of its own that makes sandboxes and removes their cgroups, so that neither ever stalls a cold start. It lives in the stage
+ * The builder: a process of its own that makes sandboxes and removes (or cleans) their cgroups, so that neither ever stalls a cold start. It lives in the stage
  * (sandbox/base.h) and obeys one socket, SOCK_SEQPACKET; several builds are under way at once, because most of each happens in the init.
  *
  *   sandboxd                     builder
@@ -8,6 +8,7 @@
  *      │ ◀── BUILT slot + fds        │  or FAILED_BUILD: something of it may stand, order its removal
  *      │ REMOVE slot ──────────────▶ │
  *      │ ◀─────────────── REMOVED    │  FAILED_REMOVE once when it takes long; it goes on trying
+ *      │ DROP slot ────────────────▶ │  the cgroup that was kept for it goes
  */
 #ifndef FLASHD_BUILDER_H
 #define FLASHD_BUILDER_H
@@ -17,15 +18,16 @@
 enum {
   FL_BUILDS_MAX = 4,                             /* under way at once */
   FL_BUILD_MAX_MS = 5000,
+  FL_CGROUPS_KEPT_MAX = 64,                      /* idle ones */
   FL_REMOVE_SLOW_MS = 10000                      /* from when on a removal that does not succeed is worth a message */
 };
 
-enum fl_order_op { FL_ORDER_BUILD = 1, FL_ORDER_REMOVE = 2 };
-struct fl_order { uint32_t op, slot; };
+enum fl_order_op { FL_ORDER_BUILD = 1, FL_ORDER_REMOVE = 2, FL_ORDER_DROP = 3 };
+struct fl_order { uint32_t op, slot; struct fl_limits limits; };           /* REMOVE: the limits its cgroup has now */
 
 enum fl_news_op { FL_NEWS_READY = 1, FL_NEWS_FAILED_START, FL_NEWS_BUILT, FL_NEWS_FAILED_BUILD, FL_NEWS_REMOVED, FL_NEWS_FAILED_REMOVE };
 struct fl_news {                                 /* BUILT: descriptors init_pidfd, scratch_fd, then the cgroup's join_fds or its into_fd */
-  uint32_t op, slot;
+  uint32_t op, slot, kept;                       /* REMOVED: whether its cgroup stands, clean, for the slot's next sandbox */
   int32_t pid;
   uint32_t joins;
   struct fl_error error;

@@ -87,7 +87,8 @@ int fl_parts_open(const struct fl_parts_config *config, struct fl_parts **ret_pa
     fl_pool_forget_fds(&parts->slot[index]);
   parts->config.cgroup_name = parts->name = strdup(config->cgroup_name);
   parts->ready = calloc(config->slots, sizeof *parts->ready);
-  result = parts->name && parts->ready ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
+  parts->kept = calloc(config->slots, sizeof *parts->kept);
+  result = parts->name && parts->ready && parts->kept ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result < 0) {
     fl_parts_close(parts);
     return result;
@@ -139,14 +140,15 @@ void fl_parts_close(struct fl_parts *parts)
     kill(parts->builder, SIGKILL);                               /* idle by now; if not, nothing it does may outlive us */
     waitpid(parts->builder, NULL, 0);
   }
-  if (parts->ending + parts->building > 0)
-    fl_cgroup_host_sweep(parts->host, NULL);                     /* without a builder it falls to us; what stays is swept by the next generation */
+  if (parts->host)
+    fl_cgroup_host_sweep(parts->host, NULL);                     /* those that are kept; what stays nevertheless is swept by the next generation */
   fl_close(&parts->stage_fd);
   fl_close(&parts->timer_fd);
   fl_close(&parts->poll_fd);
   fl_cgroup_host_close(parts->host);
   free(parts->filter.filter);
   free(parts->ready);
+  free(parts->kept);
   free(parts->name);
   free(parts);
 }
@@ -188,9 +190,21 @@ int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
   const struct fl_limits *defaults = &parts->config.defaults;
   int result = fl_cgroup_limit(parts->host, &sandbox->cgroup, defaults, limits, err);
 
+  parts->slot[sandbox->slot].limits = *limits;
   if (result == 0 && (limits->tmp_bytes != defaults->tmp_bytes || limits->tmp_inodes != defaults->tmp_inodes))
     result = resize_scratch(sandbox->scratch_fd, limits, err);
   return result;
+}
+
+void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_cgroup_report *ret_report)
+{
+  struct fl_cgroup_report *before = &parts->slot[sandbox->slot].before, now;
+
+  fl_cgroup_report(parts->host, &sandbox->cgroup, &now);
+  *ret_report = now;
+  ret_report->oom_kills -= before->oom_kills;
+  ret_report->pids_refused -= before->pids_refused;
+  *before = now;
 }
 
 static int miss(struct fl_parts *parts, struct fl_error *err)

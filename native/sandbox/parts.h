@@ -8,7 +8,7 @@
  *
  *   builder:  build ─▶ pool ─▶ take ─▶ (an instance lives in it) ─▶ end ─▶ remove
  *
- * A sandbox is used once and never handed to a second instance.
+ * A sandbox is used once and never handed to a second instance; its cgroup and its network namespace may serve the next one when they are proven clean.
  */
 #ifndef FLASHD_PARTS_H
 #define FLASHD_PARTS_H
@@ -59,6 +59,9 @@ int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err);
 int fl_parts_take(struct fl_parts *parts, struct fl_sandbox *ret_sandbox, struct fl_error *err);
 /* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */
 int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err);
+
+/* What its cgroup has counted for this sandbox. Once, when its instance has ended: whatever comes after counts for the next one. */
+void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_cgroup_report *ret_report);
 
 /* Kills everything in the sandbox and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
  * The caller (who is the parent) goes on reaping with waitpid(-1): its instance first, the init after; tell fl_parts_reaped each unknown pid. */

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "sandbox/parts.h"
 
-enum { MEMLOCK_BYTES = 64 << 10, MSGQUEUE_BYTES = 800 << 10, SIGPENDING_MAX = 1024 };
+enum { MEMLOCK_BYTES = 64 << 10, MSGQUEUE_BYTES = 800 << 10, SIGPENDING_MAX = 1024, FIXED_LIMITS = 4 };
 
 #define INSTANCE_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
@@ -24,12 +24,14 @@ static const struct step_rule {
     [FL_STEP_CGROUP] = {"cgroup", 0, FL_CGROUP_JOINS_MAX, true},
     [FL_STEP_NULL] = {"open_null", 1, 1, false},
     [FL_STEP_BOUNDING] = {"capbset_drop", 1, 1, false},
+    [FL_STEP_IDENTITY] = {"setresuid", 1, 1, false},
+    [FL_STEP_RLIMIT] = {"prlimit", FIXED_LIMITS, FIXED_LIMITS, false},
+    [FL_STEP_TOUCH] = {"touch", 1, 1, false},
     [FL_STEP_PARK] = {"assignment", 1, 1, true},
     [FL_STEP_BUNDLE] = {"move_mount", 1, 1, false},
     [FL_STEP_DESCRIPTOR] = {"dup3", 3, 3, false},
     [FL_STEP_CLOSE_REST] = {"close_range", 1, 1, false},
     [FL_STEP_LIMIT] = {"prlimit", FL_ASSIGNED_LIMITS, FL_ASSIGNED_LIMITS, false},
-    [FL_STEP_IDENTITY] = {"setresuid", 1, 1, false},
     [FL_STEP_DUMPABLE] = {"dumpable", 1, 1, false},
     [FL_STEP_THREADS] = {"threads", 1, 1, false},
     [FL_STEP_CAPABILITIES] = {"capset", 1, 1, false},
@@ -42,12 +44,13 @@ const char *fl_step_name(uint32_t op)
   return op == 0 ? "clone3" : op < FL_STEP_OPS ? rules[op].name : "unknown";
 }
 
-static const uint32_t limited_resource[FL_ASSIGNED_LIMITS] = {
-    RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING};
+static const uint32_t assigned_resource[FL_ASSIGNED_LIMITS] = {RLIMIT_NOFILE, RLIMIT_NPROC};
+static const struct { uint32_t resource; uint64_t value; } fixed_limit[FIXED_LIMITS] = {
+    {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, MEMLOCK_BYTES}, {RLIMIT_MSGQUEUE, MSGQUEUE_BYTES}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}};
 
 struct fl_assignment fl_plan_assignment(const struct fl_limits *limits)
 {
-  return (struct fl_assignment){{limits->descriptors, limits->pids, 0, MEMLOCK_BYTES, MSGQUEUE_BYTES, SIGPENDING_MAX}};
+  return (struct fl_assignment){{limits->descriptors, limits->pids}};
 }
 
 static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, uint64_t value)
@@ -66,14 +69,17 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
     add(&plan, FL_STEP_CGROUP, (uint16_t)(FL_FD_CGROUP + i), 0, 0);
   add(&plan, FL_STEP_NULL, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_BOUNDING, FL_NO_FD, inputs->cap_last, 0);
+  add(&plan, FL_STEP_IDENTITY, FL_NO_FD, inputs->uid, 0);
+  for (uint32_t i = 0; i < FIXED_LIMITS; i++)
+    add(&plan, FL_STEP_RLIMIT, FL_NO_FD, fixed_limit[i].resource, fixed_limit[i].value);
+  add(&plan, FL_STEP_TOUCH, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_PARK, FL_FD_ASSIGNMENT, 0, 0);
   add(&plan, FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
   for (uint32_t number = FL_ASSIGNED_STDOUT; number <= FL_ASSIGNED_DATA; number++)
     add(&plan, FL_STEP_DESCRIPTOR, FL_NO_FD, number, 0);
   add(&plan, FL_STEP_CLOSE_REST, FL_NO_FD, 0, 0);
   for (uint32_t i = 0; i < FL_ASSIGNED_LIMITS; i++)
-    add(&plan, FL_STEP_LIMIT, FL_NO_FD, limited_resource[i], i);
-  add(&plan, FL_STEP_IDENTITY, FL_NO_FD, inputs->uid, 0);
+    add(&plan, FL_STEP_LIMIT, FL_NO_FD, assigned_resource[i], i);
   add(&plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_CAPABILITIES, FL_NO_FD, 0, 0);
@@ -93,7 +99,8 @@ static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, u
   case FL_STEP_NAMESPACES: return step->fd == FL_FD_INIT && step->value == INSTANCE_NAMESPACES;
   case FL_STEP_PARK: return step->fd == FL_FD_ASSIGNMENT;
   case FL_STEP_DESCRIPTOR: return step->arg == seen;             /* 1, 2, 3 in this order: none overwrites a later source */
-  case FL_STEP_LIMIT: return step->value == seen - 1 && step->arg == limited_resource[step->value];
+  case FL_STEP_LIMIT: return step->value == seen - 1u && step->arg == assigned_resource[step->value];
+  case FL_STEP_RLIMIT: return step->arg == fixed_limit[seen - 1].resource && step->value == fixed_limit[seen - 1].value;
   case FL_STEP_BOUNDING: return step->arg >= 40 && step->arg < 64;
   case FL_STEP_IDENTITY: return step->arg > 0 && step->arg < FL_UIDS_PER_SLOT;
   default: return true;

@@ -7,11 +7,14 @@
  *   cgroup       v1: "0" into each hierarchy's tasks (v2: done by the clone)
  *   null         0 is a fresh /dev/null
  *   bounding     every capability leaves the bounding set
+ *   identity     no groups, gid, uid; of all capabilities only CAP_SYS_ADMIN (of the sandbox) is kept for the bundle, CAP_CHECKPOINT_RESTORE when threads must be
+ *                rebuilt
+ *   rlimit       resource limits that are the same for all, hard = soft
+ *   touch        the pages that every fork of this template needs (inject/hot.h) are made its own
  *   park         waits for its assignment: which function, which limits. Up to here nothing depends on that, so it is done ahead of need
  *   bundle       the version's directory on /function; cwd there
  *   descriptor, close_rest    1 2 3 are the assignment's, nothing else stays but the report socket
- *   limit        resource limits, hard = soft
- *   identity     no groups, gid, uid; every capability goes with them, but CAP_CHECKPOINT_RESTORE when threads must be rebuilt
+ *   limit        resource limits of the function, hard = soft
  *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
  *   threads      every thread of the template is rebuilt
  *   capabilities all sets emptied in this thread (the others did it themselves)
@@ -33,12 +36,14 @@ enum fl_step_op {
   FL_STEP_CGROUP,                              /* fd: tasks; once per hierarchy */
   FL_STEP_NULL,
   FL_STEP_BOUNDING,                            /* capabilities 0 … arg */
+  FL_STEP_IDENTITY,                            /* uid = gid = arg */
+  FL_STEP_RLIMIT,                              /* RLIMIT_* arg = value */
+  FL_STEP_TOUCH,
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
   FL_STEP_CLOSE_REST,                          /* everything above FL_DATA_FD */
   FL_STEP_LIMIT,                               /* RLIMIT_* arg = the assignment's value-th limit */
-  FL_STEP_IDENTITY,                            /* uid = gid = arg */
   FL_STEP_DUMPABLE,
   FL_STEP_THREADS,
   FL_STEP_CAPABILITIES,
@@ -73,7 +78,7 @@ enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_ASSIGNMENT, FL_FD_CGROUP };
 
 /* What turns a parked child into an instance of a function: the limits, and descriptors in this order. */
 enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };
-enum { FL_ASSIGNED_LIMITS = 6 };
+enum { FL_ASSIGNED_LIMITS = 2 };
 
 struct fl_assignment { uint64_t limit[FL_ASSIGNED_LIMITS]; };
 

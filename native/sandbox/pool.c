@@ -54,7 +54,7 @@ void fl_pool_forget_fds(struct fl_slot *slot)
 
 static int order(struct fl_parts *parts, uint32_t op, uint32_t slot)
 {
-  struct fl_order packet = { .op = op, .slot = slot };
+  struct fl_order packet = { .op = op, .slot = slot, .limits = parts->slot[slot].limits };
 
   return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, NULL, 0);
 }
@@ -89,19 +89,26 @@ void fl_pool_end(struct fl_parts *parts, uint32_t index)
   order_removal(parts, index);
 }
 
+static bool order_build(struct fl_parts *parts, uint32_t index)
+{
+  if (order(parts, FL_ORDER_BUILD, index) < 0)
+    return false;
+  parts->slot[index].state = FL_SLOT_BUILDING;
+  parts->slot[index].limits = parts->config.defaults;
+  parts->building++;
+  return true;
+}
+
 bool fl_pool_order_build(struct fl_parts *parts)
 {
+  if (parts->kept_count > 0)
+    return order_build(parts, parts->kept[parts->kept_count - 1]) && parts->kept_count--;
   for (uint32_t tried = 0; tried < parts->config.slots; tried++) {
     uint32_t index = parts->cursor;
 
     parts->cursor = (index + 1) % parts->config.slots;           /* the slot freed longest ago: its ids rest a while */
-    if (parts->slot[index].state != FL_SLOT_FREE)
-      continue;
-    if (order(parts, FL_ORDER_BUILD, index) < 0)
-      return false;
-    parts->slot[index].state = FL_SLOT_BUILDING;
-    parts->building++;
-    return true;
+    if (parts->slot[index].state == FL_SLOT_FREE)
+      return order_build(parts, index);
   }
   return false;
 }
@@ -147,20 +154,39 @@ bool fl_pool_unready(struct fl_parts *parts, uint32_t slot)
   return false;
 }
 
-/* One a second, the oldest first: a short lull costs nothing. */
+/* Clean cgroups that nobody has needed of late. */
+static void drop_kept(struct fl_parts *parts)
+{
+  for (int dropped = 0; dropped < FL_POOL_DROPS_MAX && parts->kept_count > 0; dropped++) {
+    uint32_t index = parts->kept[parts->kept_count - 1];
+
+    if (order(parts, FL_ORDER_DROP, index) < 0)
+      return;
+    parts->kept_count--;
+    parts->slot[index].before = (struct fl_cgroup_report){ 0 };
+  }
+}
+
+/* One sandbox a second, the oldest first: a short lull costs nothing. */
 static void shrink(struct fl_parts *parts)
 {
   int64_t now = fl_pool_now();
 
-  if (parts->ready_count <= parts->config.pool_floor) {
+  if (parts->ready_count <= parts->config.pool_floor && parts->kept_count == 0) {
     parts->shrink_at = 0;
     return;
   }
-  if (parts->shrink_at && now >= parts->shrink_at && parts->ready_count > wanted(parts, now)) {
-    uint32_t index = parts->ready[0];
+  if (parts->shrink_at && now >= parts->shrink_at) {
+    uint32_t target = wanted(parts, now);
 
-    fl_pool_unready(parts, index);
-    fl_pool_end(parts, index);
+    if (parts->ready_count > target) {
+      uint32_t index = parts->ready[0];
+
+      fl_pool_unready(parts, index);
+      fl_pool_end(parts, index);
+    }
+    if (target == parts->config.pool_floor)
+      drop_kept(parts);
   }
   if (!parts->shrink_at || now >= parts->shrink_at)
     parts->shrink_at = now + FL_POOL_SHRINK_EVERY_MS;
@@ -191,6 +217,7 @@ void fl_pool_tend(struct fl_parts *parts, struct fl_error *err)
 void fl_pool_builder_died(struct fl_parts *parts)
 {
   parts->builder = 0;
+  parts->kept_count = 0;                                         /* its successor makes them anew */
   fl_pool_read_news(parts, NULL);                                /* what it had said before */
   fl_close(&parts->socket_fd);
   for (uint32_t index = 0; index < parts->config.slots; index++) {
@@ -277,6 +304,10 @@ static int on_news(struct fl_parts *parts, const struct fl_news *news, const int
   case FL_NEWS_REMOVED:
     parts->slot[news->slot].state = FL_SLOT_FREE;
     parts->ending--;
+    if (news->kept)
+      parts->kept[parts->kept_count++] = news->slot;
+    else
+      parts->slot[news->slot].before = (struct fl_cgroup_report){ 0 };
     return 0;
   case FL_NEWS_FAILED_BUILD:
     parts->building--;

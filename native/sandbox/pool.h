@@ -12,6 +12,7 @@ enum {
   FL_POOL_REFILL_AFTER_MS = 2,                   /* a take is part of a cold start: the builder starts when that is probably over */
   FL_POOL_DEMAND_HALVES_MS = 2000,
   FL_POOL_SHRINK_EVERY_MS = 1000,
+  FL_POOL_DROPS_MAX = 16,                        /* kept cgroups given up in one go */
   FL_POOL_RETRY_MS = 200,                        /* after a failed build, or an order that did not fit the socket */
   FL_POOL_RESTART_FIRST_MS = 50,                 /* pauses before a dead builder is restarted: doubled from the first to the last */
   FL_POOL_RESTART_LAST_MS = 5000,
@@ -24,6 +25,8 @@ struct fl_slot {
   uint8_t state;                                 /* enum fl_slot_state */
   bool on_demand;                                /* someone was waiting when it arrived */
   bool removal_sent;
+  struct fl_limits limits;                       /* what its cgroup has now */
+  struct fl_cgroup_report before;                /* what its cgroup's counters said before this sandbox */
   pid_t pid;                                     /* of the init until it is reaped, else 0 */
   int init_pidfd, scratch_fd;                    /* ours while READY, the taker's afterwards */
   struct fl_cgroup cgroup;                       /* likewise */
@@ -41,6 +44,7 @@ struct fl_parts {
   bool waiting;                                  /* a take found nothing since the last arrival */
   uint32_t building, ending, ready_count, cursor;
   uint64_t built, on_demand;
+  uint32_t *kept, kept_count;                    /* free slots with a clean cgroup, built first */
   uint32_t *ready;                               /* slots, the newest last: its memory is the warmest */
   struct fl_slot slot[];
 };

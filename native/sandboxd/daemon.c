@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -126,15 +127,16 @@ static void lifeline_readable(struct fl_daemon *daemon)
 
 static void reap(struct fl_daemon *daemon)
 {
+  struct rusage usage;
   int status;
 
-  for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
-    if (fl_instances_reaped(daemon, pid, status) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status))
+  for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0;) {
+    uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+
+    if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status))
       continue;
-    if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX) {
-      daemon->early_end[daemon->early_ends].pid = pid;
-      daemon->early_end[daemon->early_ends++].status = status;
-    }
+    if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX)
+      daemon->early_end[daemon->early_ends++] = (struct fl_early_end){pid, status, cpu_us};
   }
   if (!fl_instances_unknown_child(daemon))
     daemon->early_ends = 0;

@@ -67,8 +67,10 @@ struct fl_template_slot {
   bool probing;                                /* frozen, but not to be used before its probe has ended */
   pid_t probe_pid;
   int probe_fd;                                /* our end of the probe's data socket, or -1 */
-  struct fl_pin *pin;                          /* what the probe has shown */
+  struct fl_hot *hot;                          /* what the probe has shown */
 };
+
+struct fl_early_end { pid_t pid; int status; uint64_t cpu_us; };
 
 struct fl_daemon {
   struct fl_options options;
@@ -84,7 +86,7 @@ struct fl_daemon {
   uint32_t template_slots;
   struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
   char runtime_detail[FL_RUNTIMES_MAX][256];
-  struct { pid_t pid; int status; } early_end[FL_EARLY_ENDS_MAX];
+  struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
   struct { double demand; uint64_t counted_ns, taken_ns, pause_until_ns; } spares[FL_RUNTIMES_MAX];
   uint64_t forks, forks_failed, template_restarts;
@@ -117,7 +119,8 @@ int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot 
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
 void fl_instances_retry_waiting(struct fl_daemon *daemon);
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
-bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+/* cpu_us: of the process and the children it has waited for. */
+bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us);
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon);

@@ -318,7 +318,7 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
 }
 
 /* Its process is gone, or never came to be: the last word to the gateway, and the sandbox goes. */
-static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int status)
+static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int status, uint64_t cpu_us)
 {
   struct fl_ended ended = {.header = fl_control_header(FL_MSG_ENDED, sizeof ended, instance->destroy_request), .instance = instance->id};
   struct fl_cgroup_report usage = {0};
@@ -326,15 +326,16 @@ static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int s
 
   if (instance->create_request && !instance->announced) {
     refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
-  } else if (instance->create_request && instance->resumed && !instance->silent) {
-    fl_cgroup_report(fl_parts_cgroup_host(daemon->parts), &instance->sandbox.cgroup, &usage);
+  } else if (instance->resumed) {
+    fl_parts_report(daemon->parts, &instance->sandbox, &usage);
     ended.how = ours ? FL_END_DESTROYED : WIFSIGNALED(status) ? FL_END_SIGNALED : FL_END_EXITED;
     ended.status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     ended.oom_kills = usage.oom_kills;
     ended.pids_refused = usage.pids_refused;
     ended.memory_peak_bytes = usage.memory_peak_bytes;
-    ended.cpu_us = usage.cpu_us;
-    fl_daemon_send(daemon, &ended, sizeof ended);
+    ended.cpu_us = usage.cpu_us ? usage.cpu_us : cpu_us;
+    if (instance->create_request && !instance->silent)
+      fl_daemon_send(daemon, &ended, sizeof ended);
   }
   fl_parts_end(daemon->parts, &instance->sandbox);
   forget(daemon, instance);
@@ -349,11 +350,11 @@ bool fl_instances_unknown_child(const struct fl_daemon *daemon)
 }
 
 /* The child's process may have ended before its template could tell its pid. */
-static bool ended_early(struct fl_daemon *daemon, pid_t pid, int *ret_status)
+static bool ended_early(struct fl_daemon *daemon, pid_t pid, struct fl_early_end *ret_end)
 {
   for (uint32_t i = 0; i < daemon->early_ends; i++)
     if (daemon->early_end[i].pid == pid) {
-      *ret_status = daemon->early_end[i].status;
+      *ret_end = daemon->early_end[i];
       daemon->early_end[i] = daemon->early_end[--daemon->early_ends];
       return true;
     }
@@ -378,16 +379,16 @@ static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, 
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
 {
   struct fl_instance *instance = find(daemon, report->request);
-  int status;
+  struct fl_early_end end;
 
   if (!instance)
     return;
   if (report->kind == FL_FORKED) {
     instance->pid = report->pid;
-    if (ended_early(daemon, report->pid, &status)) {
+    if (ended_early(daemon, report->pid, &end)) {
       if (instance->resumed && instance->state == FL_INSTANCE_STARTING)
         announce(daemon, instance);
-      finish(daemon, instance, status);
+      finish(daemon, instance, end.status, end.cpu_us);
       return;
     }
   } else if (report->kind == FL_PARKED) {
@@ -407,11 +408,11 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
   }
 }
 
-bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status)
+bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us)
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i]->pid == pid) {
-      finish(daemon, daemon->instance[i], status);
+      finish(daemon, daemon->instance[i], status, cpu_us);
       return true;
     }
   return false;

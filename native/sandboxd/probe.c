@@ -1,6 +1,6 @@
 /*
  * A template's probe: its first fork, in a sandbox of its own, which serves the runtime's warm-up (the file "warmup.frames" of the pack: an INIT and a REQUEST) and is then
- * compared with the template. The pages it wrote to are what every fork will write to; they are pinned (inject/pin.h). It runs nobody's code but ours.
+ * compared with the template. The pages it wrote to are what every fork will write to; they are pinned or touched ahead (inject/hot.h, inject/pin.h). It runs nobody's code but ours.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,11 +75,12 @@ void fl_probe_readable(struct fl_daemon *daemon, uint32_t index)
   if (slot->probe_fd < 0)
     return;
   ssize_t length = recv(slot->probe_fd, &frame, sizeof frame, MSG_DONTWAIT);
-  fl_close(&slot->probe_fd);
   if (length != (ssize_t)sizeof frame || frame.type != FL_FRAME_RESPONSE)
     fl_daemon_log("probe of template %d: no response to the warm-up (type %u)", slot->template.pid, frame.type);
-  else if ((slot->pin = calloc(1, sizeof *slot->pin)) && fl_pin_find(slot->template.pid, slot->probe_pid, slot->pin, &err) < 0)
+  else if ((slot->hot = calloc(1, sizeof *slot->hot)) && fl_hot_find(slot->template.pid, slot->probe_pid, slot->hot, &err) < 0)
     fl_daemon_log_error("probe", &err);
+  /* Only now: it ends by itself when its socket does. */
+  fl_close(&slot->probe_fd);
   fl_instances_kill_probe(daemon, slot);
 }
 
@@ -88,14 +89,10 @@ void fl_probe_ended(struct fl_daemon *daemon, struct fl_template_slot *slot)
   struct fl_error err = {0};
 
   fl_close(&slot->probe_fd);
-  if (slot->probing && slot->pin) {
-    if (fl_pin_apply(slot->template.pid, slot->template.infection.call_at, slot->pin, &err) < 0)
-      fl_daemon_log_error("pin", &err);
-    else
-      slot->template.pinned = slot->pin->pages;
-  }
-  free(slot->pin);
-  slot->pin = NULL;
+  if (slot->probing && slot->hot && fl_pin_apply(slot->template.pid, &slot->template.infection, slot->hot, &slot->template.pinned, &err) < 0)
+    fl_daemon_log_error("pin", &err);
+  free(slot->hot);
+  slot->hot = NULL;
   if (slot->probing)
     fl_templates_usable(daemon, slot);
 }

@@ -132,6 +132,7 @@ export class HttpServer {
     const bodyLength = head.bodyLength();
     if (path.includes('%')) checkPath(path);
     const queue = this.#dispatcher.find(name);
+    if (bodyLength === 0) queue?.anticipate();
     const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
     if (queue === undefined) {
       const error = isFunctionName(name)

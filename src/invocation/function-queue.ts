@@ -60,6 +60,16 @@ export class FunctionQueue implements Demand {
     return this.#pool;
   }
 
+  /** A request is about to be submitted: when no instance is free, a new one is asked for already and starts while the event is made. */
+  anticipate(): void {
+    if (this.#waiting.size > 0 || this.#removed !== undefined) return;
+    try {
+      this.#pool.acquire();
+    } catch {
+      // The submission will meet the same error and tell its client.
+    }
+  }
+
   /** FAST PATH: an idle instance takes it before this returns. */
   submit(invocation: Invocation): void {
     const now = performance.now();

@@ -23,6 +23,9 @@ test('a control packet is answered', async () => {
 
 test('packets wait in a bounded queue while sandboxd is stopped, descriptors with them', async () => {
   const { pid } = addon.peer(control);
+  // Channels are made ahead of need, one a turn.
+  const refilled = () => afterTurns(8);
+  await refilled();
   const descriptors = openDescriptors();
   const opened: { channel: number; request: number }[] = [];
   const sent = 1000;
@@ -30,7 +33,7 @@ test('packets wait in a bounded queue while sandboxd is stopped, descriptors wit
   try {
     for (let number = 0; number < sent; number++) addon.sendControl(hello(number + 1000));
     assert.throws(() => open('echo'), { code: 'EAGAIN', syscall: 'sendmsg' });
-    await afterTurns(2);
+    await refilled();
     assert.equal(openDescriptors(), descriptors, 'a channel that could not be asked for leaves no descriptor');
   } finally {
     process.kill(pid, 'SIGCONT');
@@ -41,6 +44,7 @@ test('packets wait in a bounded queue while sandboxd is stopped, descriptors wit
   try {
     for (let number = 0; number < 300; number++) addon.sendControl(hello(number + 20_000));
     for (let count = 0; count < 20; count++) opened.push(open('echo'));
+    await refilled();
     assert.equal(openDescriptors(), descriptors + 20 * (3 + 4), 'the near ends, and what waits to be sent');
     for (const { channel } of opened) request(channel, 1, 'queued');
   } finally {
@@ -51,7 +55,7 @@ test('packets wait in a bounded queue while sandboxd is stopped, descriptors wit
     addon.closeChannel(channel);
     await destroy(create);
   }
-  await afterTurns(3);
+  await refilled();
   assert.equal(openDescriptors(), descriptors);
 });
 

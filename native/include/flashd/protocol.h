@@ -121,7 +121,7 @@ enum fl_phase {                                /* CREATED.phase_ns: durations, c
   FL_PHASE_NAMESPACES = 2,                     /* child: setns, bundle mounted */
   FL_PHASE_CGROUP = 3,
   FL_PHASE_DESCRIPTORS = 4,
-  FL_PHASE_CREDENTIALS = 5,                    /* ids, capabilities, limits */
+  FL_PHASE_CREDENTIALS = 5,                    /* limits, dumpable */
   FL_PHASE_THREADS = 6,
   FL_PHASE_SEAL = 7                            /* seccomp seal; the next instruction is sigreturn */
 };

@@ -1,0 +1,129 @@
+/* See hot.h. Format of the page maps: Documentation/admin-guide/mm/pagemap.rst */
+#include "inject/hot.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* A fault on a file's page maps its neighbours too (fault_around_bytes): one page of each window brings the whole window. */
+enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, MAPPINGS_MAX = 1024, WINDOW_BYTES = 64 << 10 };
+
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_FRAME ((1ull << 55) - 1)
+
+struct range { uint64_t start, end; };
+struct mappings { uint32_t count; struct range range[MAPPINGS_MAX]; };
+
+static FILE *open_maps(pid_t pid)
+{
+  char path[64];
+
+  snprintf(path, sizeof path, "/proc/%d/maps", pid);
+  return fopen(path, "re");
+}
+
+static int open_pagemap(pid_t pid)
+{
+  char path[64];
+
+  snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+  return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int read_mappings(pid_t pid, struct mappings *ret)
+{
+  char line[4352];
+  fl_autofclose FILE *maps = open_maps(pid);
+
+  if (!maps)
+    return -1;
+  ret->count = 0;
+  while (ret->count < MAPPINGS_MAX && fgets(line, sizeof line, maps))
+    ret->count += sscanf(line, "%lx-%lx", &ret->range[ret->count].start, &ret->range[ret->count].end) == 2;
+  return 0;
+}
+
+static bool mapped(const struct mappings *mappings, uint64_t address)
+{
+  for (uint32_t i = 0; i < mappings->count; i++)
+    if (mappings->range[i].start <= address && address < mappings->range[i].end)
+      return true;
+  return false;
+}
+
+static bool same_window(const struct fl_hot_runs *runs, uint64_t address)
+{
+  return runs->runs && (uint64_t)(uintptr_t)runs->run[runs->runs - 1].iov_base / WINDOW_BYTES == address / WINDOW_BYTES;
+}
+
+static void add_page(struct fl_hot_runs *runs, uint64_t address)
+{
+  struct iovec *last = runs->runs ? &runs->run[runs->runs - 1] : NULL;
+  uint64_t end = last ? (uint64_t)(uintptr_t)last->iov_base + last->iov_len : 0;
+
+  if (runs->pages == FL_HOT_PAGES_MAX)
+    return;
+  if (last && address == end)
+    last->iov_len += PAGE_BYTES;
+  else if (runs->runs == FL_HOT_RUNS_MAX)
+    return;
+  else
+    runs->run[runs->runs++] = (struct iovec){(void *)(uintptr_t)address, PAGE_BYTES};
+  runs->pages++;
+}
+
+static void compare_page(uint64_t address, uint64_t old, uint64_t new, bool writable, struct fl_hot *hot)
+{
+  if (!(new & PAGEMAP_PRESENT))
+    return;
+  if (!writable) {
+    if (!same_window(&hot->read, address))
+      add_page(&hot->read, address);
+  } else if (!(old & PAGEMAP_PRESENT)) {
+    add_page(&hot->fresh, address);
+  } else if ((old & PAGEMAP_FRAME) != (new & PAGEMAP_FRAME)) {
+    add_page(&hot->written, address);
+  }
+}
+
+static int compare_range(int template, int child, struct range range, bool writable, struct fl_hot *hot)
+{
+  uint64_t old[BATCH_PAGES], new[BATCH_PAGES];
+
+  for (uint64_t at = range.start; at < range.end; at += BATCH_PAGES * PAGE_BYTES) {
+    size_t pages = (range.end - at) / PAGE_BYTES < BATCH_PAGES ? (range.end - at) / PAGE_BYTES : BATCH_PAGES;
+    off_t offset = (off_t)(at / PAGE_BYTES * sizeof old[0]);
+
+    if (pread(template, old, pages * sizeof old[0], offset) != (ssize_t)(pages * sizeof old[0]) ||
+        pread(child, new, pages * sizeof new[0], offset) != (ssize_t)(pages * sizeof new[0]))
+      return -1;
+    for (size_t i = 0; i < pages; i++)
+      compare_page(at + i * PAGE_BYTES, old[i], new[i], writable, hot);
+  }
+  return 0;
+}
+
+int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_error *err)
+{
+  char line[4352], rights[5], path[8];
+  struct mappings before;
+  struct range range;
+
+  *ret_hot = (struct fl_hot){0};
+  fl_autofclose FILE *maps = open_maps(child);
+  fl_autoclose int old = open_pagemap(template), new = open_pagemap(child);
+  if (!maps || old < 0 || new < 0 || read_mappings(template, &before) < 0)
+    return fl_fail_errno(err, "open_pagemap");
+  while (fgets(line, sizeof line, maps)) {
+    bool file = sscanf(line, "%lx-%lx %4s %*s %*s %*s %7s", &range.start, &range.end, rights, path) == 4 && path[0] == '/', writable = rights[1] == 'w';
+
+    if (rights[3] != 'p' || !(writable || (file && rights[0] == 'r')) || !mapped(&before, range.start))
+      continue;
+    if (compare_range(old, new, range, writable, ret_hot) < 0)
+      return fl_fail_errno(err, "read_pagemap");
+  }
+  return 0;
+}
