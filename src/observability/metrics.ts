@@ -35,11 +35,14 @@ class ReadMetric {
   }
 }
 
+/** How often Node samples the lag of its event loop: at its default an idle flashd would wake up a hundred times a second. */
+const LOOP_SAMPLE_MS = 1000;
+
 export class Metrics {
   readonly #registry = new Registry();
 
   constructor() {
-    collectDefaultMetrics({ register: this.#registry });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS });
   }
 
   get contentType(): string {
