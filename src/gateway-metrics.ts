@@ -60,6 +60,7 @@ function registerSandboxd(metrics: Metrics, { sandbox, stats }: Sources): void {
   metrics.gauge('flashd_runtime_templates', 'Templates that can fork', () =>
     sandbox.runtimes.map(({ name, templates }) => ({ labels: { runtime: name }, value: templates })),
   );
+  metrics.gauge('flashd_spares', 'Forks parked ahead of need', () => stats()?.spares ?? 0);
   metrics.gauge('flashd_sandboxes_pooled', 'Sandboxes kept ready', () => stats()?.sandboxesPooled ?? 0);
   metrics.gauge('flashd_sandboxes_building', 'Sandboxes being built', () => stats()?.sandboxesBuilding ?? 0);
   metrics.gauge('flashd_sandboxes_ending', 'Sandboxes being taken down', () => stats()?.sandboxesEnding ?? 0);

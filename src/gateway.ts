@@ -100,7 +100,14 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     report,
   });
   const bounds = { memoryBudgetBytes: config.memoryBudgetMb * MIB, maxInstances: config.maxInstances };
-  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, report });
+  const holdBundle = (digest: string): (() => void) => {
+    const unpin = bundles.pin(digest);
+    return () => {
+      unpin();
+      deployer.collectGarbage();
+    };
+  };
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS });
   sandbox.start(dispatcher, LIFELINE_FD);
   stack.defer(() => sandbox.stop());

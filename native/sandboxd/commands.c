@@ -53,12 +53,15 @@ static uint64_t resident_bytes(void)
 static void stats(struct fl_daemon *daemon, uint64_t request)
 {
   struct fl_parts_levels levels;
-  struct fl_stats_ok reply = {.header = fl_control_header(FL_MSG_STATS_OK, sizeof reply, request), .instances = daemon->instances,
-                              .forks = daemon->forks, .forks_failed = daemon->forks_failed, .template_restarts = daemon->template_restarts};
+  struct fl_stats_ok reply = {.header = fl_control_header(FL_MSG_STATS_OK, sizeof reply, request), .forks = daemon->forks, .forks_failed = daemon->forks_failed, .template_restarts = daemon->template_restarts};
 
   fl_parts_levels(daemon->parts, &levels);
   for (uint32_t i = 0; i < daemon->pack->count; i++)
     reply.templates_ready += fl_templates_ready(daemon, i);
+  for (uint32_t i = 0; i < daemon->pack->count; i++)
+    reply.spares += fl_instances_spares(daemon, i, true);
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    reply.instances += daemon->instance[i]->create_request != 0;
   reply.sandboxes_pooled = levels.pooled;
   reply.sandboxes_building = levels.building;
   reply.sandboxes_ending = levels.ending;

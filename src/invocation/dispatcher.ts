@@ -127,6 +127,7 @@ export function targetOf(version: Version): Target {
     functionName: version.functionName,
     version: version.version,
     runtime: manifest.runtime,
+    digest: version.digest,
     bundlePath: version.bundlePath,
     init: initMeta(version),
     limits: {

@@ -13,6 +13,8 @@ export type PoolsOptions = {
   readonly sandbox: Sandbox;
   readonly bounds: Bounds;
   readonly usageIntervalMs: number;
+  /** Keeps a bundle's files where they are until the returned function is called: instances have them mounted. */
+  readonly holdBundle: (digest: string) => () => void;
   readonly report: (error: unknown) => void;
 };
 
@@ -59,6 +61,10 @@ export class Pools {
     let smallest = Infinity;
     for (const pool of this.#starving) smallest = Math.min(smallest, pool.living);
     return smallest;
+  }
+
+  holdBundle(digest: string): () => void {
+    return this.#options.holdBundle(digest);
   }
 
   open(spec: PoolSpec, demand: Demand): VersionPool {

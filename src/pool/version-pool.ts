@@ -14,6 +14,7 @@ export type PoolSpec = {
   readonly functionName: string;
   readonly version: string;
   readonly runtime: string;
+  readonly digest: string;
   readonly bundlePath: string;
   /** Meta of the INIT frame. */
   readonly init: string;
@@ -41,6 +42,7 @@ export class VersionPool {
   readonly #available: PooledInstance[] = [];
   readonly #all = new Set<PooledInstance>();
   #instanceSpec: InstanceSpec | undefined;
+  #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
   #draining = false;
   #measuredBytes = 0;
@@ -199,8 +201,10 @@ export class VersionPool {
   }
 
   #openBundle(): InstanceSpec {
-    const { functionName, version, runtime, limits, init, bundlePath } = this.spec;
-    return { functionName, version, runtime, limits, init, bundleFd: openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY) };
+    const { functionName, version, runtime, limits, init, digest, bundlePath } = this.spec;
+    const bundleFd = openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY);
+    this.#releaseBundle = this.#pools.holdBundle(digest);
+    return { functionName, version, runtime, limits, init, bundleFd };
   }
 
   #unlist(instance: PooledInstance): void {
@@ -241,6 +245,8 @@ export class VersionPool {
     clearTimeout(this.#keepWarm);
     if (this.#instanceSpec !== undefined) closeSync(this.#instanceSpec.bundleFd);
     this.#instanceSpec = undefined;
+    this.#releaseBundle?.();
+    this.#releaseBundle = undefined;
     this.#pools.closed(this);
   }
 }

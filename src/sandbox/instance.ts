@@ -1,5 +1,6 @@
 /**
  * The guarded wrapper around one instance's channel and its life in sandboxd. It guarantees to the owner:
+ *   - onCreated comes before the first result, unless sandboxd is late by more than HOLD_MS;
  *   - exactly one terminal call, and none after it, in whatever order the data socket's end, ENDED and our own destroy arrive;
  *   - an end is reported with its reason when sandboxd tells it within endWaitMs, and without one otherwise: nobody waits for ever;
  *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
@@ -7,6 +8,9 @@
 import type { Addon, ChannelId } from './addon.ts';
 import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
 import { FRAME, encodeDestroy, type Created, type Ended, type Failed } from './protocol.ts';
+
+/** How long the first result waits for a CREATED that it has overtaken. */
+const HOLD_MS = 2;
 
 /** What the wrapper needs of the client. */
 export interface InstanceHost {
@@ -29,6 +33,9 @@ export class GuardedInstance implements Instance {
   #expectExit = false;
   #over = false;
   #wait: NodeJS.Timeout | undefined;
+  /** A result that has overtaken CREATED. */
+  #held: (() => void) | undefined;
+  #holding: NodeJS.Timeout | undefined;
 
   constructor(host: InstanceHost, channel: ChannelId, labels: LogLabels, owner: InstanceOwner) {
     this.#host = host;
@@ -68,10 +75,22 @@ export class GuardedInstance implements Instance {
     this.labels.instance = created.instance;
     if (this.#closed) this.#sendDestroy();
     if (!this.#over) this.owner.onCreated(created);
+    this.#deliver();
+  }
+
+  /**
+   * From the client: a result. The first one may arrive before sandboxd has got round to saying CREATED, which is then on its way: the owner hears of that first, within
+   * reason.
+   */
+  handleResult(deliver: () => void): void {
+    if (this.created !== undefined || this.#held !== undefined) return deliver();
+    this.#held = deliver;
+    this.#holding = setTimeout(() => this.#deliver(), HOLD_MS);
   }
 
   /** From the client: FAILED. */
   handleFailed(failed: Failed): void {
+    this.#deliver();
     if (this.#end()) this.owner.onFailed(failed);
   }
 
@@ -85,6 +104,7 @@ export class GuardedInstance implements Instance {
   /** From the client: the data socket ended or broke the protocol. */
   handleBroken(broken: Broken): void {
     if (this.#closed || this.#broken !== undefined) return;
+    this.#deliver();
     this.#broken = broken;
     this.owner.onBroken(broken);
     this.destroy(broken.reason !== 'garbage');
@@ -92,7 +112,16 @@ export class GuardedInstance implements Instance {
 
   /** From the client: sandboxd is gone. */
   handleLost(): void {
+    this.#deliver();
     if (this.#end()) this.owner.onLost();
+  }
+
+  #deliver(): void {
+    const deliver = this.#held;
+    if (deliver === undefined) return;
+    clearTimeout(this.#holding);
+    this.#held = undefined;
+    deliver();
   }
 
   #sendDestroy(): void {
@@ -123,6 +152,8 @@ export class GuardedInstance implements Instance {
   #end(): boolean {
     if (this.#over) return false;
     this.#over = true;
+    this.#held = undefined;
+    clearTimeout(this.#holding);
     clearTimeout(this.#wait);
     this.#close();
     return true;

@@ -137,7 +137,7 @@ export const LAYOUT = {
     sandboxes_building: 24,
     sandboxes_ending: 28,
     templates_ready: 32,
-    reserved: 36,
+    spares: 36,
     forks: 40,
     forks_failed: 48,
     sandboxes_built: 56,
@@ -204,6 +204,8 @@ export type Stats = {
   readonly type: 'stats';
   readonly request: number;
   readonly instances: number;
+  /** Forks parked ahead of need, of all runtimes. */
+  readonly spares: number;
   readonly sandboxesPooled: number;
   readonly sandboxesBuilding: number;
   readonly sandboxesEnding: number;
@@ -386,6 +388,7 @@ function decodeStats(bytes: Buffer, request: number): Stats {
     type: 'stats',
     request,
     instances: bytes.readUInt32LE(at.instances),
+    spares: bytes.readUInt32LE(at.spares),
     sandboxesPooled: bytes.readUInt32LE(at.sandboxes_pooled),
     sandboxesBuilding: bytes.readUInt32LE(at.sandboxes_building),
     sandboxesEnding: bytes.readUInt32LE(at.sandboxes_ending),

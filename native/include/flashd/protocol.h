@@ -171,7 +171,7 @@ struct fl_ended {                              /* the reply to DESTROY, or an ev
 struct fl_stats { struct fl_header header; };
 struct fl_stats_ok {
   struct fl_header header;
-  uint32_t instances, sandboxes_pooled, sandboxes_building, sandboxes_ending, templates_ready, reserved;
+  uint32_t instances, sandboxes_pooled, sandboxes_building, sandboxes_ending, templates_ready, spares;
   uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, rss_bytes;
 };
 

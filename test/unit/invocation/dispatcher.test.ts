@@ -325,11 +325,42 @@ describe('versions', () => {
     assert.equal(addon.channels.length, 2);
     assert.match(addon.channels[1]!.init, /version=v2/);
     assert.equal(addon.channels[1]!.requests[0]!.meta, `http ${waiting.label}`);
+    await turns();
     addon.respond(addon.channels[0]!.requests[0]!, 200, '', 'old');
     addon.respond(addon.channels[1]!.requests[0]!, 200, '', 'new');
     assert.deepEqual([running.outcome, waiting.outcome], ['200 old', '200 new']);
     await turns();
     assert.deepEqual(addon.channels.map((channel) => channel.destroyed), [true, false]);
+  });
+
+  test('the files of a version stay as long as an instance of it lives, even when its function is removed', async () => {
+    const { addon, registry, submit, held } = await fixture();
+    registry.deploy('hello', {}, 'v1');
+    assert.deepEqual(held, []);
+    const running = submit('hello');
+    await turns();
+    registry.remove('hello');
+    assert.deepEqual(held, ['v1']);
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await finished(running);
+    await turns(4);
+    assert.deepEqual(held, []);
+  });
+
+  test('a first result that overtakes CREATED waits for it, but not for long', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello');
+    const overtaking = submit('hello');
+    addon.respond(addon.channels[0]!.requests[0]!);
+    assert.equal(overtaking.outcome, 'none');
+    await turns();
+    assert.equal(overtaking.outcome, '200 hello');
+    addon.onCreate = () => 'hold';
+    const [, late] = [submit('hello'), submit('hello')];
+    addon.respond(addon.channels[1]!.requests[0]!);
+    assert.equal(late.outcome, 'none');
+    await finished(late);
+    assert.equal(late.outcome, '200 hello');
   });
 
   test('idle instances of an old version go at once', async () => {

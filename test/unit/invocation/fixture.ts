@@ -45,6 +45,8 @@ export async function fixture(options: FixtureOptions = {}) {
   const addon = new FakeAddon();
   const registry = new FakeRegistry();
   const reported: unknown[] = [];
+  /** Digests of the bundles that may not go. */
+  const held: string[] = [];
   const logged: { function: string; instance: number; invocation: string; stream: number; text: string }[] = [];
   const sandbox = new SandboxClient({
     addon,
@@ -58,6 +60,10 @@ export async function fixture(options: FixtureOptions = {}) {
     sandbox,
     bounds: { memoryBudgetBytes: options.memoryBudgetBytes ?? 2 ** 40, maxInstances: options.maxInstances ?? 100 },
     usageIntervalMs: options.usageIntervalMs ?? 1_000_000,
+    holdBundle: (digest) => {
+      held.push(digest);
+      return () => void held.splice(held.indexOf(digest), 1);
+    },
     report: (error) => reported.push(error),
   });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000 });
@@ -71,7 +77,7 @@ export async function fixture(options: FixtureOptions = {}) {
     dispatcher.submit(dispatcher.find(name)!, invocation);
     return invocation;
   };
-  return { addon, registry, sandbox, pools, dispatcher, submit, reported, logged };
+  return { addon, registry, sandbox, pools, dispatcher, submit, reported, logged, held };
 }
 
 let invocations = 0;
