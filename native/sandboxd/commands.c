@@ -59,7 +59,7 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
   for (uint32_t i = 0; i < daemon->pack->count; i++)
     reply.templates_ready += fl_templates_ready(daemon, i);
   for (uint32_t i = 0; i < daemon->pack->count; i++)
-    reply.spares += fl_instances_spares(daemon, i, true);
+    reply.spares += fl_spares_count(daemon, i, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
   reply.sandboxes_pooled = levels.pooled;

@@ -110,10 +110,8 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
 void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime);
-/* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
-uint32_t fl_instances_spares(const struct fl_daemon *daemon, uint32_t runtime, bool parked);
-/* Ends parked spares until `kept` are left. */
-void fl_instances_trim_spares(struct fl_daemon *daemon, uint32_t runtime, uint32_t kept);
+/* Kills the sandbox; the instance is gone once its process is reaped. */
+void fl_instances_kill(struct fl_instance *instance);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
@@ -143,6 +141,10 @@ void fl_templates_close(struct fl_daemon *daemon);
 void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);
 
 /* spares.c */
+/* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
+uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, bool parked);
+/* The one that is furthest, or NULL. */
+struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runtime);
 void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, uint64_t now_ns);
 void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_spares_deadline_ns(const struct fl_daemon *daemon);

@@ -138,7 +138,7 @@ static void start(struct fl_daemon *daemon, struct fl_instance *instance)
   }
 }
 
-static void kill_sandbox(struct fl_instance *instance)
+void fl_instances_kill(struct fl_instance *instance)
 {
   instance->killed = true;
   instance->state = FL_INSTANCE_ENDING;
@@ -167,51 +167,12 @@ static void take_fds(struct fl_instance *instance, int mount, int *fds)
   instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
 }
 
-static bool spare(const struct fl_instance *instance, uint32_t runtime)
-{
-  return instance->runtime == runtime && !instance->create_request && !instance->probe && instance->state <= FL_INSTANCE_PARKED;
-}
-
-uint32_t fl_instances_spares(const struct fl_daemon *daemon, uint32_t runtime, bool parked)
-{
-  uint32_t count = 0;
-
-  for (uint32_t i = 0; i < daemon->instances; i++)
-    count += spare(daemon->instance[i], runtime) && (!parked || daemon->instance[i]->state == FL_INSTANCE_PARKED);
-  return count;
-}
-
 void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime)
 {
   struct fl_instance *instance = enlist(daemon, runtime);
 
   if (instance)
     start(daemon, instance);
-}
-
-void fl_instances_trim_spares(struct fl_daemon *daemon, uint32_t runtime, uint32_t kept)
-{
-  uint32_t excess = fl_instances_spares(daemon, runtime, true);
-
-  for (uint32_t i = 0; i < daemon->instances && excess > kept; i++)
-    if (spare(daemon->instance[i], runtime) && daemon->instance[i]->state == FL_INSTANCE_PARKED) {
-      kill_sandbox(daemon->instance[i]);
-      excess--;
-    }
-}
-
-/* The spare that is furthest. */
-static struct fl_instance *best_spare(const struct fl_daemon *daemon, uint32_t runtime)
-{
-  struct fl_instance *best = NULL;
-
-  for (uint32_t i = 0; i < daemon->instances; i++) {
-    struct fl_instance *instance = daemon->instance[i];
-
-    if (spare(instance, runtime) && (!best || instance->state > best->state || (instance->state == best->state && instance->id < best->id)))
-      best = instance;
-  }
-  return best;
 }
 
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
@@ -223,7 +184,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = best_spare(daemon, create->runtime)) &&
+  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = fl_spares_best(daemon, create->runtime)) &&
            !(instance = enlist(daemon, create->runtime)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
@@ -242,7 +203,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
     start(daemon, instance);
   } else if (assign(daemon, instance, &err) < 0) {
     refuse(daemon, instance, &err);
-    kill_sandbox(instance);
+    fl_instances_kill(instance);
   }
 }
 
@@ -262,7 +223,7 @@ void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i]->probe == slot && daemon->instance[i]->state == FL_INSTANCE_RUNNING)
-      kill_sandbox(daemon->instance[i]);
+      fl_instances_kill(daemon->instance[i]);
 }
 
 void fl_instances_retry_waiting(struct fl_daemon *daemon)
@@ -372,7 +333,7 @@ static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, 
     fl_parts_end(daemon->parts, &instance->sandbox);
     forget(daemon, instance);
   } else {
-    kill_sandbox(instance);
+    fl_instances_kill(instance);
   }
 }
 
@@ -433,7 +394,7 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
   if (destroy->flags & FL_DESTROY_EXPECT_EXIT)
     instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND;
   else
-    kill_sandbox(instance);
+    fl_instances_kill(instance);
 }
 
 /* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */
@@ -447,7 +408,7 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
     if (instance->template != template || instance->state == FL_INSTANCE_RUNNING || (instance->state == FL_INSTANCE_ENDING && instance->pid)) {
       i++;
     } else if (instance->pid) {
-      kill_sandbox(instance);
+      fl_instances_kill(instance);
       i++;
     } else {
       if (!instance->announced)
@@ -467,9 +428,9 @@ void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
       continue;
     instance->deadline_ns = 0;
     if (instance->state == FL_INSTANCE_RUNNING)
-      kill_sandbox(instance);
+      fl_instances_kill(instance);
     else if (instance->parked)
-      kill_sandbox(instance);
+      fl_instances_kill(instance);
     else if (instance->state == FL_INSTANCE_FORKING || instance->state == FL_INSTANCE_STARTING)
       kill(instance->template->pid, SIGKILL);    /* the template is stuck; its end is handled when it is reaped */
   }
@@ -499,7 +460,7 @@ void fl_instances_kill_all(struct fl_daemon *daemon)
       continue;
     }
     instance->silent = true;
-    kill_sandbox(instance);
+    fl_instances_kill(instance);
     i++;
   }
 }
