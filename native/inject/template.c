@@ -47,7 +47,7 @@ static void allow_pinning(void)
     setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit.rlim_max, limit.rlim_max});
 }
 
-static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, int data_fd, pid_t parent, struct fl_error *err)
+static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, const char *executable, int data_fd, pid_t parent, struct fl_error *err)
 {
   struct sock_fprog filter = fl_parts_filter(parts);
   int r = fl_parts_enter_base(parts, err);
@@ -72,11 +72,12 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
     return fl_fail(err, FL_ERR_SYSTEM, -r, "capbset_drop", "template");
   if ((r = fl_die_with_parent(parent)) < 0 || (r = fl_set_no_new_privs()) < 0 || (r = fl_seccomp_filter(&filter, 0)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "confine_template", "%s", runtime->name);
-  execve(runtime->argv[0], runtime->argv, runtime->envp);
+  execve(executable, runtime->argv, runtime->envp);
   return fl_fail_errno(err, "execve");
 }
 
-int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, struct fl_template *ret_template, struct fl_error *err)
+int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, const char *executable, struct fl_template *ret_template,
+                     struct fl_error *err)
 {
   pid_t self = getpid();
   int pair[2];
@@ -90,7 +91,7 @@ int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, u
   if (pid == 0) {
     struct fl_error failure = {0};
 
-    become_runtime(parts, &pack->runtime[runtime], theirs, self, &failure);
+    become_runtime(parts, &pack->runtime[runtime], executable, theirs, self, &failure);
     dprintf(STDERR_FILENO, "flashd-sandboxd: template %s: %s: %s %s\n", pack->runtime[runtime].name, failure.op, strerror(failure.errno_value), failure.detail);
     _exit(111);
   }

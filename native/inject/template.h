@@ -32,8 +32,9 @@ struct fl_template {
   uint64_t booted_ns, forks;
 };
 
-/* Starts the process. The caller waits for data_fd to be readable. */
-int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, struct fl_template *ret_template, struct fl_error *err);
+/* Starts the process; executable: what argv[0] stands for, without links. The caller waits for data_fd to be readable. */
+int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, const char *executable, struct fl_template *ret_template,
+                     struct fl_error *err);
 /* data_fd is readable: takes the READY frame, freezes and infects. Blocks for the few milliseconds that takes. On failure: fl_template_kill. */
 int fl_template_freeze(struct fl_template *template, struct fl_error *err);
 /* FAST PATH. Sends the request; the plan's descriptors stay the caller's. */

@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Where a runtime's own files stand in every sandbox, in a directory of its name. */
+#define FL_RUNTIME_FILES "/opt/flashd/"
+
 enum { FL_PACK_ARGS_MAX = 32, FL_PACK_FILES_MAX = 64, FL_PACK_PATH_MAX = 200 };
 
 struct fl_pack_file { const char *path; uint32_t mode, size; const uint8_t *bytes; };

@@ -23,7 +23,7 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime)
   uint32_t ready = fl_templates_ready(daemon, runtime);
   struct fl_runtime event = {
       .header = fl_control_header(FL_MSG_RUNTIME, sizeof event, 0), .index = runtime, .templates = ready,
-      .state = ready ? FL_RUNTIME_READY : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : FL_RUNTIME_BOOTING};
+      .state = ready ? FL_RUNTIME_READY : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : fl_templates_wanted(daemon, runtime) ? FL_RUNTIME_BOOTING : FL_RUNTIME_IDLE};
 
   memcpy(event.name, daemon->pack->runtime[runtime].name, sizeof event.name);
   memcpy(event.detail, daemon->runtime_detail[runtime], sizeof event.detail);
@@ -102,6 +102,7 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
   case FL_MSG_HELLO: hello(daemon, request->header.request); break;
   case FL_MSG_CREATE: fl_instances_create(daemon, &request->create, fds); break;
   case FL_MSG_DESTROY: fl_instances_destroy(daemon, &request->destroy); break;
+  case FL_MSG_BOOT: fl_templates_want(daemon, request->boot.runtime); break;
   case FL_MSG_STATS: stats(daemon, request->header.request); break;
   case FL_MSG_USAGE: usage(daemon, request->header.request, request->usage.after); break;
   }

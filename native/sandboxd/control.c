@@ -14,6 +14,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_DESTROY, sizeof(struct fl_destroy), 0},
     {FL_MSG_STATS, sizeof(struct fl_stats), 0},
     {FL_MSG_USAGE, sizeof(struct fl_usage), 0},
+    {FL_MSG_BOOT, sizeof(struct fl_boot), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -56,6 +57,10 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     if (ret_request->create.runtime >= FL_RUNTIMES_MAX || ret_request->create.flags != 0)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
     return fl_limits_check(&ret_request->create.limits, err);
+  case FL_MSG_BOOT:
+    if (ret_request->boot.runtime >= FL_RUNTIMES_MAX || ret_request->boot.reserved)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "boot: runtime %u", ret_request->boot.runtime);
+    return 0;
   case FL_MSG_DESTROY:
     if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)FL_DESTROY_EXPECT_EXIT) || ret_request->destroy.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "destroy: flags %#x", ret_request->destroy.flags);

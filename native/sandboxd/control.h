@@ -12,6 +12,7 @@ union fl_request {
   struct fl_destroy destroy;
   struct fl_stats stats;
   struct fl_usage usage;
+  struct fl_boot boot;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

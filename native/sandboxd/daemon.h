@@ -85,7 +85,8 @@ struct fl_daemon {
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
   uint32_t template_slots;
   struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
-  char runtime_detail[FL_RUNTIMES_MAX][256];
+  char runtime_detail[FL_RUNTIMES_MAX][256];   /* why it failed, or empty */
+  char executable[FL_RUNTIMES_MAX][256];       /* resolved on the host */
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
   struct { double demand; uint64_t counted_ns, taken_ns, pause_until_ns; } spares[FL_RUNTIMES_MAX];
@@ -128,6 +129,9 @@ bool fl_instances_unknown_child(const struct fl_daemon *daemon);
 
 /* templates.c */
 int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err);
+/* Boots the runtime's templates, unless that was done before. One that is not installed is told as failed, and looked for again when it is wanted again. */
+void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime);
+bool fl_templates_wanted(const struct fl_daemon *daemon, uint32_t runtime);
 void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon);
 void fl_templates_readable(struct fl_daemon *daemon, uint32_t index);

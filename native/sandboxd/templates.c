@@ -1,13 +1,15 @@
 /*
- * Language templates: each runtime of the pack has `templates` replicas, booted one after the other (the first of every runtime at once), replaced when
- * they die, with a growing pause when they keep failing. Forks go round the ready ones.
+ * Language templates: each runtime of the pack that a function needs has `templates` replicas, booted one after the other, replaced when they die, with a growing pause when they keep failing. Forks go round the ready ones.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "sandboxd/daemon.h"
 
 enum { FIRST_CHILD_PID = 300, MILLISECOND = 1000000 };
@@ -25,9 +27,44 @@ int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
 
     slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .infection = {.socket = -1, .bell = -1}};
     slot->probe_fd = -1;
-    slot->boot_at_ns = i % replicas == 0 ? 1 : 0;
   }
   return 0;
+}
+
+/* A bare name is looked for where interpreters are; links are followed on the host: in the base, /etc/alternatives does not exist. What we pack ourselves stands only there. */
+static bool resolve(const char *name, char *ret_path, size_t size)
+{
+  static const char *const directories[] = {"/usr/local/bin/", "/usr/bin/", "/bin/"};
+  char candidate[128], resolved[PATH_MAX];
+  bool found = false;
+
+  if (strncmp(name, FL_RUNTIME_FILES, sizeof FL_RUNTIME_FILES - 1) == 0)
+    return snprintf(ret_path, size, "%s", name) < (int)size;
+  for (size_t i = 0; i < FL_COUNT(directories) && !found; i++) {
+    snprintf(candidate, sizeof candidate, "%s%s", name[0] == '/' ? "" : directories[i], name);
+    found = realpath(candidate, resolved) && access(resolved, X_OK) == 0;
+  }
+  return found && snprintf(ret_path, size, "%s", resolved) < (int)size;
+}
+
+bool fl_templates_wanted(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  return daemon->executable[runtime][0] != 0;
+}
+
+void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
+{
+  if (runtime >= daemon->pack->count || fl_templates_wanted(daemon, runtime))
+    return;
+  const char *name = daemon->pack->runtime[runtime].argv[0];
+  if (resolve(name, daemon->executable[runtime], sizeof daemon->executable[0])) {
+    daemon->runtime_detail[runtime][0] = 0;
+    daemon->template_slot[runtime * daemon->options.templates].boot_at_ns = 1;
+  } else {
+    daemon->executable[runtime][0] = 0;
+    snprintf(daemon->runtime_detail[runtime], sizeof daemon->runtime_detail[0], "%s is not installed", name);
+  }
+  fl_commands_announce_runtime(daemon, runtime);
 }
 
 static bool usable(const struct fl_template_slot *slot, uint32_t runtime)
@@ -68,7 +105,7 @@ static void boot(struct fl_daemon *daemon, uint32_t index)
   struct fl_error err = {0};
 
   slot->boot_at_ns = 0;
-  if (fl_template_boot(daemon->parts, daemon->pack, runtime, &slot->template, &err) < 0 ||
+  if (fl_template_boot(daemon->parts, daemon->pack, runtime, daemon->executable[runtime], &slot->template, &err) < 0 ||
       fl_daemon_watch(daemon, slot->template.data_fd, FL_SOURCE_TEMPLATE, index) < 0)
     failed(daemon, slot, "boot", &err);
 }

@@ -1,6 +1,7 @@
 /** What flashd needs of the machine, looked up without changing anything and without a running flashd. */
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
+import { resolve } from 'node:path';
 import type { Runtime } from '../runtimes/index.ts';
 
 export type Check = {
@@ -9,6 +10,9 @@ export type Check = {
   /** What was found, or why it is missing and what then. */
   readonly detail: string;
 };
+
+/** Where sandboxd looks for a runtime's interpreter. */
+const INTERPRETER_DIRECTORIES = ['/usr/local/bin', '/usr/bin', '/bin'];
 
 /** Below it clone3, the mount API and pidfds lack parts that are used without a fallback. */
 const KERNEL_FLOOR = [5, 15] as const;
@@ -118,11 +122,17 @@ function runtimeCheck(runtime: Runtime): Check {
   const name = `runtime ${runtime.name}`;
   const program = runtime.argv[0]!;
   if (program.startsWith('/opt/flashd/')) return { name, state: 'ok', detail: 'built in' };
+  const found = INTERPRETER_DIRECTORIES.map((directory) => resolve(directory, program)).find(isExecutable);
+  if (found !== undefined) return { name, state: 'ok', detail: found };
+  return { name, state: 'optional', detail: `${program} is not installed: functions of this runtime cannot run` };
+}
+
+function isExecutable(path: string): boolean {
   try {
-    accessSync(program, constants.X_OK);
-    return { name, state: 'ok', detail: program };
+    accessSync(path, constants.X_OK);
+    return true;
   } catch {
-    return { name, state: 'optional', detail: `${program} is not installed: functions of this runtime cannot run` };
+    return false;
   }
 }
 

@@ -18,7 +18,7 @@ const MIB = 1024 * 1024;
 const TMP_INODES_PER_MIB = 256;
 
 export type DispatcherOptions = {
-  readonly registry: Pick<Registry, 'live' | 'onChange'>;
+  readonly registry: Pick<Registry, 'live' | 'allLive' | 'onChange'>;
   readonly pools: Pools;
   readonly queueMax: number;
   readonly readyWaitMs: number;
@@ -42,6 +42,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     this.queueMax = options.queueMax;
     this.readyWaitMs = options.readyWaitMs;
     this.#stopListening = options.registry.onChange((name) => this.#changed(name));
+    for (const { manifest } of options.registry.allLive()) this.#pools.sandbox.want(manifest.runtime);
   }
 
   /** FAST PATH: the queue of a deployed function. */
@@ -100,9 +101,10 @@ export class Dispatcher implements QueueHost, SandboxListener {
   }
 
   #changed(name: string): void {
+    const version = this.#registry.live(name);
+    if (version !== undefined) this.#pools.sandbox.want(version.manifest.runtime);
     const queue = this.#functions.get(name);
     if (queue === undefined) return;
-    const version = this.#registry.live(name);
     if (version !== undefined) return queue.change(targetOf(version));
     this.#functions.delete(name);
     queue.remove(new FlashdError('function_not_found', { message: `the function ${name} was removed` }));

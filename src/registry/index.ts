@@ -16,6 +16,8 @@ export type Version = VersionRecord & {
 export interface Registry {
   /** FAST PATH: the same frozen object until the live version changes. */
   live(name: string): Version | undefined;
+  /** The live version of every function. */
+  allLive(): Iterable<Version>;
   list(): FunctionSummary[];
   /** What was live last comes first. */
   versions(name: string): Version[];
@@ -45,6 +47,10 @@ export class LiveRegistry implements Registry {
 
   live(name: string): Version | undefined {
     return this.#live.get(name);
+  }
+
+  allLive(): Iterable<Version> {
+    return this.#live.values();
   }
 
   list(): FunctionSummary[] {

@@ -11,6 +11,7 @@ import {
   FEATURE_NAMES,
   FRAME,
   decode,
+  encodeBoot,
   encodeCreate,
   encodeHello,
   encodeStats,
@@ -45,6 +46,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
   readonly #creating = new Map<number, GuardedInstance>();
   readonly #created = new Map<number, GuardedInstance>();
   readonly #runtimes = new Map<string, Runtime>();
+  /** Those that functions need. */
+  readonly #wanted = new Set<string>();
   readonly #replies = new Map<number, Reply>();
   #listener: SandboxListener | undefined;
   #state: 'lost' | 'greeting' | 'ready' = 'lost';
@@ -84,10 +87,19 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return FEATURE_NAMES.filter((_, bit) => (this.#features & (1 << bit)) !== 0);
   }
 
+  want(runtime: string): void {
+    this.#wanted.add(runtime);
+    const known = this.#runtimes.get(runtime);
+    // One that had failed may have been installed meanwhile.
+    if (known?.state === 'idle' || known?.state === 'failed') this.addon.sendControl(encodeBoot(this.nextRequest(), known.index));
+  }
+
   readiness(runtime: string): Readiness {
     if (this.#state !== 'ready') return 'unavailable';
+    const state = this.#runtimes.get(runtime)?.state;
     // Those that it has not told us of yet after HELLO_OK may still come.
-    return this.#runtimes.get(runtime)?.state ?? (this.#runtimes.size < this.#announced ? 'booting' : 'failed');
+    if (state === undefined) return this.#runtimes.size < this.#announced ? 'booting' : 'failed';
+    return state === 'idle' ? 'booting' : state;
   }
 
   readinessDetail(runtime: string): string {
@@ -201,6 +213,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
         return this.#listener?.onSandboxChange();
       case 'runtime':
         this.#runtimes.set(message.name, message);
+        if (message.state === 'idle' && this.#wanted.has(message.name)) this.addon.sendControl(encodeBoot(this.nextRequest(), message.index));
         return this.#listener?.onSandboxChange();
       case 'created': {
         const instance = this.#take(message.request);

@@ -75,9 +75,11 @@ export interface SandboxListener {
   onSandboxLost(): void;
 }
 
-export type Readiness = 'unavailable' | RuntimeState;
+export type Readiness = 'unavailable' | Exclude<RuntimeState, 'idle'>;
 
 export interface Sandbox {
+  /** A function needs the runtime: it is booted, now or as soon as there is a sandboxd. */
+  want(runtime: string): void;
   /** "unavailable" while sandboxd is not connected; "failed" also for a runtime that it does not have. */
   readiness(runtime: string): Readiness;
   /** Why a runtime failed, or "". */

@@ -19,6 +19,7 @@ export const PROTOCOL = {
   FL_MSG_DESTROY: 3,
   FL_MSG_STATS: 4,
   FL_MSG_USAGE: 5,
+  FL_MSG_BOOT: 6,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -39,6 +40,7 @@ export const PROTOCOL = {
   FL_RUNTIME_BOOTING: 1,
   FL_RUNTIME_READY: 2,
   FL_RUNTIME_FAILED: 3,
+  FL_RUNTIME_IDLE: 4,
 
   FL_MEMORY_BYTES_MIN: 16 * 2 ** 20,
   FL_MEMORY_BYTES_MAX: 2 ** 40,
@@ -112,6 +114,7 @@ export const LAYOUT = {
   fl_header: { magic: 0, version: 2, type: 4, size: 6, request: 8, $size: 16 },
   fl_hello: { header: 0, $size: 16 },
   fl_hello_ok: { header: 0, features: 16, runtimes: 20, instances_max: 24, reserved: 28, $size: 32 },
+  fl_boot: { header: 0, runtime: 16, reserved: 20, $size: 24 },
   fl_runtime: { header: 0, index: 16, state: 20, templates: 24, reserved: 28, name: 32, detail: 64, $size: 320 },
   fl_limits: { memory_bytes: 0, tmp_bytes: 8, tmp_inodes: 16, pids: 20, cpu_millis: 24, descriptors: 28, $size: 32 },
   fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, $size: 56 },
@@ -160,7 +163,8 @@ export type Limits = {
 };
 
 export type HelloOk = { readonly type: 'hello-ok'; readonly features: number; readonly runtimes: number; readonly instancesMax: number };
-export type RuntimeState = 'booting' | 'ready' | 'failed';
+/** idle: no function has needed it yet. */
+export type RuntimeState = 'idle' | 'booting' | 'ready' | 'failed';
 export type Runtime = {
   readonly type: 'runtime';
   readonly index: number;
@@ -275,6 +279,12 @@ export function encodeDestroy(request: number, instance: number, expectExit: boo
   return bytes;
 }
 
+export function encodeBoot(request: number, runtime: number): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_BOOT, LAYOUT.fl_boot.$size, request);
+  bytes.writeUInt32LE(runtime, LAYOUT.fl_boot.runtime);
+  return bytes;
+}
+
 export function encodeStats(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_STATS, LAYOUT.fl_stats.$size, request);
 }
@@ -326,13 +336,20 @@ function decodeHelloOk(bytes: Buffer): HelloOk {
   };
 }
 
+const RUNTIME_STATES: Readonly<Record<number, RuntimeState>> = {
+  [PROTOCOL.FL_RUNTIME_BOOTING]: 'booting',
+  [PROTOCOL.FL_RUNTIME_READY]: 'ready',
+  [PROTOCOL.FL_RUNTIME_FAILED]: 'failed',
+  [PROTOCOL.FL_RUNTIME_IDLE]: 'idle',
+};
+
 function decodeRuntime(bytes: Buffer): Runtime {
   const at = LAYOUT.fl_runtime;
   const state = bytes.readUInt32LE(at.state);
   return {
     type: 'runtime',
     index: bytes.readUInt32LE(at.index),
-    state: state === PROTOCOL.FL_RUNTIME_READY ? 'ready' : state === PROTOCOL.FL_RUNTIME_FAILED ? 'failed' : 'booting',
+    state: RUNTIME_STATES[state] ?? 'failed',
     templates: bytes.readUInt32LE(at.templates),
     name: readText(bytes, at.name, PROTOCOL.FL_NAME_MAX),
     detail: readText(bytes, at.detail, at.$size - at.detail),

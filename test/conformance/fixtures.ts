@@ -11,8 +11,11 @@ import { RUNTIMES, type Runtime } from '../../src/runtimes/index.ts';
 export const root = join(import.meta.dirname, '../..');
 const source = join(import.meta.dirname, 'fixtures');
 
-export type Language = 'python' | 'native' | 'executable';
-export const LANGUAGES: readonly Language[] = ['python', 'native', 'executable'];
+/** A runtime's name, or "executable". */
+export type Language = string;
+export const LANGUAGES: readonly Language[] = readdirSync(source).sort();
+/** Whether handlers take Lambda's event and context. */
+export const isLambda = (language: Language): boolean => runtimeOf(language).event === 'json';
 
 export type Manifest = { handler?: string; symbol?: string; environment?: Record<string, string>; timeoutMs?: number };
 export type Fixture = { name: string; directory: string; runtime: Runtime; manifest: Manifest; remove(): void };

@@ -4,6 +4,7 @@
  *   gateway                                    sandboxd
  *      │ HELLO ───────────────────────────────▶ │  first, once per connection
  *      │ ◀────────────────── HELLO_OK, RUNTIME… │  one RUNTIME event per runtime, again whenever its state changes
+ *      │ BOOT ────────────────────────────────▶ │  a runtime that a function needs; a RUNTIME event tells how it goes
  *      │ CREATE + 4 descriptors ──────────────▶ │
  *      │ ◀──────────────── CREATED or FAILED    │  same request id
  *      │ DESTROY ─────────────────────────────▶ │
@@ -37,6 +38,7 @@ enum fl_message_type {
   FL_MSG_DESTROY = 3,
   FL_MSG_STATS = 4,
   FL_MSG_USAGE = 5,
+  FL_MSG_BOOT = 6,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -75,7 +77,14 @@ struct fl_hello_ok {
   uint32_t reserved;
 };
 
-enum fl_runtime_state { FL_RUNTIME_BOOTING = 1, FL_RUNTIME_READY = 2, FL_RUNTIME_FAILED = 3 };
+/* IDLE: nobody has needed it yet. FAILED: it cannot boot, or it is not installed. */
+enum fl_runtime_state { FL_RUNTIME_BOOTING = 1, FL_RUNTIME_READY = 2, FL_RUNTIME_FAILED = 3, FL_RUNTIME_IDLE = 4 };
+
+struct fl_boot {
+  struct fl_header header;
+  uint32_t runtime;                            /* index */
+  uint32_t reserved;                           /* 0 */
+};
 
 struct fl_runtime {                            /* event */
   struct fl_header header;

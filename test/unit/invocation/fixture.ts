@@ -25,6 +25,10 @@ export class FakeRegistry {
     return this.versions.get(name);
   }
 
+  allLive(): Iterable<Version> {
+    return this.versions.values();
+  }
+
   onChange(listener: (name: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
