@@ -49,6 +49,7 @@ function registerInvocations(metrics: Metrics, { dispatcher }: Sources): void {
 function registerInstances(metrics: Metrics, { dispatcher, pools }: Sources): void {
   metrics.gauge('flashd_instances', 'Living instances of live versions', () => perFunction(dispatcher, (queue) => queue.pool.living));
   metrics.gauge('flashd_instances_idle', 'Instances that work on nothing', () => pools.idle);
+  metrics.gauge('flashd_standbys', 'Instances made ahead of need', () => pools.standbys);
   metrics.gauge('flashd_instances_memory_bytes', 'Memory of all instances, measured or estimated', () => pools.memoryBytes);
   metrics.counter('flashd_instances_created_total', 'Instances made', () => pools.counters.created);
   metrics.counter('flashd_instances_expired_total', 'Instances ended after their keep-warm time', () => pools.counters.expired);

@@ -141,8 +141,8 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
       !fl_get_uint32(env, argument[1], "type", &type) || !fl_get_uint32(env, argument[2], "flags", &flags) ||
       !fl_get_uint32(env, argument[3], "id", &id) || !fl_get_uint32(env, argument[4], "aux", &aux))
     return NULL;
-  if ((type != FL_FRAME_INIT && type != FL_FRAME_REQUEST) || flags > UINT16_MAX || (type == FL_FRAME_REQUEST && id == 0))
-    return fl_throw_type(env, "type, flags and id", "those of an INIT or a REQUEST");
+  if (type < FL_FRAME_INIT || type > FL_FRAME_PING || flags > UINT16_MAX || (type != FL_FRAME_INIT && id == 0))
+    return fl_throw_type(env, "type, flags and id", "those of an INIT, a REQUEST or a PING");
   if (body_parts(env, argument[6], parts, &count, &body_length, &joined) && head_meta(env, argument[5], &head)) {
     struct fl_frame frame = {
       .length = (uint32_t)(head.meta_length + body_length), .meta_length = (uint32_t)head.meta_length,
@@ -154,7 +154,7 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
     channel = fl_channel_find(index);
     if (!channel || channel->broken)
       fl_fail(&error, FL_ERR_NO_INSTANCE, channel ? EPIPE : EBADF, "send", "channel %u", index);
-    else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type == FL_FRAME_REQUEST)
+    else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT)
       channel->outstanding++;
     if (error.code != FL_OK)
       fl_throw(env, &error);

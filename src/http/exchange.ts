@@ -75,7 +75,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     writing.body = body;
     writing.requestId = this.label;
     writing.start = this.start;
-    const cold = this.start === 'warm' ? undefined : from.created;
+    const cold = this.start === 'language-template' ? from.created : undefined;
     writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold);
     this.#res.cork(writeCorked);
   }

@@ -10,9 +10,34 @@ import { RUNTIMES } from '../runtimes/index.ts';
 import type { SandboxListener } from '../sandbox/contract.ts';
 import { PROTOCOL } from '../sandbox/protocol.ts';
 import { FunctionQueue, type QueueHost, type Target } from './function-queue.ts';
-import type { Invocation } from './invocation.ts';
+import type { EventKind, Invocation } from './invocation.ts';
 
 const MIB = 1024 * 1024;
+
+/** The events of standbys' pings: as ordinary as requests are. */
+const PING_ID = '00000000-0000-0000-0000-000000000000';
+const PINGS: Readonly<Record<EventKind, string>> = {
+  http: ['GET', '/', '', '127.0.0.1', PING_ID, 'host', 'localhost', ''].join('\0'),
+  json: JSON.stringify({
+    version: '2.0',
+    routeKey: '$default',
+    rawPath: '/',
+    rawQueryString: '',
+    headers: { host: 'localhost', 'user-agent': 'flashd', accept: '*/*' },
+    requestContext: {
+      accountId: 'anonymous',
+      apiId: 'ping',
+      domainName: 'localhost',
+      domainPrefix: 'ping',
+      http: { method: 'GET', path: '/', protocol: 'HTTP/1.1', sourceIp: '127.0.0.1', userAgent: 'flashd' },
+      requestId: PING_ID,
+      routeKey: '$default',
+      stage: '$default',
+      time: '01/Jan/2026:00:00:00 +0000',
+      timeEpoch: 1_767_225_600_000,
+    },
+  }),
+};
 
 /** One inode for each 4 KiB of the writable layer, up to what the protocol allows: as the launcher reckons for pooled sandboxes. */
 const TMP_INODES_PER_MIB = 256;
@@ -42,7 +67,10 @@ export class Dispatcher implements QueueHost, SandboxListener {
     this.queueMax = options.queueMax;
     this.readyWaitMs = options.readyWaitMs;
     this.#stopListening = options.registry.onChange((name) => this.#changed(name));
-    for (const { manifest } of options.registry.allLive()) this.#pools.sandbox.want(manifest.runtime);
+    for (const { functionName, manifest } of options.registry.allLive()) {
+      this.#pools.sandbox.want(manifest.runtime);
+      this.find(functionName);
+    }
   }
 
   /** FAST PATH: the queue of a deployed function. */
@@ -70,6 +98,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
 
   onSandboxChange(): void {
     for (const queue of this.#functions.values()) queue.readinessChanged();
+    this.#pools.tend();
   }
 
   onSandboxLost(): void {
@@ -104,7 +133,8 @@ export class Dispatcher implements QueueHost, SandboxListener {
     const version = this.#registry.live(name);
     if (version !== undefined) this.#pools.sandbox.want(version.manifest.runtime);
     const queue = this.#functions.get(name);
-    if (queue === undefined) return;
+    // Opened at once: its standbys are made before the first request.
+    if (queue === undefined) return void this.#open(name);
     if (version !== undefined) return queue.change(targetOf(version));
     this.#functions.delete(name);
     queue.remove(new FlashdError('function_not_found', { message: `the function ${name} was removed` }));
@@ -132,6 +162,7 @@ export function targetOf(version: Version): Target {
     digest: version.digest,
     bundlePath: version.bundlePath,
     init: initMeta(version),
+    ping: PINGS[runtime.event],
     limits: {
       memoryBytes: manifest.memoryMb * MIB,
       tmpBytes: manifest.tmpMb * MIB,
@@ -143,6 +174,7 @@ export function targetOf(version: Version): Target {
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,
+    standbys: manifest.standby,
   };
   return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue };
 }

@@ -215,7 +215,7 @@ export class FunctionQueue implements Demand {
   #start(invocation: Invocation, instance: PooledInstance, now: number): boolean {
     invocation.attempts++;
     invocation.boundAt = now;
-    invocation.start = instance.answered === 0 ? 'language-template' : 'warm';
+    invocation.start = instance.start;
     const left = Math.max(1, Math.round(invocation.deadlineAt - now));
     if (!instance.send(invocation, invocation.flags, left, invocation.meta(this.#target.event), invocation.body)) return false;
     invocation.state = 'running';

@@ -26,6 +26,9 @@ export class PooledInstance implements InstanceOwner {
   answered = 0;
   /** Monotonic milliseconds; valid while nothing is in flight. */
   idleSince = 0;
+  /** Made ahead of need, and never given any work yet. */
+  standby = false;
+  #pingId = 0;
   /** Takes no more work and is destroyed when what it works on is over. */
   condemned = false;
   memoryBytes: number;
@@ -56,10 +59,21 @@ export class PooledInstance implements InstanceOwner {
     this.#instance = instance;
   }
 
+  /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. */
+  prepare(ping: string): void {
+    this.standby = true;
+    this.#pingId = this.#nextId();
+    this.#instance!.ping(this.#pingId, ping);
+  }
+
+  /** How the next work would find it. */
+  get start(): 'warm' | 'standby' | 'language-template' {
+    return this.standby ? 'standby' : this.answered === 0 ? 'language-template' : 'warm';
+  }
+
   /** FAST PATH. False: nothing was sent, the instance is broken and no longer in the pool. */
   send(work: Work, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
-    // A slot's id is never 0 and never that of another one in flight: 2^32 invocations lie between two equal ones.
-    const id = (this.#lastId = this.#lastId === 0xffff_ffff ? 1 : this.#lastId + 1);
+    const id = this.#nextId();
     if (!this.#instance!.send(id, flags, millisecondsLeft, meta, body)) {
       this.#pool.discard(this);
       return false;
@@ -91,6 +105,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onResponse(id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+    if (id === this.#pingId) return this.#pong();
     const slot = this.#take(id);
     if (slot === undefined) return this.#confused(id);
     this.answered++;
@@ -102,6 +117,12 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onFault(id: number, fault: number, text: string, loadUs: number, handlerUs: number): void {
+    if (id !== 0 && id === this.#pingId) {
+      this.#pingId = 0;
+      // What has taken it meanwhile is told the same by the instance.
+      if (this.#slots.length === 0) this.#pool.condemn(this);
+      return;
+    }
     // A load failure may come before the first request was read: it concerns all of them then.
     const slot = id === 0 ? this.#slots.shift() : this.#take(id);
     if (slot === undefined && id !== 0) return this.#confused(id);
@@ -131,6 +152,17 @@ export class PooledInstance implements InstanceOwner {
       kind: 'ended',
       end: { how: 'destroyed', status: 0, oomKills: 0, pidsRefused: 0, memoryPeakBytes: 0, cpuUs: 0, broken: { reason: 'garbage', detail } },
     });
+  }
+
+  #pong(): void {
+    this.#pingId = 0;
+    this.answered++;
+    this.#pool.prepared(this);
+  }
+
+  /** Never 0 and never that of another one in flight: 2^32 invocations lie between two equal ones. */
+  #nextId(): number {
+    return (this.#lastId = this.#lastId === 0xffff_ffff ? 1 : this.#lastId + 1);
   }
 
   #take(id: number): Slot | undefined {

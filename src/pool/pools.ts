@@ -7,6 +7,11 @@ import { admit, victim, type Bounds } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
 import { VersionPool, type Demand, type PoolSpec } from './version-pool.ts';
 
+/** Of the shared bounds: what standbys may fill. */
+const STANDBY_SHARE = 0.9;
+/** Standbys that load their code at one time. */
+const WARMING_MAX = 4;
+
 export type PoolCounters = { created: number; evicted: number; expired: number };
 
 export type PoolsOptions = {
@@ -25,6 +30,8 @@ export class Pools {
   readonly #pools = new Set<VersionPool>();
   /** Those whose demand could not be met because of the shared bounds. */
   readonly #starving = new Set<VersionPool>();
+  /** Those that wait with their standbys. */
+  readonly #lacking = new Set<VersionPool>();
   #instances = 0;
   #ending = 0;
   #memoryBytes = 0;
@@ -102,6 +109,49 @@ export class Pools {
     }
   }
 
+  /**
+   * Whether the pool may make a standby now: only where there is room without evicting anybody and something is left for demand, and a few at a time. When not, it
+   * is asked again.
+   */
+  admitStandby(pool: VersionPool): boolean {
+    const { memoryBudgetBytes, maxInstances } = this.#options.bounds;
+    let warming = 0;
+    for (const each of this.#pools) warming += each.standbys.warming;
+    const room =
+      this.#instances + this.#ending < Math.floor(Math.min(maxInstances, this.sandbox.instancesMax) * STANDBY_SHARE) &&
+      this.#memoryBytes + pool.estimate < memoryBudgetBytes * STANDBY_SHARE;
+    if (room && warming < WARMING_MAX && this.#starving.size === 0) {
+      this.#lacking.delete(pool);
+      return true;
+    }
+    this.#lacking.add(pool);
+    return false;
+  }
+
+  /** A standby is ready or gone, or sandboxd's state has changed: those that wait with theirs may try again. */
+  standbySettled(): void {
+    for (const pool of [...this.#lacking]) {
+      this.#lacking.delete(pool);
+      pool.standbys.tend();
+      if (this.#lacking.has(pool)) return;
+    }
+  }
+
+  /** A runtime may have become ready. */
+  tend(): void {
+    for (const pool of this.#pools) pool.standbys.tend();
+  }
+
+  get standbys(): number {
+    let count = 0;
+    for (const pool of this.#pools) count += pool.standbys.count;
+    return count;
+  }
+
+  report(error: unknown): void {
+    this.#options.report(error);
+  }
+
   // What a VersionPool tells about its instances.
 
   added(instance: PooledInstance): void {
@@ -124,11 +174,13 @@ export class Pools {
       this.#memoryBytes -= instance.memoryBytes;
     }
     this.#tellDrained();
+    if (this.#lacking.size > 0) this.standbySettled();
   }
 
   closed(pool: VersionPool): void {
     this.#pools.delete(pool);
     this.#starving.delete(pool);
+    this.#lacking.delete(pool);
   }
 
   /** Something has become idle or is over: whoever could get no instance may try again. */
@@ -147,11 +199,15 @@ export class Pools {
   }
 
   #evictOne(): boolean {
-    const oldest = victim(this.#idleInstances());
+    const oldest = victim(this.#allStandbys()) ?? victim(this.#idleInstances());
     if (oldest === undefined) return false;
     this.counters.evicted++;
     oldest.pool.evict(oldest);
     return true;
+  }
+
+  *#allStandbys(): Generator<PooledInstance> {
+    for (const pool of this.#pools) yield* pool.standbys;
   }
 
   *#idleInstances(): Generator<PooledInstance> {

@@ -1,12 +1,13 @@
 /**
  * The instances of one version: which have room (used last in, first out, so that the others can grow old), how many there may be, when an idle one has
- * been kept warm long enough. Draining, it lets what runs finish and disappears with its last instance.
+ * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import type { InstanceSpec, Limits, Readiness } from '../sandbox/contract.ts';
 import { estimateBytes, shouldYield } from './policy.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import type { Pools } from './pools.ts';
+import { Standbys, type StandbyHost } from './standbys.ts';
 
 const RETIRE_AFTER_MS = 2;
 
@@ -18,10 +19,14 @@ export type PoolSpec = {
   readonly bundlePath: string;
   /** Meta of the INIT frame. */
   readonly init: string;
+  /** Meta of a PING frame: an event of no consequence. */
+  readonly ping: string;
   readonly limits: Limits;
   readonly concurrency: number;
   readonly maxInstances: number;
   readonly keepWarmMs: number;
+  /** Instances made ahead of need, at least. */
+  readonly standbys: number;
 };
 
 /** Who has work for the instances of a pool. */
@@ -34,13 +39,14 @@ export interface Demand {
   readonly waiting: boolean;
 }
 
-export class VersionPool {
+export class VersionPool implements StandbyHost {
   readonly spec: PoolSpec;
   readonly #pools: Pools;
   readonly #demand: Demand;
   /** Those that may take more work. */
   readonly #available: PooledInstance[] = [];
   readonly #all = new Set<PooledInstance>();
+  readonly standbys: Standbys;
   #instanceSpec: InstanceSpec | undefined;
   #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
@@ -53,6 +59,8 @@ export class VersionPool {
     this.spec = spec;
     this.#pools = pools;
     this.#demand = demand;
+    this.standbys = new Standbys(this, spec.standbys);
+    this.standbys.tend();
   }
 
   /** Without those that are ending. */
@@ -82,18 +90,37 @@ export class VersionPool {
     return estimateBytes(this.spec.limits.memoryBytes, this.#measuredBytes);
   }
 
-  /** FAST PATH: one with room; SLOW PATH: a new one; undefined when there may be none now. Throws what sandbox.create throws. */
+  /** FAST PATH: one with room, or a standby; SLOW PATH: a new one; undefined when there may be none now. Throws what sandbox.create throws. */
   acquire(): PooledInstance | undefined {
-    const warm = this.#available.at(-1);
-    if (warm !== undefined) return warm;
+    const made = this.#available.at(-1) ?? this.standbys.best;
+    if (made !== undefined) return made;
     if (this.#draining || this.living >= this.spec.maxInstances) return undefined;
     if (this.readiness !== 'ready' || !this.#pools.admit(this)) return undefined;
-    return this.#create();
+    const instance = this.#create();
+    this.#available.push(instance);
+    return instance;
+  }
+
+  createStandby(): PooledInstance | undefined {
+    if (this.#draining || this.living >= this.spec.maxInstances || this.readiness !== 'ready' || !this.#pools.admitStandby(this)) return undefined;
+    try {
+      const instance = this.#create();
+      instance.prepare(this.spec.ping);
+      return instance;
+    } catch (error) {
+      this.#pools.report(error);
+      return undefined;
+    }
+  }
+
+  giveUp(instance: PooledInstance): void {
+    this.evict(instance);
   }
 
   /** Lets what is in flight finish, then ends. */
   drain(): void {
     this.#draining = true;
+    this.standbys.close();
     for (const instance of [...this.#all]) if (instance.inFlight === 0) this.evict(instance);
     this.#closeIfDrained();
   }
@@ -101,6 +128,7 @@ export class VersionPool {
   /** Ends everything now. */
   destroyAll(): void {
     this.#draining = true;
+    this.standbys.close();
     for (const instance of [...this.#all]) this.evict(instance);
     this.#closeIfDrained();
   }
@@ -126,6 +154,12 @@ export class VersionPool {
   // What a PooledInstance tells its pool about itself.
 
   bound(instance: PooledInstance): void {
+    if (instance.standby) {
+      instance.standby = false;
+      this.standbys.taken(instance);
+      if (instance.inFlight < this.spec.concurrency) this.#available.push(instance);
+      return;
+    }
     if (instance.inFlight < this.spec.concurrency) return;
     if (this.#available.at(-1) === instance) this.#available.pop();
     else this.#unlist(instance);
@@ -152,6 +186,12 @@ export class VersionPool {
     if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance);
   }
 
+  /** Its code is loaded and its pages are warm. */
+  prepared(instance: PooledInstance): void {
+    this.standbys.ready(instance);
+    this.#pools.standbySettled();
+  }
+
   created(): void {
     this.#pools.counters.created++;
   }
@@ -172,6 +212,7 @@ export class VersionPool {
     if (instance.condemned) return;
     instance.condemned = true;
     this.#unlist(instance);
+    this.#unstandby(instance);
     if (!this.#all.has(instance)) return;
     this.#ending++;
     this.#pools.ending(instance);
@@ -181,6 +222,7 @@ export class VersionPool {
   gone(instance: PooledInstance): void {
     if (!this.#all.delete(instance)) return;
     this.#unlist(instance);
+    this.#unstandby(instance);
     if (instance.condemned) this.#ending--;
     this.#pools.gone(instance);
     instance.condemned = true;
@@ -195,7 +237,6 @@ export class VersionPool {
     const instance = new PooledInstance(this, this.estimate);
     instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance));
     this.#all.add(instance);
-    this.#available.push(instance);
     this.#pools.added(instance);
     return instance;
   }
@@ -205,6 +246,10 @@ export class VersionPool {
     const bundleFd = openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY);
     this.#releaseBundle = this.#pools.holdBundle(digest);
     return { functionName, version, runtime, limits, init, bundleFd };
+  }
+
+  #unstandby(instance: PooledInstance): void {
+    if (this.standbys.lost(instance)) this.#pools.standbySettled();
   }
 
   #unlist(instance: PooledInstance): void {
@@ -243,6 +288,7 @@ export class VersionPool {
   #closeIfDrained(): void {
     if (!this.#draining || this.#all.size > 0) return;
     clearTimeout(this.#keepWarm);
+    this.standbys.close();
     if (this.#instanceSpec !== undefined) closeSync(this.#instanceSpec.bundleFd);
     this.#instanceSpec = undefined;
     this.#releaseBundle?.();

@@ -57,6 +57,8 @@ export interface Instance {
   readonly labels: LogLabels;
   /** False: nothing was sent, because the instance has broken; it is being destroyed. Chunks are copied. */
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
+  /** A request that is answered without calling the handler. */
+  ping(id: number, meta: string): void;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
 }

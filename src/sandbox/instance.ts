@@ -9,6 +9,8 @@ import type { Addon, ChannelId } from './addon.ts';
 import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
 import { FRAME, encodeDestroy, type Created, type Ended, type Failed } from './protocol.ts';
 
+/** What a ping says of the time left: nobody measures it. */
+const PING_MS = 10_000;
 /** How long the first result waits for a CREATED that it has overtaken. */
 const HOLD_MS = 2;
 
@@ -48,10 +50,18 @@ export class GuardedInstance implements Instance {
     return this.created === undefined ? 0 : this.created.instance;
   }
 
+  ping(id: number, meta: string): void {
+    this.#send(FRAME.FL_FRAME_PING, 0, id, PING_MS, meta, []);
+  }
+
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
+    return this.#send(FRAME.FL_FRAME_REQUEST, flags, id, millisecondsLeft, meta, body);
+  }
+
+  #send(type: number, flags: number, id: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
     if (this.#closed || this.#broken !== undefined) return false;
     try {
-      this.#host.addon.send(this.channel, FRAME.FL_FRAME_REQUEST, flags, id, millisecondsLeft, meta, body);
+      this.#host.addon.send(this.channel, type, flags, id, millisecondsLeft, meta, body);
       return true;
     } catch (error) {
       this.#broken = { reason: 'reset', detail: String(error) };

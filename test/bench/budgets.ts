@@ -4,6 +4,7 @@ import type { Rows } from './rows.ts';
 import { LANGUAGES } from './series.ts';
 
 const COLD_US = { c: 800, python: 1800 } as const;
+const STANDBY_US = { c: 300, python: 400 } as const;
 const STARTS_PER_CORE = 500;
 const DOCKER_TIMES = 150;
 const RUNC_TIMES = 20;
@@ -35,6 +36,10 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     for (const [system, least] of [['docker', DOCKER_TIMES], ['runc', RUNC_TIMES]] as const) {
       check(`cold python, ${words}: ≥ ${least} times faster than ${system} run`, ratios[`${system}-python${dashed}/cold-python${dashed}`], ratio => ratio >= least, times);
     }
+  }
+  for (const language of LANGUAGES) {
+    const limit = STANDBY_US[language];
+    check(`standby ${language}, 100 ms apart: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/standby`), us => us <= limit, ms);
   }
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));
   check(`cold python, ${busiest} at once: bound by the CPU (≥ ${BUSY_PERCENT} % busy)`, p50(`cold/python/concurrency-${busiest}/cpu-busy`), busy => busy >= BUSY_PERCENT, busy => `${busy.toFixed(0)} %`);

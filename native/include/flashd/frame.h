@@ -9,6 +9,9 @@
  *      │ RESPONSE id, aux: status, meta: headers, body
  *      │ or ERROR id, aux: enum fl_fault, meta: type\0message\0stack
  *
+ * PING is a REQUEST that is answered by a RESPONSE (whatever is in it) without the handler being called: it goes through the very code that a request goes through, so that
+ * an instance that stands by has its pages.
+ *
  * INIT and the first REQUEST are usually written together, before the instance exists. A load failure is an ERROR with the id
  * of the first request (or 0 when there is none yet). An instance answers the ids it was given, once each, in any order.
  * All integers are little-endian. Everything an instance sends is hostile: lengths are capped before anything is allocated.
@@ -30,6 +33,7 @@ enum {
 enum fl_frame_type {
   FL_FRAME_INIT = 1,                           /* gateway → instance */
   FL_FRAME_REQUEST = 2,
+  FL_FRAME_PING = 3,
   FL_FRAME_READY = 129,                        /* instance → gateway (in a template: → sandboxd) */
   FL_FRAME_RESPONSE = 130,
   FL_FRAME_ERROR = 131

@@ -134,7 +134,9 @@ static void answer(struct instance *instance, const struct fl_frame *frame, cons
   int64_t began = now_us();
   request.deadline_us = began + (int64_t)frame->aux * 1000;
   int fault = 0;
-  if (instance->handle) {
+  if (frame->type == FL_FRAME_PING) {
+    response->typed = true;
+  } else if (instance->handle) {
     int result = instance->handle(&request, response);
     if (response->broken) fault = FL_FAULT_RESPONSE;
     else if (result) {

@@ -9,7 +9,7 @@ from importlib.util import MAGIC_NUMBER
 
 sys.path.insert(0, os.path.dirname(__file__))
 import channel, payload
-from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, HEADER, INIT, LOAD, NO_HANDLER, READ_BYTES, READY, REQUEST, RESPONSE
+from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, HEADER, INIT, LOAD, NO_HANDLER, PING, READ_BYTES, READY, REQUEST, RESPONSE
 del sys.path[0], sys.modules['channel'], sys.modules['payload']  # the names are the function's
 
 # What handlers import most is there when they do; each MB of it costs every fork about 15 us of page tables. What draws random numbers or keeps a pid
@@ -89,7 +89,7 @@ class Instance:
     context, fault, spent = payload.Context(self.common, event['requestContext']['requestId'], header[5]), CALL, None
     started = time.perf_counter_ns()
     try:
-      result = self.handler(event, context)
+      result = self.handler(event, context) if header[3] != PING else None
       fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
       kind, (aux, meta, body) = RESPONSE, payload.encode(result)
     except BaseException as error:

@@ -21,15 +21,17 @@ export const CONCURRENCIES = [1, 2, 4, 8, 16, 32, 64] as const;
 /** More than the highest concurrency, so that nothing waits for an instance. */
 const COLD_INSTANCES = 256;
 const KEEP_WARM_SECONDS = 3600;
+const STANDBY_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 
 type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object };
-const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, maxInstances: COLD_INSTANCES } });
+const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, maxInstances: COLD_INSTANCES } });
+const standby = (language: Language): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
 const warm = (language: Language, instances: number): BenchFunction => (
-  { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, maxInstances: instances } }
+  { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
-const FUNCTIONS: readonly BenchFunction[] = [cold('python'), cold('c'), warm('python', 4), warm('c', 4), warm('c', 16)];
+const FUNCTIONS: readonly BenchFunction[] = [...LANGUAGES.map(cold), ...LANGUAGES.map(standby), warm('python', 4), warm('c', 4), warm('c', 16)];
 
 export function flashdSystem(workspace: Workspace): System {
   const server = new Server(workspace, {}, FUNCTIONS);
@@ -38,6 +40,7 @@ export function flashdSystem(workspace: Workspace): System {
     name: 'flashd',
     series: [
       ...allColdSeries(server, COLD, ''),
+      ...LANGUAGES.map(language => standbySeries(server.target(`standby-${language}`), language)),
       ...LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
       latencySeries('warm/c/latency', server.target('warm-c-4'), allWarm),
       latencySeries('warm/python/latency', server.target('warm-python-4'), allWarm),
@@ -114,6 +117,21 @@ function coldSeries(target: HttpTarget, language: Language, row: string, phasePa
       const { samples } = await requests(target.port(), target.path, 1, count, gapUs);
       expectStart(samples.map(({ start }) => start), COLD);
       return new Map([[name, samples.map(({ us }) => us)], ...phaseRows(samples, language, phasePath, suffix)]);
+    },
+  };
+}
+
+/** A standby that was taken is replaced well before the next request. */
+function standbySeries(target: HttpTarget, language: Language): Series {
+  const name = `cold/${language}/standby`;
+  return {
+    name,
+    group: 'start',
+    total: n => n,
+    async sample(count): Promise<Samples> {
+      const { samples } = await requests(target.port(), target.path, 1, count, STANDBY_GAP_US);
+      expectStart(samples.map(({ start }) => start), 'standby');
+      return new Map([[name, samples.map(({ us }) => us)]]);
     },
   };
 }

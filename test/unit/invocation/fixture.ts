@@ -158,6 +158,7 @@ function versionOf(functionName: string, version: string, manifest: Partial<Vers
       maxInstances: 4,
       queue: 8,
       keepWarmSeconds: 60,
+      standby: 0,
       ...manifest,
     },
   };

@@ -6,7 +6,7 @@ import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.t
 import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
-export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; requests: FakeRequest[] };
+export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; requests: FakeRequest[]; pings: FakeRequest[] };
 export type EndOptions = { how?: number; status?: number; oomKills?: number };
 
 export class FakeAddon implements Addon {
@@ -74,7 +74,7 @@ export class FakeAddon implements Addon {
 
   openChannel(packet: Uint8Array): ChannelId {
     const request = Number(Buffer.from(packet).readBigUInt64LE(LAYOUT.fl_header.request));
-    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, requests: [] };
+    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, requests: [], pings: [] };
     this.channels.push(channel);
     if (this.onCreate(channel, request) === 'create') this.#soon(() => this.created(channel, request));
     return channel.id;
@@ -89,6 +89,7 @@ export class FakeAddon implements Addon {
       return;
     }
     const request = { channel, instance: fake.instance, id, flags, millisecondsLeft: aux, meta: String(meta), body: Buffer.concat(body) };
+    if (type === FRAME.FL_FRAME_PING) return void fake.pings.push(request);
     fake.requests.push(request);
     this.onRequest(request);
   }

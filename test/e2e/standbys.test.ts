@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { prepareFixture, type Fixture } from '../conformance/fixtures.ts';
+import { Flashd, type HttpAnswer } from '../conformance/packaged.ts';
+import { family } from './footprint.ts';
+
+const WAIT_MS = 5000;
+
+describe('standbys', () => {
+  let flashd: Flashd;
+  const fixtures: Fixture[] = [];
+  before(async () => {
+    flashd = await Flashd.start();
+  });
+  after(async () => {
+    await flashd?.stop();
+    for (const fixture of fixtures) fixture.remove();
+  });
+
+  const deploy = async (language: string, name: string): Promise<string> => {
+    const fixture = prepareFixture(language, name);
+    fixtures.push(fixture);
+    await flashd.cli('deploy', fixture.directory);
+    return `/function/${fixture.name}`;
+  };
+  const metric = async (name: string): Promise<number> => {
+    const text = (await flashd.http('GET', '/metrics')).body.toString();
+    return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)![1]);
+  };
+  const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
+    for (const end = performance.now() + WAIT_MS; !(await holds()); await sleep(20)) assert.ok(performance.now() < end, what);
+  };
+  const startOf = (answer: HttpAnswer): string | undefined => answer.headers.find(([name]) => name.toLowerCase() === 'x-flashd-start')?.[1];
+
+  for (const language of ['python', 'native', 'executable']) {
+    test(`${language}: the first request meets one, and nothing of the ping is seen`, async () => {
+      const standbys = await metric('flashd_standbys');
+      const path = await deploy(language, 'echo');
+      await until('a standby', async () => (await metric('flashd_standbys')) > standbys);
+      await sleep(300);
+      const answer = await flashd.http('GET', path);
+      assert.deepEqual([answer.status, startOf(answer)], [200, 'standby']);
+    });
+  }
+
+  test('random values of standbys differ', async () => {
+    const path = await deploy('python', 'random');
+    const seen = new Set<string>();
+    for (let round = 0; round < 10; round++) {
+      const values = JSON.parse((await flashd.http('GET', path)).body.toString()) as unknown[];
+      for (const value of values) {
+        assert.ok(!seen.has(String(value)), String(value));
+        seen.add(String(value));
+      }
+    }
+  });
+
+  test('a function whose code does not load has none, and says why to each request', async () => {
+    const standbys = await metric('flashd_standbys');
+    const path = await deploy('python', 'load-throws');
+    await sleep(500);
+    assert.equal(await metric('flashd_standbys'), standbys);
+    for (let round = 0; round < 3; round++) {
+      const answer = await flashd.http('GET', path);
+      assert.equal(answer.status, 502);
+      assert.match(answer.body.toString(), /function_load_failed.*no luck today/s);
+    }
+  });
+
+  test('kill -9 of every instance: the next request is answered, and standbys come back', async () => {
+    const path = await deploy('native', 'context');
+    await until('a standby', async () => (await metric('flashd_standbys')) > 0);
+    for (const { pid } of family(flashd.pid).filter(({ name, command }) => name === 'host' && command.includes('/opt/flashd/native/host'))) process.kill(pid, 'SIGKILL');
+    await until('an answer', async () => (await flashd.http('GET', path)).status === 200);
+    await until('standbys', async () => (await metric('flashd_standbys')) > 0);
+  });
+});
