@@ -47,7 +47,8 @@ static void allow_pinning(void)
     setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit.rlim_max, limit.rlim_max});
 }
 
-static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, const char *executable, int data_fd, pid_t parent, struct fl_error *err)
+static int become_runtime(const struct fl_parts *parts, const struct fl_pack_runtime *runtime, const char *executable, int data_fd, int stderr_fd, pid_t parent,
+                          struct fl_error *err)
 {
   struct sock_fprog filter = fl_parts_filter(parts);
   int r = fl_parts_enter_base(parts, err);
@@ -57,8 +58,7 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
   int null = open("/dev/null", O_RDWR);
   if (null < 0)
     return fl_fail_errno(err, "open_null");
-  /* 2 is sandboxd's own until the freeze: what the runtime complains about at its start is readable. */
-  if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(data_fd, FL_DATA_FD) < 0 || fcntl(FL_DATA_FD, F_SETFD, 0) < 0)
+  if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(stderr_fd, STDERR_FILENO) < 0 || dup2(data_fd, FL_DATA_FD) < 0 || fcntl(FL_DATA_FD, F_SETFD, 0) < 0)
     return fl_fail_errno(err, "dup2");
   if ((r = fl_close_from(KEPT_FDS)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "close_range", "template");
@@ -80,24 +80,40 @@ int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, u
                      struct fl_error *err)
 {
   pid_t self = getpid();
-  int pair[2];
+  int pair[2], pipe[2];
 
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return fl_fail_errno(err, "socketpair");
   fl_autoclose int ours = pair[0], theirs = pair[1];
+  if (pipe2(pipe, O_CLOEXEC) < 0)
+    return fl_fail_errno(err, "pipe2");
+  fl_autoclose int complaints = pipe[0], stderr_fd = pipe[1];
+  fcntl(complaints, F_SETFL, O_NONBLOCK);
   pid_t pid = fork();
   if (pid < 0)
     return fl_fail_errno(err, "fork");
   if (pid == 0) {
     struct fl_error failure = {0};
 
-    become_runtime(parts, &pack->runtime[runtime], executable, theirs, self, &failure);
+    become_runtime(parts, &pack->runtime[runtime], executable, theirs, stderr_fd, self, &failure);
     dprintf(STDERR_FILENO, "flashd-sandboxd: template %s: %s: %s %s\n", pack->runtime[runtime].name, failure.op, strerror(failure.errno_value), failure.detail);
     _exit(111);
   }
   *ret_template = (struct fl_template){
-      .state = FL_TEMPLATE_BOOTING, .runtime = runtime, .pid = pid, .data_fd = fl_steal_fd(&ours), .infection = {.socket = -1, .bell = -1}, .booted_ns = now_ns()};
+      .state = FL_TEMPLATE_BOOTING, .runtime = runtime, .pid = pid, .data_fd = fl_steal_fd(&ours), .stderr_fd = fl_steal_fd(&complaints), .infection = {.socket = -1, .bell = -1}, .booted_ns = now_ns()};
   return 0;
+}
+
+/* At most what a pipe holds. */
+static void pass_on_complaints(struct fl_template *template)
+{
+  char text[4096];
+  ssize_t length;
+
+  while (template->stderr_fd >= 0 && (length = read(template->stderr_fd, text, sizeof text)) > 0)
+    if (write(STDERR_FILENO, text, (size_t)length) < 0)
+      break;
+  fl_close(&template->stderr_fd);
 }
 
 int fl_template_freeze(struct fl_template *template, struct fl_error *err)
@@ -105,9 +121,11 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
   struct fl_frame frame;
   struct fl_fork_report report;
   ssize_t length = recv(template->data_fd, &frame, sizeof frame, MSG_WAITALL | MSG_DONTWAIT);
+  int error = length < 0 ? errno : EPIPE;
 
+  pass_on_complaints(template);
   if (length != (ssize_t)sizeof frame)
-    return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "boot", "the runtime ended before it was ready");
+    return fl_fail(err, FL_ERR_TEMPLATE, error, "boot", "the runtime ended before it was ready");
   if (frame.type != FL_FRAME_READY || frame.length != 0)
     return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
   int r = fl_infect(template->pid, template->data_fd, &template->infection, err);
@@ -142,6 +160,7 @@ void fl_template_kill(struct fl_template *template)
   if (template->state == FL_TEMPLATE_BOOTING || template->state == FL_TEMPLATE_READY)
     kill(template->pid, SIGKILL);
   template->state = FL_TEMPLATE_DEAD;
+  pass_on_complaints(template);
   fl_close(&template->data_fd);
   fl_close(&template->infection.socket);
   fl_close(&template->infection.bell);

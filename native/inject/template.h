@@ -27,6 +27,7 @@ struct fl_template {
   uint32_t runtime;                            /* index in the pack */
   pid_t pid;
   int data_fd;                                 /* BOOTING: our end of its descriptor 3 */
+  int stderr_fd;                               /* BOOTING: what it complains about, passed on to our own when it is ready or over. A pipe, as instances have */
   struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
   uint64_t booted_ns, forks;

@@ -119,8 +119,8 @@ static int take_runtime(struct reader *from, const struct fl_pack *pack, struct 
   result = take_u32(from, 0, &flags);
   if (result == 0)
     result = take_list(from, ret_runtime->argv);
-  if (result == 0 && (!ret_runtime->argv[0] || ret_runtime->argv[0][0] != '/'))
-    return bad(from, "a runtime's program is not an absolute path");
+  if (result == 0 && (!ret_runtime->argv[0] || !ret_runtime->argv[0][0] || (ret_runtime->argv[0][0] != '/' && strchr(ret_runtime->argv[0], '/'))))
+    return bad(from, "a runtime's program is neither an absolute path nor a bare name");
   if (result == 0)
     result = take_list(from, ret_runtime->envp);
   for (char **variable = ret_runtime->envp; result == 0 && *variable; variable++)

@@ -6,7 +6,7 @@
  *     str name · u32 flags=0 · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 files, files × { str path, u32 mode, u32 size, bytes }
  *   str = u32 length, bytes (no NUL inside). u32 little-endian. Nothing follows the last runtime.
  *
- * argv[0] is an absolute path inside the base root. A path is relative, without "." or "..": the file stands at /opt/flashd/<name>/<path>.
+ * argv[0] is an absolute path inside the base root, or a bare name that is looked for in the host's directories of programs. A path is relative, without "." or "..": the file stands at /opt/flashd/<name>/<path>.
  */
 #ifndef FLASHD_PACK_H
 #define FLASHD_PACK_H

@@ -25,7 +25,7 @@ int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
   for (uint32_t i = 0; i < daemon->template_slots; i++) {
     struct fl_template_slot *slot = &daemon->template_slot[i];
 
-    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .infection = {.socket = -1, .bell = -1}};
+    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .stderr_fd = -1, .infection = {.socket = -1, .bell = -1}};
     slot->probe_fd = -1;
   }
   return 0;

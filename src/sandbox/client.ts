@@ -91,7 +91,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     this.#wanted.add(runtime);
     const known = this.#runtimes.get(runtime);
     // One that had failed may have been installed meanwhile.
-    if (known?.state === 'idle' || known?.state === 'failed') this.addon.sendControl(encodeBoot(this.nextRequest(), known.index));
+    if (known?.state === 'idle' || known?.state === 'failed') this.#boot(known);
   }
 
   readiness(runtime: string): Readiness {
@@ -213,7 +213,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
         return this.#listener?.onSandboxChange();
       case 'runtime':
         this.#runtimes.set(message.name, message);
-        if (message.state === 'idle' && this.#wanted.has(message.name)) this.addon.sendControl(encodeBoot(this.nextRequest(), message.index));
+        if (message.state === 'idle' && this.#wanted.has(message.name)) this.#boot(message);
         return this.#listener?.onSandboxChange();
       case 'created': {
         const instance = this.#take(message.request);
@@ -235,6 +235,14 @@ export class SandboxClient implements Sandbox, InstanceHost {
         this.#replies.delete(message.request);
         return reply?.resolve(message);
       }
+    }
+  }
+
+  #boot(runtime: Runtime): void {
+    try {
+      this.addon.sendControl(encodeBoot(this.nextRequest(), runtime.index));
+    } catch {
+      // sandboxd has just gone: the next one hears what is wanted when it tells of its runtimes.
     }
   }
 

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   for (uint32_t index = 0; index < pack->count; index++) {
     const struct fl_pack_runtime *runtime = &pack->runtime[index];
 
-    if (!runtime->argv[0] || runtime->argv[0][0] != '/' || strlen(runtime->name) >= FL_NAME_MAX || runtime->files > FL_PACK_FILES_MAX)
+    if (!runtime->argv[0] || !runtime->argv[0][0] || strlen(runtime->name) >= FL_NAME_MAX || runtime->files > FL_PACK_FILES_MAX)
       abort();
     for (uint32_t file = 0; file < runtime->files; file++) {
       const struct fl_pack_file *entry = &runtime->file[file];
