@@ -29,7 +29,7 @@ void fl_parasite_main(struct fl_parasite *self)
   for (;;) {
     if (fl_report(&report) < 0)
       break;
-    long count = fl_receive(FL_PARASITE_SOCKET, &fork, sizeof fork, fds);
+    long count = fl_receive(FL_PARASITE_SOCKET, &fork, sizeof fork, fds, 0);
     if (count == -FL_EPIPE)
       break;
     report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};

@@ -12,6 +12,7 @@
  *      │ struct fl_fork + fds ────▶ │ setns(pid), clone3 ─────────▶ │ the plan's steps, in order
  *      │ ◀──────────── FL_FORKED    │ closes the fds                │
  *      │ ◀──────────────────────────────────────────────── FL_PARKED │ waits on a socket of its own
+ *      │ a nudge (one byte) ───────────────────────────────────────▶ │  wakes up: the assignment is being made
  *      │ struct fl_assignment + fds ───────────────────────────────▶ │ the rest of the steps
  *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
  *
@@ -30,6 +31,9 @@
 
 /* Its two descriptors, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd. */
 enum { FL_PARASITE_SOCKET = FL_DATA_FD + 1, FL_PARASITE_BELL = FL_DATA_FD + 2 };
+
+/* A packet of this length announces the assignment: waking up takes as long as making it. */
+enum { FL_NUDGE_BYTES = 1 };
 
 enum { FL_PARASITE_TOUCHES_MAX = 512, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
 

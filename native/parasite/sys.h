@@ -8,8 +8,8 @@
 #include "parasite/arch/x86_64/numbers.h"
 #include "parasite/parasite.h"
 
-enum { FL_EPIPE = 32, FL_EPROTO = 71, FL_EINVAL = 22 };
-enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
+enum { FL_EAGAIN = 11, FL_EPIPE = 32, FL_EPROTO = 71, FL_EINVAL = 22 };
+enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_DONTWAIT = 0x40, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
 enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O_CLOEXEC = 02000000 };
 enum { FL_FUTEX_WAIT_PRIVATE = 128, FL_FUTEX_WAKE_PRIVATE = 129 };
 enum { FL_PR_SET_DUMPABLE = 4, FL_PR_SET_KEEPCAPS = 8, FL_PR_SET_NAME = 15, FL_PR_CAPBSET_DROP = 24 };
@@ -49,8 +49,9 @@ static inline uint64_t fl_now(void)
   return (uint64_t)now.seconds * 1000000000ul + (uint64_t)now.nanoseconds;
 }
 
-/* One packet of exactly `bytes` bytes. Returns the number of descriptors that came with it, -EPIPE at the end, -EPROTO when it was torn, or another -errno. */
-static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int32_t *fds)
+/* One packet of exactly `bytes` bytes. Returns the number of descriptors that came with it, -EPIPE at the end, -EPROTO when it was torn, or another -errno. flags: 0 or
+ * MSG_DONTWAIT. */
+static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int32_t *fds, int32_t flags)
 {
   union {
     struct fl_cmsg head;
@@ -58,10 +59,12 @@ static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int3
   } control;
   struct fl_iovec iov = {packet, bytes};
   struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
-  long length = fl_syscall(FL_NR_recvmsg, socket, (long)&message, FL_MSG_CMSG_CLOEXEC, 0, 0);
+  long length = fl_syscall(FL_NR_recvmsg, socket, (long)&message, FL_MSG_CMSG_CLOEXEC | flags, 0, 0);
 
   if (length <= 0)
     return length < 0 ? length : -FL_EPIPE;
+  if (length == FL_NUDGE_BYTES && message.control_bytes == 0)
+    return -FL_EAGAIN;
   if (length != (long)bytes || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)
     return -FL_EPROTO;
   long count = (long)((control.head.length - sizeof control.head) / sizeof(int32_t));

@@ -335,6 +335,7 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   builder.config = *config;
   prctl(PR_SET_NAME, "flashd-builder", 0, 0, 0);
   fl_signals_reset();
+  setsid();                                                      /* a terminal's signals are for sandboxd; the inits are born into this session */
   /* Everything of sandboxd but this socket goes: other processes wait for the end of what we would hold open. */
   if (dup2(socket_fd, SOCKET) < 0 || fl_close_from(SOCKET + 1) < 0 || fl_die_with_parent(parent) < 0)
     _exit(1);

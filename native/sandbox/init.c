@@ -106,7 +106,6 @@ void fl_init_run(int socket_fd, const struct fl_cgroup *cgroup, const struct fl_
     _exit(1);
   fl_signals_reset();
   sigaction(SIGCHLD, &ignore, NULL);
-  setsid();                                                      /* a terminal's signals are for sandboxd */
   await_letter(FL_INIT_GO);
   if (result == 0)
     result = assemble(limits, &scratch_fd, &error);

@@ -95,6 +95,13 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
   return fl_template_fork(instance->template, &fork, fds, err);
 }
 
+/* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
+static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
+{
+  if (spare && spare->state == FL_INSTANCE_PARKED && daemon->processors > 1)
+    fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
+}
+
 /* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
 static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
@@ -179,12 +186,13 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 {
   uint64_t now = fl_daemon_now_ns();
   struct fl_error err = {0};
-  struct fl_instance *instance = NULL;
+  struct fl_instance *instance = NULL, *spare = fl_spares_best(daemon, create->runtime);
   int mount = -1;
 
+  nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = fl_spares_best(daemon, create->runtime)) &&
+  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
            !(instance = enlist(daemon, create->runtime)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {

@@ -121,6 +121,7 @@ export class HttpServer {
     this.#metrics(res, isHead);
   }
 
+
   #nameOfHost(host: string): string | undefined {
     const colon = host.indexOf(':');
     const name = (colon === -1 ? host : host.slice(0, colon)).toLowerCase();
@@ -132,7 +133,7 @@ export class HttpServer {
     const bodyLength = head.bodyLength();
     if (path.includes('%')) checkPath(path);
     const queue = this.#dispatcher.find(name);
-    if (bodyLength === 0) queue?.anticipate();
+    if (bodyLength === 0) this.#dispatcher.anticipate(name);
     const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
     if (queue === undefined) {
       const error = isFunctionName(name)

@@ -78,6 +78,11 @@ export class Dispatcher implements QueueHost, SandboxListener {
     return this.#functions.get(name) ?? this.#open(name);
   }
 
+  /** A request for it has begun to arrive. */
+  anticipate(name: string): void {
+    if (this.#refusing === undefined) this.find(name)?.anticipate();
+  }
+
   submit(queue: FunctionQueue, invocation: Invocation): void {
     if (this.#refusing === undefined) return queue.submit(invocation);
     invocation.release();

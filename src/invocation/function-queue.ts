@@ -60,11 +60,11 @@ export class FunctionQueue implements Demand {
     return this.#pool;
   }
 
-  /** A request is about to be submitted: when no instance is free, a new one is asked for already and starts while the event is made. */
+  /** A request will probably be submitted in this turn: when no instance is free, a new one is asked for already and starts while the event is made. */
   anticipate(): void {
     if (this.#waiting.size > 0 || this.#removed !== undefined) return;
     try {
-      this.#pool.acquire();
+      this.#pool.anticipate();
     } catch {
       // The submission will meet the same error and tell its client.
     }

@@ -17,11 +17,13 @@ const PAUSE_LAST_MS = 60_000;
 const DEMAND_SHARE = 8;
 const DEMAND_MAX = 16;
 const DEMAND_WINDOW_MS = 1000;
+/** Without one being taken, after which those beyond the least go. */
+const IDLE_MS = 5000;
 
 export interface StandbyHost {
   /** A new one, its ping on its way; undefined when there is no room now: tend is called again when there may be. */
   createStandby(): PooledInstance | undefined;
-  /** It loaded nothing in time. */
+  /** It loaded nothing in time, or there are more than enough. */
   giveUp(instance: PooledInstance): void;
 }
 
@@ -36,6 +38,8 @@ export class Standbys {
   #pausedUntil = 0;
   #taken = 0;
   #takenSince = 0;
+  #takenLast = 0;
+  #trim: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(host: StandbyHost, least: number) {
@@ -87,8 +91,10 @@ export class Standbys {
     this.#failures = 0;
     this.#taken = now - this.#takenSince > DEMAND_WINDOW_MS ? 1 : this.#taken + 1;
     if (this.#taken === 1) this.#takenSince = now;
+    this.#takenLast = now;
     this.#remove(instance);
     this.#later(REFILL_MS);
+    this.#trim ??= setTimeout(() => this.#trimIdle(), IDLE_MS).unref();
   }
 
   /** It will not be one any more; false when it was none. */
@@ -103,6 +109,7 @@ export class Standbys {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#refill);
+    clearTimeout(this.#trim);
     for (const deadline of this.#deadlines.values()) clearTimeout(deadline);
     this.#deadlines.clear();
   }
@@ -110,6 +117,20 @@ export class Standbys {
   #wanted(now: number): number {
     const demand = now - this.#takenSince > DEMAND_WINDOW_MS ? 0 : Math.floor(this.#taken / DEMAND_SHARE);
     return this.#least + Math.min(demand, DEMAND_MAX);
+  }
+
+  #trimIdle(): void {
+    this.#trim = undefined;
+    const left = this.#takenLast + IDLE_MS - performance.now();
+    if (left > 0) {
+      this.#trim = setTimeout(() => this.#trimIdle(), left).unref();
+      return;
+    }
+    while (this.#list.length > this.#least) {
+      const instance = this.#list[0]!;
+      this.#remove(instance);
+      this.#host.giveUp(instance);
+    }
   }
 
   #settle(instance: PooledInstance): void {

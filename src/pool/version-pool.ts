@@ -101,6 +101,16 @@ export class VersionPool implements StandbyHost {
     return instance;
   }
 
+  /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */
+  anticipate(): void {
+    if (this.#available.length > 0 || this.standbys.count > 0) return;
+    const instance = this.acquire();
+    if (instance === undefined) return;
+    setImmediate(() => {
+      if (instance.inFlight === 0 && instance.answered === 0 && !instance.condemned) this.#idle(instance);
+    });
+  }
+
   createStandby(): PooledInstance | undefined {
     if (this.#draining || this.living >= this.spec.maxInstances || this.readiness !== 'ready' || !this.#pools.admitStandby(this)) return undefined;
     try {

@@ -79,14 +79,14 @@ static void load(struct instance *instance) {
   char path[sizeof instance->path];
   snprintf(path, sizeof path, "%s/%s", instance->root, host_config.handler);
   bool shared = ends_with(path, ".so");
-  if (access(path, shared ? R_OK : X_OK))
+  void *library = shared ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+  if (!library && access(path, shared ? R_OK : X_OK))
     return fail_load(instance, FL_FAULT_NO_HANDLER, errno == ENOENT ? "%s does not exist" : shared ? "%s cannot be read" : "%s is not executable", host_config.handler);
   if (!shared) {
     signal(SIGPIPE, SIG_IGN);                  /* it may close its stdin early */
     memcpy(instance->path, path, sizeof path);
     return;
   }
-  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) return fail_load(instance, FL_FAULT_LOAD, "%s", dlerror());
   instance->handle = (int (*)(const flashd_request *, flashd_response *))dlsym(library, host_config.symbol);
   if (!instance->handle) return fail_load(instance, FL_FAULT_NO_HANDLER, "%s has no function %s", host_config.handler, host_config.symbol);
