@@ -4,15 +4,20 @@
  *
  *   registry ─▶ logs ─▶ sandboxd ─▶ pools, dispatcher ─▶ management socket ─▶ listen ─▶ confine ─▶ READY
  */
+import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { managementSocketPath, parseListen, type Config } from './config/index.ts';
-import { BundleStore, Deployer } from './deploy/index.ts';
+import { Builder, BundleStore, Deployer, type Recipe } from './deploy/index.ts';
 import type { GatewayReport } from './deploy/management-api.ts';
 import { registerMetrics } from './gateway-metrics.ts';
 import { invokeLocally } from './http/local-invocation.ts';
 import { ManagementServer } from './http/management.ts';
 import { HttpServer } from './http/server.ts';
 import { Dispatcher } from './invocation/dispatcher.ts';
+import { runOnce } from './invocation/one-shot.ts';
 import { loadAddon, loadSqlite } from './native-addon.ts';
 import { FunctionLogs, Metrics, createLogger, type Logger } from './observability/index.ts';
 import { Pools } from './pool/pools.ts';
@@ -23,6 +28,9 @@ import type { Stats } from './sandbox/contract.ts';
 import { FEATURE_NAMES } from './sandbox/protocol.ts';
 
 const MIB = 1024 * 1024;
+const BUILD_TMP_MB = 256;
+const BUILD_TMP_INODES = 16_384;
+const BUILD_PIDS = 64;
 const LIFELINE_FD = 3;
 /** How long the reason of an instance's end is waited for. */
 const END_WAIT_MS = 1000;
@@ -74,7 +82,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => registry.close());
 
   const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());
-  const deployer = new Deployer(registry, bundles, config.functionDefaults, report);
+  const builder = new Builder(join(config.stateDir, 'builds'), (directory, recipe) => runBuild(sandbox, directory, recipe));
+  const deployer = new Deployer(registry, bundles, builder, config.functionDefaults, report);
   stack.defer(() => deployer.close());
   deployer.collectGarbage();
 
@@ -159,6 +168,22 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   });
   logger.debug({ instructions: addon.confine() }, 'confined');
   return publicPort;
+}
+
+/** The program is an executable: the native runtime runs it with its request on stdin, which is empty. */
+async function runBuild(sandbox: SandboxClient, directory: string, { program, timeoutMs, memoryMb }: Recipe): Promise<Uint8Array> {
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  const limits = { memoryBytes: memoryMb * MIB, tmpBytes: BUILD_TMP_MB * MIB, tmpInodes: BUILD_TMP_INODES, pids: BUILD_PIDS, cpuMillis: 1000 * availableParallelism(), descriptors: 1024 };
+  const init = Object.entries({ function: 'build', version: '0', handler: program, memory_bytes: limits.memoryBytes, timeout_ms: timeoutMs, concurrency: 1 });
+  try {
+    return await runOnce(sandbox, {
+      spec: { functionName: 'build', version: '0', runtime: 'native', limits, bundleFd: handle.fd, init: init.map(([key, value]) => `${key}=${value}\0`).join('') },
+      meta: ['GET', '/', '', '127.0.0.1', randomUUID(), 'host', 'localhost', ''].join('\0'),
+      timeoutMs,
+    });
+  } finally {
+    await handle.close();
+  }
 }
 
 function gatewayReport(config: Config, version: string, sandbox: SandboxClient, pools: Pools, functions: number): GatewayReport {

@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSystemError } from '../errors/index.ts';
 import { digestDirectory, syncDirectory } from './digest.ts';
@@ -20,6 +20,8 @@ const DIGEST = /^[0-9a-f]{64}$/;
 export type StagedBundle = {
   readonly directory: string;
   readonly digest: string;
+  /** The same with one file more. */
+  add(file: string, bytes: Uint8Array): Promise<StagedBundle>;
   /** Durable when it returns. The bundle is pinned until the returned function is called: by then a version has to refer to it. */
   keep(): Promise<() => void>;
   discard(): Promise<void>;
@@ -57,12 +59,20 @@ export class BundleStore {
     try {
       await mkdir(staging, { mode: 0o755 });
       await unpack(source, staging, this.#limits);
-      const digest = await digestDirectory(staging, { sync: true });
-      return { directory: staging, digest, discard, keep: () => this.#keep(staging, digest, discard) };
+      return await this.#stage(staging, discard);
     } catch (error) {
       await discard();
       throw error;
     }
+  }
+
+  async #stage(staging: string, discard: () => Promise<void>): Promise<StagedBundle> {
+    const digest = await digestDirectory(staging, { sync: true });
+    const add = async (file: string, bytes: Uint8Array): Promise<StagedBundle> => {
+      await writeFile(join(staging, file), bytes, { flag: 'wx', mode: 0o644 });
+      return this.#stage(staging, discard);
+    };
+    return { directory: staging, digest, add, discard, keep: () => this.#keep(staging, digest, discard) };
   }
 
   /** Keeps a bundle from being collected, as long as instances have it mounted, even when its function is removed. */

@@ -5,10 +5,12 @@
 import { createHash } from 'node:crypto';
 import type { FunctionDefaults } from '../config/index.ts';
 import type { Registry, Version } from '../registry/index.ts';
+import type { Builder } from './build.ts';
 import type { BundleStore } from './bundle-store.ts';
 import { checkFunctionName } from './function-name.ts';
 import { readManifest, type Manifest } from './manifest.ts';
 
+export { Builder, type Recipe } from './build.ts';
 export { BundleStore } from './bundle-store.ts';
 export { checkFunctionName, isFunctionName } from './function-name.ts';
 export { MANIFEST_FILE, readManifest, type Manifest } from './manifest.ts';
@@ -24,22 +26,29 @@ export type Deployment = {
 export class Deployer {
   readonly #registry: Registry;
   readonly #bundles: BundleStore;
+  readonly #builder: Builder;
   readonly #defaults: FunctionDefaults;
   readonly #onGarbageError: (error: unknown) => void;
 
-  constructor(registry: Registry, bundles: BundleStore, defaults: FunctionDefaults, onGarbageError: (error: unknown) => void) {
+  constructor(registry: Registry, bundles: BundleStore, builder: Builder, defaults: FunctionDefaults, onGarbageError: (error: unknown) => void) {
     this.#registry = registry;
     this.#bundles = bundles;
+    this.#builder = builder;
     this.#defaults = defaults;
     this.#onGarbageError = onGarbageError;
   }
 
   async deploy(name: string, archive: AsyncIterable<Uint8Array>): Promise<Deployment> {
     checkFunctionName(name);
-    const staged = await this.#bundles.receive(archive);
+    let staged = await this.#bundles.receive(archive);
     let manifest: Manifest;
     try {
-      manifest = await readManifest(staged.directory, this.#defaults);
+      const read = await readManifest(staged.directory, this.#defaults);
+      manifest = read.manifest;
+      if (read.unbuilt !== undefined) {
+        const { recipe } = read.unbuilt;
+        staged = await staged.add(recipe.product, await this.#builder.build(staged.directory, staged.digest, recipe));
+      }
     } catch (error) {
       await staged.discard();
       throw error;

@@ -27,10 +27,13 @@ const ENVIRONMENT_BYTES_MAX = 512 * 1024;
 
 const validate = new Ajv({ allErrors: false }).compile<Partial<Manifest>>(schema);
 
-export async function readManifest(directory: string, defaults: FunctionDefaults): Promise<Manifest> {
+/** What has to be built before the directory has its handler; undefined when it has one. */
+export type Unbuilt = { readonly recipe: NonNullable<Runtime['build']> };
+
+export async function readManifest(directory: string, defaults: FunctionDefaults): Promise<{ manifest: Manifest; unbuilt: Unbuilt | undefined }> {
   const { $schema: _, ...given } = await readGiven(directory);
   const files = (await readdir(directory)).sort();
-  const { runtime, handler } = await findHandler(directory, files, given);
+  const { runtime, handler, unbuilt } = await findHandler(directory, files, given);
   const manifest: Manifest = { ...defaults, symbol: runtime.symbol, environment: {}, ...given, runtime: runtime.name, handler };
   if (given.concurrency !== undefined && given.concurrency > runtime.maxConcurrency) {
     throw new FlashdError('manifest_invalid', {
@@ -38,7 +41,7 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
       hint: `set concurrency to ${runtime.maxConcurrency} or less in ${MANIFEST_FILE}; more instances are started by themselves`,
     });
   }
-  return { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) };
+  return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) }, unbuilt };
 }
 
 async function readGiven(directory: string): Promise<Partial<Manifest> & { $schema?: string }> {
@@ -91,10 +94,13 @@ async function readSmallFile(path: string): Promise<string | undefined> {
   }
 }
 
-async function findHandler(directory: string, files: string[], given: Partial<Manifest>): Promise<{ runtime: Runtime; handler: string }> {
+type Found = { runtime: Runtime; handler: string; unbuilt?: Unbuilt };
+
+async function findHandler(directory: string, files: string[], given: Partial<Manifest>): Promise<Found> {
   if (given.handler !== undefined) {
     const handler = given.handler.replace(/^(\.\/)+/, '');
     const runtime = given.runtime === undefined ? runtimeOfFile(handler) : runtimeNamed(given.runtime);
+    if (runtime.build?.product === handler && files.includes(runtime.build.source) && !files.includes(handler)) return { runtime, handler, unbuilt: { recipe: runtime.build } };
     await requireFile(directory, handler, runtime);
     return { runtime, handler };
   }
@@ -110,7 +116,11 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
       hint: `say which one in ${MANIFEST_FILE}: {"runtime": "${found[0]!.runtime.name}"}`,
     });
   }
-  if (found.length === 0) throw noHandler(files, candidates);
+  if (found.length === 0) {
+    const runtime = candidates.find(({ build }) => build !== undefined && files.includes(build.source));
+    if (runtime?.build !== undefined) return { runtime, handler: runtime.build.product, unbuilt: { recipe: runtime.build } };
+    throw noHandler(files, candidates);
+  }
   await requireFile(directory, found[0]!.handler, found[0]!.runtime);
   return found[0]!;
 }
@@ -164,13 +174,8 @@ async function requireFile(directory: string, handler: string, runtime: Runtime)
   }
 }
 
-const GCC = 'flashd header > flashd.h && gcc -O2 -fPIC -shared -I. -o handler.so handler.c';
-
 function noHandler(files: string[], candidates: Runtime[]): FlashdError {
   const looked = candidates.map((runtime) => `${runtime.handlers.join(' or ')} (${runtime.name})`).join(', ');
-  if (files.includes('handler.c')) {
-    return new FlashdError('no_handler', { message: 'there is a handler.c but no handler.so: it has not been compiled', hint: `${GCC}` });
-  }
   const close = files
     .map((file) => ({
       file,

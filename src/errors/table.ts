@@ -60,6 +60,7 @@ export const ERROR_TABLE = {
 
   // Deploying
   no_handler: entry('client', 422, 'the directory has no handler', 'add one of the handler files, or name yours in function.json'),
+  build_failed: entry('client', 422, 'the function could not be built', 'correct the code: the message has the words of its compiler'),
   manifest_invalid: entry('client', 422, 'function.json is not valid', 'see the schema: src/deploy/function.schema.json'),
   bundle_too_large: entry('client', 413, 'the function is too large', 'remove what it does not need at run time, or raise bundleMaxMb or bundleMaxFiles in the configuration'),
   bundle_invalid: entry('client', 422, 'the uploaded archive is not acceptable', 'a function consists of plain files, directories and relative links that stay inside'),

@@ -23,6 +23,11 @@ export type Runtime = {
   readonly env: Readonly<Record<string, string>>;
   /** What is packed for it: where the file stands under /opt/flashd/<name>/, where it comes from in this repository. */
   readonly files: readonly { readonly path: string; readonly from: string; readonly mode: string }[];
+  /**
+   * How a function that has no handler but a file of this name gets one: the program (a path as in `handler`) runs under the native runtime with the function's directory
+   * on /function, and what it writes to stdout becomes the product.
+   */
+  readonly build?: { readonly source: string; readonly product: string; readonly program: string; readonly timeoutMs: number; readonly memoryMb: number };
   /** The most requests that one instance can work on at a time. */
   readonly maxConcurrency: number;
 };

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { resolveConfig } from '../../../src/config/index.ts';
-import { BundleStore, Deployer } from '../../../src/deploy/index.ts';
+import { Builder, BundleStore, Deployer } from '../../../src/deploy/index.ts';
 import type { InvokeCall } from '../../../src/deploy/management-api.ts';
 import { FlashdError } from '../../../src/errors/index.ts';
 import { ManagementServer, type ManagementOptions } from '../../../src/http/management.ts';
@@ -30,7 +30,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
     maxFunctions: 10,
   });
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
-  const deployer = new Deployer(registry, bundles, resolveConfig({}).functionDefaults, (error) => {
+  const deployer = new Deployer(registry, bundles, new Builder(join(stateDir, 'builds'), () => Promise.reject(new Error('nothing is built here'))), resolveConfig({}).functionDefaults, (error) => {
     throw error;
   });
   const logs = new FunctionLogs({
@@ -180,7 +180,6 @@ test('a refused deployment names the fault and a way out', async (t) => {
   const { run, source, stateDir } = await setUp(t);
   const cases: [string[], string, RegExp][] = [
     [[source({ 'readme.txt': '' }, 'empty')], 'no_handler', /looked for handler\.py/],
-    [[source({ 'handler.c': '' }, 'uncompiled')], 'no_handler', /hint: .*gcc/],
     [[source({ 'handler.py': '', 'function.json': '{"timeout": 1}' }, 'typo')], 'manifest_invalid', /did you mean "timeoutMs"/],
     [[source({ 'handler.py': '' }, 'My_Function')], 'name_invalid', /--name my-function/],
     [[join(stateDir, 'nowhere')], 'no_handler', /not a directory/],

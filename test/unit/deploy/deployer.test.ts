@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { resolveConfig } from '../../../src/config/index.ts';
-import { BundleStore, Deployer } from '../../../src/deploy/index.ts';
+import { Builder, BundleStore, Deployer } from '../../../src/deploy/index.ts';
+import { FlashdError } from '../../../src/errors/index.ts';
 import { packDirectory } from '../../../src/deploy/pack.ts';
 import { LiveRegistry, SqliteStore } from '../../../src/registry/index.ts';
 import { archive, chunks, temporaryDirectory, writeFiles } from './archive.ts';
@@ -21,12 +22,19 @@ function setUp(t: TestContext) {
     keepVersions: 2,
     maxFunctions: 3,
   });
+  const built: string[] = [];
+  const builder = new Builder(join(stateDir, 'builds'), async (directory) => {
+    built.push(readFileSync(join(directory, 'handler.c'), 'utf8'));
+    if (built.at(-1) === 'wrong') throw new FlashdError('function_exited', { details: { stackTrace: ['handler.c:1:1: error: wrong'] } });
+    return Buffer.from(`built from ${built.at(-1)}`);
+  });
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
-  const deployer = new Deployer(registry, bundles, resolveConfig({}).functionDefaults, (error) => {
+  const deployer = new Deployer(registry, bundles, builder, resolveConfig({}).functionDefaults, (error) => {
     throw error;
   });
   const deploy = (name: string, code: string) => deployer.deploy(name, chunks(archive([{ path: 'handler.py', content: code }])));
-  return { registry, bundles, bundlesDir, deployer, deploy };
+  const deployC = (name: string, code: string) => deployer.deploy(name, chunks(archive([{ path: 'handler.c', content: code }])));
+  return { registry, bundles, bundlesDir, deployer, deploy, deployC, built };
 }
 
 test('a deployed version is live and its bundle stands in the store', async (t) => {
@@ -37,6 +45,17 @@ test('a deployed version is live and its bundle stands in the store', async (t) 
   assert.equal(version.bundlePath, join(bundlesDir, version.digest));
   assert.equal(readFileSync(join(version.bundlePath, 'handler.py'), 'utf8'), 'one');
   assert.equal(registry.live('hello'), version);
+});
+
+test('source is built at its deployment, the same source once, and the compiler has its say', async (t) => {
+  const { registry, deployC, built } = setUp(t);
+  const { version } = await deployC('one', 'int one;');
+  assert.deepEqual([version.manifest.runtime, version.manifest.handler], ['native', 'handler.so']);
+  assert.equal(readFileSync(join(version.bundlePath, 'handler.so'), 'utf8'), 'built from int one;');
+  assert.equal((await deployC('two', 'int one;')).version.digest, version.digest);
+  assert.deepEqual(built, ['int one;']);
+  await assert.rejects(deployC('one', 'wrong'), (error: FlashdError) => error.code === 'build_failed' && /handler\.c:1:1: error: wrong/.test(error.message));
+  assert.equal(registry.live('one'), version);
 });
 
 test('the same content is the same version, and nothing changes', async (t) => {

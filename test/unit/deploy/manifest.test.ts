@@ -13,15 +13,20 @@ const defaults = resolveConfig({}).functionDefaults;
 const withManifest = (manifest: unknown) => ({ 'handler.py': '', 'function.json': JSON.stringify(manifest) });
 
 test('a directory with handler.py alone is a Python function with the defaults', async (t) => {
-  const manifest = await readManifest(writeFiles(temporaryDirectory(t), { 'handler.py': '' }), defaults);
+  const { manifest } = await readManifest(writeFiles(temporaryDirectory(t), { 'handler.py': '' }), defaults);
   assert.deepEqual(manifest, { ...defaults, runtime: 'python', handler: 'handler.py', symbol: 'handler', environment: {} });
 });
 
 test('handler.so is preferred to an executable called handler', async (t) => {
   const directory = writeFiles(temporaryDirectory(t), { handler: '', 'handler.so': '', 'handler.c': '' });
-  const manifest = await readManifest(directory, defaults);
+  const { manifest } = await readManifest(directory, defaults);
   assert.equal(manifest.runtime, 'native');
   assert.equal(manifest.handler, 'handler.so');
+});
+
+test('handler.c alone is a native function that is to be built', async (t) => {
+  const { manifest, unbuilt } = await readManifest(writeFiles(temporaryDirectory(t), { 'handler.c': '' }), defaults);
+  assert.deepEqual([manifest.runtime, manifest.handler, unbuilt?.recipe.product], ['native', 'handler.so', 'handler.so']);
 });
 
 test('function.json overrides the defaults', async (t) => {
@@ -35,7 +40,7 @@ test('function.json overrides the defaults', async (t) => {
     concurrency: 2,
   };
   const directory = writeFiles(temporaryDirectory(t), { 'app/main.py': '', 'function.json': JSON.stringify(given) });
-  const manifest = await readManifest(directory, defaults);
+  const { manifest } = await readManifest(directory, defaults);
   const { $schema: _, ...rest } = given;
   assert.deepEqual(manifest, { ...defaults, ...rest, runtime: 'python', handler: 'app/main.py' });
 });
@@ -43,7 +48,6 @@ test('function.json overrides the defaults', async (t) => {
 const wrong: [string, Record<string, string>, { code: string; message?: RegExp; hint?: RegExp }][] = [
   ['an empty directory', {}, { code: 'no_handler', message: /handler\.py.*handler\.so/ }],
   ['a misnamed handler', { 'handlers.py': '' }, { code: 'no_handler', hint: /handlers\.py: rename it to handler\.py/ }],
-  ['handler.c that was not compiled', { 'handler.c': '' }, { code: 'no_handler', hint: /gcc .*-shared/ }],
   ['a handler that cannot be executed', { handler: '#!/bin/sh' }, { code: 'no_handler', hint: /chmod \+x handler/ }],
   ['two handlers', { 'handler.py': '', 'handler.so': '' }, { code: 'manifest_invalid', hint: /"runtime"/ }],
   ['a handler that does not exist', withManifest({ handler: 'app.py' }), { code: 'no_handler', message: /app\.py/ }],
