@@ -70,7 +70,9 @@ function registerSandboxd(metrics: Metrics, { sandbox, stats }: Sources): void {
   metrics.counter('flashd_forks_failed_total', 'Forks that failed', () => stats()?.forksFailed ?? 0);
   metrics.counter('flashd_sandboxes_built_total', 'Sandboxes built', () => stats()?.sandboxesBuilt ?? 0);
   metrics.counter('flashd_sandboxes_on_demand_total', 'Sandboxes that were built while an invocation waited', () => stats()?.sandboxesOnDemand ?? 0);
-  metrics.counter('flashd_template_restarts_total', 'Templates booted again', () => stats()?.templateRestarts ?? 0);
+  metrics.counter('flashd_template_restarts_total', 'Templates booted again because they ended', () => stats()?.templateRestarts ?? 0);
+  metrics.counter('flashd_template_rotations_total', 'Templates replaced after their forks or their time', () => stats()?.templateRotations ?? 0);
+  metrics.gauge('flashd_layouts', 'Distinct address-space layouts among the instances', () => stats()?.layouts ?? 0);
 }
 
 function* perFunction(dispatcher: Dispatcher, read: (queue: Dispatcher['functions'] extends Iterable<infer Q> ? Q : never) => number): Generator<Sample> {

@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "inject/arch/x86_64/frame.h"
+#include "inject/descriptors.h"
 #include "inject/inspect.h"
 #include "inject/tracee.h"
 #include "parasite_blob.h"
@@ -42,8 +43,8 @@ static int64_t call(struct fl_tracee *tracee, uint32_t thread, struct fl_error *
 
 struct handover { struct msghdr header; struct iovec iov; char byte; union { struct cmsghdr head; char bytes[CMSG_SPACE(2 * sizeof(int))]; } control; };
 
-/* recvmsg on the process's descriptor 3, executed in it. What arrives must take the two numbers the parasite knows. */
-static int receive_remotely(struct fl_tracee *tracee, uint64_t scratch, struct fl_error *err)
+/* recvmsg on the process's descriptor 3, executed in it: the parasite's descriptors take the lowest numbers that are free. */
+static int receive_remotely(struct fl_tracee *tracee, uint64_t scratch, struct fl_parasite *parasite, struct fl_error *err)
 {
   struct handover message = {0};
   int numbers[2];
@@ -60,13 +61,16 @@ static int receive_remotely(struct fl_tracee *tracee, uint64_t scratch, struct f
     return (int)received;
   if ((r = fl_tracee_read(tracee, scratch, &message, sizeof message, err)) < 0)
     return r;
+  if (received != 1 || message.control.head.cmsg_type != SCM_RIGHTS || message.control.head.cmsg_len != CMSG_LEN(sizeof numbers))
+    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "remote_recvmsg", "the parasite's descriptors did not arrive");
   memcpy(numbers, CMSG_DATA(&message.control.head), sizeof numbers);
-  if (received != 1 || message.control.head.cmsg_type != SCM_RIGHTS || numbers[0] != FL_PARASITE_SOCKET || numbers[1] != FL_PARASITE_BELL)
-    return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "remote_recvmsg", "the parasite's descriptors did not arrive as %d and %d", FL_PARASITE_SOCKET, FL_PARASITE_BELL);
+  parasite->socket = numbers[0];
+  parasite->bell = numbers[1];
+  fl_descriptors_enclose(&parasite->descriptors, numbers[0], numbers[1]);
   return 0;
 }
 
-static int hand_over(struct fl_tracee *tracee, int data_fd, uint64_t scratch, int *ret_socket, int *ret_bell, struct fl_error *err)
+static int hand_over(struct fl_tracee *tracee, int data_fd, uint64_t scratch, struct fl_parasite *parasite, struct fl_infection *infection, struct fl_error *err)
 {
   int pair[2];
 
@@ -80,10 +84,10 @@ static int hand_over(struct fl_tracee *tracee, int data_fd, uint64_t scratch, in
   int r = fl_packet_send(data_fd, "", 1, (const int[]){theirs, bell}, 2);
   if (r < 0)
     return fl_fail(err, FL_ERR_TEMPLATE, -r, "sendmsg", "the parasite's descriptors");
-  if ((r = receive_remotely(tracee, scratch, err)) < 0)
+  if ((r = receive_remotely(tracee, scratch, parasite, err)) < 0)
     return r;
-  *ret_socket = fl_steal_fd(&ours);
-  *ret_bell = fl_steal_fd(&bell);
+  infection->socket = fl_steal_fd(&ours);
+  infection->bell = fl_steal_fd(&bell);
   return 0;
 }
 
@@ -159,7 +163,7 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   parasite->region_bytes = REGION_BYTES;
   parasite->threads = tracee->threads;
   if ((r = fl_tracee_write(tracee, (uint64_t)region, fl_parasite_blob, sizeof fl_parasite_blob, err)) < 0 ||
-      (r = hand_over(tracee, data_fd, args, &infection->socket, &infection->bell, err)) < 0)
+      (r = hand_over(tracee, data_fd, args, parasite, infection, err)) < 0)
     return r;
   for (uint32_t i = 0; i < tracee->threads; i++)
     if ((r = describe_thread(tracee, i, sigreturn_at, args, &parasite->thread[i], err)) < 0)
@@ -184,11 +188,11 @@ int fl_infect(pid_t pid, int data_fd, struct fl_infection *ret_infection, struct
 
   if (!tracee || !parasite)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "tracee");
-  if ((r = fl_inspect_descriptors(pid, err)) < 0 || (r = fl_inspect_timers(pid, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 ||
-      (r = fl_tracee_stop(pid, tracee, err)) < 0)
+  if ((r = fl_inspect_timers(pid, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 || (r = fl_tracee_stop(pid, tracee, err)) < 0)
     return r;
   infection.threads = tracee->threads;
-  r = place_parasite(tracee, data_fd, parasite, &infection, err);
+  if ((r = fl_descriptors_describe(pid, &parasite->descriptors, err)) == 0)
+    r = place_parasite(tracee, data_fd, parasite, &infection, err);
   fl_tracee_release(tracee);
   if (r < 0) {
     fl_close(&infection.socket);

@@ -1,15 +1,12 @@
 /* See inspect.h. Formats: Documentation/filesystems/proc.rst. */
 #include "inject/inspect.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <flashd/frame.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "inject/arch/x86_64/frame.h"
@@ -30,24 +27,6 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 {
   ret->path[0] = 0;
   return sscanf(line, "%lx-%lx %4s %*s %*s %*s %4095[^\n]", &ret->start, &ret->end, ret->rights, ret->path) >= 3;
-}
-
-int fl_inspect_descriptors(pid_t pid, struct fl_error *err)
-{
-  char path[64], target[256];
-
-  snprintf(path, sizeof path, "/proc/%d/fd", pid);
-  fl_autoclosedir DIR *dir = opendir(path);
-  if (!dir)
-    return fl_fail_errno(err, "opendir_fd");
-  for (const struct dirent *entry; (entry = readdir(dir));) {
-    if (entry->d_name[0] == '.' || strtol(entry->d_name, NULL, 10) <= FL_DATA_FD)
-      continue;
-    ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
-    target[length < 0 ? 0 : length] = 0;
-    return fl_fail(err, FL_ERR_UNSUPPORTED, EBADF, "freeze", "descriptor %.8s (%.80s) is open in the template", entry->d_name, target);
-  }
-  return 0;
 }
 
 int fl_inspect_timers(pid_t pid, struct fl_error *err)

@@ -1,6 +1,6 @@
 /*
  * What a template may not hold, because a fork cannot carry it or would share it between sandboxes. Each refusal names the thing
- * (FL_ERR_UNSUPPORTED): shared writable memory, descriptors beyond 0 … 3, POSIX timers. And what must be found in it: the two gadgets.
+ * (FL_ERR_UNSUPPORTED): shared writable memory, POSIX timers (and descriptors: descriptors.h). And what must be found in it: the two gadgets.
  */
 #ifndef FLASHD_INSPECT_H
 #define FLASHD_INSPECT_H
@@ -9,7 +9,6 @@
 
 #include "inject/tracee.h"
 
-int fl_inspect_descriptors(pid_t pid, struct fl_error *err);
 int fl_inspect_timers(pid_t pid, struct fl_error *err);
 int fl_inspect_memory(pid_t pid, struct fl_error *err);
 /* Addresses in the executable file mappings of the (stopped) process. */

@@ -30,7 +30,7 @@ struct fl_template {
   int stderr_fd;                               /* BOOTING: what it complains about, passed on to our own when it is ready or over. A pipe, as instances have */
   struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
-  uint64_t booted_ns, forks;
+  uint64_t booted_ns, forks, boot;             /* boot: its number among all boots */
 };
 
 /* Starts the process; executable: what argv[0] stands for, without links. The caller waits for data_fd to be readable. */

@@ -142,8 +142,9 @@ static long seal(uint32_t threads)
 __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report)
 {
   report->kind = FL_RESUMED;
-  fl_report(report);
-  fl_syscall(FL_NR_close_range, FL_PARASITE_SOCKET, FL_PARASITE_BELL, 0, 0, 0);
+  fl_report(self, report);
+  fl_syscall(FL_NR_close, self->socket, 0, 0, 0, 0);
+  fl_syscall(FL_NR_close, self->bell, 0, 0, 0, 0);
   for (uint32_t out = 1; out < self->threads;) {
     long woken = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
 
@@ -167,7 +168,7 @@ static long await_announced(struct child *child, int32_t fd)
 static long park(struct child *child, int32_t fd)
 {
   child->report.kind = FL_PARKED;
-  long result = fl_report(&child->report);
+  long result = fl_report(child->self, &child->report);
 
   child->report.kind = FL_FORK_FAILED;
   if (result < 0)
@@ -191,13 +192,15 @@ static long run_step(struct child *child, const struct fl_step *step)
   switch (step->op) {
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
+  case FL_STEP_CARRY: return fl_descriptors_make(&self->descriptors);
   case FL_STEP_TOUCH: return touch(&self->touches);
   case FL_STEP_PARK: return park(child, fd);
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
   case FL_STEP_NULL: return open_null();
   case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg, step->arg == FL_DATA_FD ? FL_O_CLOEXEC : 0);
-  case FL_STEP_CLOSE_REST: return fl_syscall(FL_NR_close_range, FL_PARASITE_BELL + 1, ~0u, 0, 0, 0);
+  case FL_STEP_START: return fl_descriptors_start(&self->descriptors);
+  case FL_STEP_CLOSE_REST: return fl_descriptors_close_rest(&self->descriptors);
   case FL_STEP_RLIMIT: return set_limit(step->arg, step->value);
   case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
@@ -244,7 +247,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
     if (next->op == FL_STEP_PARK || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
       report->phase_ns[phase] = fl_now();
   }
-  fl_report(report);
+  fl_report(self, report);
   fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
   __builtin_unreachable();
 }

@@ -27,9 +27,9 @@ void fl_parasite_main(struct fl_parasite *self)
   int32_t fds[FL_PLAN_FDS_MAX];
 
   for (;;) {
-    if (fl_report(&report) < 0)
+    if (fl_report(self, &report) < 0)
       break;
-    long count = fl_receive(FL_PARASITE_SOCKET, &fork, sizeof fork, fds, 0);
+    long count = fl_receive(self->socket, &fork, sizeof fork, fds, 0);
     if (count == -FL_EPIPE)
       break;
     report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};

@@ -27,10 +27,8 @@
 #include <flashd/seal.h>
 #include <stdint.h>
 
+#include "parasite/descriptors.h"
 #include "sandbox/plan.h"
-
-/* Its two descriptors, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd. */
-enum { FL_PARASITE_SOCKET = FL_DATA_FD + 1, FL_PARASITE_BELL = FL_DATA_FD + 2 };
 
 /* A packet of this length announces the assignment: waking up takes as long as making it. */
 enum { FL_NUDGE_BYTES = 1 };
@@ -56,7 +54,9 @@ struct fl_parasite {
   uint64_t gadget;                             /* a `syscall` that returns, outside the region */
   uint32_t threads;                            /* [0] is the main thread */
   uint32_t parked;                             /* futex word of the threads that wait for the last moment */
+  int32_t socket, bell;                        /* its own, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd */
   struct fl_parasite_thread thread[FL_PARASITE_THREADS_MAX];
+  struct fl_descriptors descriptors;
   struct fl_parasite_touches touches;          /* none before the template's probe */
 };
 

@@ -10,7 +10,8 @@
 
 enum { FL_EAGAIN = 11, FL_EPIPE = 32, FL_EPROTO = 71, FL_EINVAL = 22 };
 enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_DONTWAIT = 0x40, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
-enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O_CLOEXEC = 02000000 };
+enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O_NONBLOCK = 04000, FL_O_CLOEXEC = 02000000, FL_SEEK_SET = 0, FL_F_SETFL = 4 };
+enum { FL_EPOLL_CTL_ADD = 1, FL_TFD_IOC_SET_TICKS = 0x40085400 };
 enum { FL_FUTEX_WAIT_PRIVATE = 128, FL_FUTEX_WAKE_PRIVATE = 129 };
 enum { FL_PR_SET_DUMPABLE = 4, FL_PR_SET_KEEPCAPS = 8, FL_PR_SET_NAME = 15, FL_PR_CAPBSET_DROP = 24 };
 enum { FL_CAP_SYS_ADMIN = 21, FL_CAP_CHECKPOINT_RESTORE = 40, FL_CAP_VERSION_3 = 0x20080522 };
@@ -74,14 +75,14 @@ static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int3
   return count;
 }
 
-static inline long fl_report(const struct fl_fork_report *report)
+static inline long fl_report(const struct fl_parasite *self, const struct fl_fork_report *report)
 {
   static const uint64_t once = 1;
   struct fl_iovec iov = {(void *)report, sizeof *report};
   struct fl_msghdr message = {.iov = &iov, .iov_count = 1};
 
-  long result = fl_syscall(FL_NR_sendmsg, FL_PARASITE_SOCKET, (long)&message, FL_MSG_NOSIGNAL, 0, 0);
-  fl_syscall(FL_NR_write, FL_PARASITE_BELL, (long)&once, sizeof once, 0, 0);
+  long result = fl_syscall(FL_NR_sendmsg, self->socket, (long)&message, FL_MSG_NOSIGNAL, 0, 0);
+  fl_syscall(FL_NR_write, self->bell, (long)&once, sizeof once, 0, 0);
   return result;
 }
 #endif

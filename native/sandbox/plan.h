@@ -10,10 +10,13 @@
  *   identity     no groups, gid, uid; of all capabilities only CAP_SYS_ADMIN (of the sandbox) is kept for the bundle, CAP_CHECKPOINT_RESTORE when threads must be
  *                rebuilt
  *   rlimit       resource limits that are the same for all, hard = soft
+ *   carry        the template's descriptors beyond 3 (epolls, eventfds, pipes …) are replaced by new ones of its own (parasite/descriptors.h)
  *   touch        the pages that every fork of this template needs (inject/hot.h) are made its own
  *   park         waits for its assignment: which function, which limits. Up to here nothing depends on that, so it is done ahead of need
  *   bundle       the version's directory on /function; cwd there
- *   descriptor, close_rest    1 2 3 are the assignment's, nothing else stays but the report socket
+ *   descriptor   1 2 3 are the assignment's
+ *   start        epolls watch them, if they did; timers run
+ *   close_rest   nothing stays that the template did not have, but the report socket
  *   limit        resource limits of the function, hard = soft
  *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
  *   threads      every thread of the template is rebuilt
@@ -38,11 +41,13 @@ enum fl_step_op {
   FL_STEP_BOUNDING,                            /* capabilities 0 … arg */
   FL_STEP_IDENTITY,                            /* uid = gid = arg */
   FL_STEP_RLIMIT,                              /* RLIMIT_* arg = value */
+  FL_STEP_CARRY,
   FL_STEP_TOUCH,
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
-  FL_STEP_CLOSE_REST,                          /* everything above FL_DATA_FD */
+  FL_STEP_START,
+  FL_STEP_CLOSE_REST,                          /* everything that the template did not have */
   FL_STEP_LIMIT,                               /* RLIMIT_* arg = the assignment's value-th limit */
   FL_STEP_DUMPABLE,
   FL_STEP_THREADS,

@@ -62,6 +62,8 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
     reply.spares += fl_spares_count(daemon, i, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
+  reply.layouts = fl_instances_layouts(daemon);
+  reply.template_rotations = daemon->template_rotations;
   reply.sandboxes_pooled = levels.pooled;
   reply.sandboxes_building = levels.building;
   reply.sandboxes_ending = levels.ending;

@@ -47,6 +47,7 @@ struct fl_instance {
   uint64_t id, create_request, destroy_request;  /* create_request 0: a spare or a probe, unknown to the gateway */
   enum fl_instance_state state;
   struct fl_template *template;
+  uint64_t layout;                             /* number of the boot it was forked from */
   struct fl_sandbox sandbox;
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
@@ -64,6 +65,7 @@ struct fl_template_slot {
   struct fl_template template;
   uint32_t failures;                           /* in a row */
   uint64_t boot_at_ns;                         /* when to boot it; 0: not before its sibling is ready */
+  bool retiring;                               /* forks no more; ends when what it has forked needs it no longer, and is booted anew */
   bool probing;                                /* frozen, but not to be used before its probe has ended */
   pid_t probe_pid;
   int probe_fd;                                /* our end of the probe's data socket, or -1 */
@@ -90,7 +92,7 @@ struct fl_daemon {
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
   struct { double demand; uint64_t counted_ns, taken_ns, pause_until_ns; } spares[FL_RUNTIMES_MAX];
-  uint64_t forks, forks_failed, template_restarts;
+  uint64_t forks, forks_failed, template_restarts, template_rotations, boots;
 };
 
 uint64_t fl_daemon_now_ns(void);
@@ -124,6 +126,10 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon);
 void fl_instances_kill_all(struct fl_daemon *daemon);
+/* Distinct templates (boots of them) that the gateway's instances were forked from. */
+uint32_t fl_instances_layouts(const struct fl_daemon *daemon);
+/* Ends the spares of a template; true when none of its forks is still on its way. */
+bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template);
 /* Some fork's pid is not known yet: an unknown child that ends may be it. */
 bool fl_instances_unknown_child(const struct fl_daemon *daemon);
 

@@ -89,6 +89,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     fds[fork.cgroup_fd] = cgroup->into_fd;
   }
   fork.pid = fl_templates_child_pid(daemon, instance->template);
+  instance->layout = instance->template->boot;
   instance->state = FL_INSTANCE_FORKING;
   instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
   instance->template->forks++;
@@ -425,6 +426,37 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
       forget(daemon, instance);
     }
   }
+}
+
+uint32_t fl_instances_layouts(const struct fl_daemon *daemon)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < daemon->instances; i++) {
+    const struct fl_instance *instance = daemon->instance[i];
+    bool counted = instance->create_request == 0 || instance->layout == 0;
+
+    for (uint32_t j = 0; j < i && !counted; j++)
+      counted = daemon->instance[j]->create_request != 0 && daemon->instance[j]->layout == instance->layout;
+    count += !counted;
+  }
+  return count;
+}
+
+bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template)
+{
+  bool unused = true;
+
+  for (uint32_t i = 0; i < daemon->instances; i++) {
+    struct fl_instance *instance = daemon->instance[i];
+
+    if (instance->template != template || instance->layout != template->boot)
+      continue;
+    if (instance->state == FL_INSTANCE_PARKED)
+      fl_instances_kill(instance);
+    unused = unused && instance->state != FL_INSTANCE_FORKING && instance->state != FL_INSTANCE_STARTING;
+  }
+  return unused;
 }
 
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)

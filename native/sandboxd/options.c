@@ -28,6 +28,8 @@ static const struct number_option {
     NARROW("--pool-ceiling", pool_ceiling, 1, 4096),
     NARROW("--templates", templates, 1, 64),
     NARROW("--spares", spares, 0, 1024),
+    NARROW("--template-forks", template_forks, 1, UINT32_MAX),
+    NARROW("--template-seconds", template_seconds, 1, UINT32_MAX),
     WIDE("--memory-bytes", defaults.memory_bytes, FL_MEMORY_BYTES_MIN, FL_MEMORY_BYTES_MAX),
     WIDE("--tmp-bytes", defaults.tmp_bytes, FL_TMP_BYTES_MIN, FL_TMP_BYTES_MAX),
     NARROW("--tmp-inodes", defaults.tmp_inodes, FL_TMP_INODES_MIN, FL_TMP_INODES_MAX),

@@ -14,6 +14,7 @@ struct fl_options {
   const char *cgroup_name;
   uint32_t uid_base, slots, pool_floor, pool_ceiling;
   uint32_t templates, spares;                  /* per runtime */
+  uint32_t template_forks, template_seconds;   /* after which a template is replaced by a new one, whose address space is laid out anew */
   struct fl_limits defaults;
   char **gateway_argv;                         /* what follows "--": NULL-terminated, may be empty */
 };

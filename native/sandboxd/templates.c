@@ -14,6 +14,8 @@
 
 enum { FIRST_CHILD_PID = 300, MILLISECOND = 1000000 };
 
+#define SECOND 1000000000ull
+
 int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
 {
   uint32_t replicas = daemon->options.templates;
@@ -69,7 +71,7 @@ void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
 
 static bool usable(const struct fl_template_slot *slot, uint32_t runtime)
 {
-  return slot->template.runtime == runtime && slot->template.state == FL_TEMPLATE_READY && !slot->probing;
+  return slot->template.runtime == runtime && slot->template.state == FL_TEMPLATE_READY && !slot->probing && !slot->retiring;
 }
 
 uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime)
@@ -105,9 +107,33 @@ static void boot(struct fl_daemon *daemon, uint32_t index)
   struct fl_error err = {0};
 
   slot->boot_at_ns = 0;
+  slot->retiring = false;
   if (fl_template_boot(daemon->parts, daemon->pack, runtime, daemon->executable[runtime], &slot->template, &err) < 0 ||
       fl_daemon_watch(daemon, slot->template.data_fd, FL_SOURCE_TEMPLATE, index) < 0)
     failed(daemon, slot, "boot", &err);
+  slot->template.boot = ++daemon->boots;
+}
+
+static uint64_t retires_at_ns(const struct fl_daemon *daemon, const struct fl_template *template)
+{
+  return template->forks >= daemon->options.template_forks ? 1 : template->booted_ns + daemon->options.template_seconds * SECOND;
+}
+
+/*
+ * One that has served its time stops forking when another one of its runtime can (a single replica goes on). The many forks of one template share its address-space
+ * layout, and so would an attacker's knowledge of it (Lee et al., "From Zygote to Morula", IEEE S&P 2014).
+ */
+static void retire(struct fl_daemon *daemon, struct fl_template_slot *slot, uint64_t now_ns)
+{
+  struct fl_template *template = &slot->template;
+
+  if (!slot->retiring && (!usable(slot, template->runtime) || retires_at_ns(daemon, template) > now_ns || fl_templates_ready(daemon, template->runtime) < 2))
+    return;
+  slot->retiring = true;
+  if (!fl_instances_template_unused(daemon, template))
+    return;
+  daemon->template_rotations++;
+  fl_template_kill(template);
 }
 
 void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns)
@@ -119,6 +145,8 @@ void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns)
       boot(daemon, i);
     if (slot->template.state == FL_TEMPLATE_BOOTING && slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND < now_ns)
       failed(daemon, slot, "boot", &(struct fl_error){FL_ERR_TEMPLATE, ETIMEDOUT, "wait", "not ready in time"});
+    if (slot->template.state == FL_TEMPLATE_READY)
+      retire(daemon, slot, now_ns);
   }
 }
 
@@ -132,6 +160,9 @@ uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon)
 
     if (slot->template.state == FL_TEMPLATE_BOOTING)
       deadline = slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND;
+    /* One that is due by its forks, or waits for them, is looked at whenever anything happens. */
+    if (slot->template.state == FL_TEMPLATE_READY && !slot->retiring && slot->template.booted_ns + daemon->options.template_seconds * SECOND > fl_daemon_now_ns())
+      deadline = slot->template.booted_ns + daemon->options.template_seconds * SECOND;
     if (deadline && deadline < nearest)
       nearest = deadline;
   }
@@ -206,6 +237,8 @@ bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status)
     snprintf(err.detail, sizeof err.detail, "the runtime ended with status %#x", status);
     if (slot->template.state != FL_TEMPLATE_DEAD)
       failed(daemon, slot, "wait", &err);
+    else if (slot->retiring)
+      slot->boot_at_ns = 1;
     slot->template.pid = 0;
     return true;
   }

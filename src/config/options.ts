@@ -64,7 +64,7 @@ export const OPTIONS = {
   maxBodyBytes: integer(6 * MIB, 0, 64 * MIB, 'largest request body'),
   maxResponseBytes: integer(6 * MIB, 1024, 64 * MIB, 'largest response body of a function'),
   maxFunctions: integer(1000, 1, 100_000, 'functions that may be deployed at once'),
-  maxInstances: integer(256, 1, 16_384, 'instances of all functions together'),
+  maxInstances: integer(1200, 1, 16_384, 'instances of all functions together'),
   queueMax: integer(2048, 0, 1_000_000, 'requests of all functions together that may wait for an instance'),
   memoryBudgetMb: integer(
     Math.max(64, Math.floor(totalmem() / MIB / 2)),
@@ -77,9 +77,11 @@ export const OPTIONS = {
 
   spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
+  templateForks: integer(10_000, 1, 4_294_967_295, 'forks after which a language template is replaced, so that address-space layouts change'),
+  templateSeconds: integer(3600, 1, 4_294_967_295, 'seconds after which it is'),
   poolFloor: integer(8, 1, 4096, 'sandboxes kept ready at least'),
   poolCeiling: integer(64, 1, 4096, 'sandboxes kept ready at most'),
-  slots: integer(512, 1, 16_384, 'sandboxes that may exist at once, the ready ones included'),
+  slots: integer(2048, 1, 16_384, 'sandboxes that may exist at once, the ready ones included'),
   uidBase: integer(1_879_048_192, 65_536, 4_294_836_224, 'first host uid of the sandboxes, a multiple of 65536; each slot takes 65536 ids'),
 
   bundleMaxMb: integer(256, 1, 16_384, 'largest function, unpacked'),

@@ -36,6 +36,8 @@ export function supervisorArguments({ config, user, cgroup, image, pack, binary,
     'pool-ceiling': config.poolCeiling,
     'templates': config.templates,
     'spares': config.spares,
+    'template-forks': config.templateForks,
+    'template-seconds': config.templateSeconds,
     // What a pooled sandbox is built with: a function that asks for the same needs no adjustment on the fast path.
     'memory-bytes': defaults.memoryMb * MIB,
     'tmp-bytes': tmpBytes,

@@ -142,13 +142,16 @@ export const LAYOUT = {
     sandboxes_ending: 28,
     templates_ready: 32,
     spares: 36,
-    forks: 40,
-    forks_failed: 48,
-    sandboxes_built: 56,
-    sandboxes_on_demand: 64,
-    template_restarts: 72,
-    rss_bytes: 80,
-    $size: 88,
+    layouts: 40,
+    reserved: 44,
+    forks: 48,
+    forks_failed: 56,
+    sandboxes_built: 64,
+    sandboxes_on_demand: 72,
+    template_restarts: 80,
+    template_rotations: 88,
+    rss_bytes: 96,
+    $size: 104,
   },
   fl_usage: { header: 0, after: 16, $size: 24 },
   fl_usage_ok: { header: 0, count: 16, more: 20, entry: 24, $size: 1048 },
@@ -220,6 +223,9 @@ export type Stats = {
   readonly sandboxesBuilt: number;
   readonly sandboxesOnDemand: number;
   readonly templateRestarts: number;
+  readonly templateRotations: number;
+  /** Distinct address-space layouts among the instances. */
+  readonly layouts: number;
   readonly rssBytes: number;
 };
 export type Usage = {
@@ -416,6 +422,8 @@ function decodeStats(bytes: Buffer, request: number): Stats {
     sandboxesBuilt: readU64(bytes, at.sandboxes_built),
     sandboxesOnDemand: readU64(bytes, at.sandboxes_on_demand),
     templateRestarts: readU64(bytes, at.template_restarts),
+    templateRotations: readU64(bytes, at.template_rotations),
+    layouts: bytes.readUInt32LE(at.layouts),
     rssBytes: readU64(bytes, at.rss_bytes),
   };
 }

@@ -181,7 +181,9 @@ struct fl_stats { struct fl_header header; };
 struct fl_stats_ok {
   struct fl_header header;
   uint32_t instances, sandboxes_pooled, sandboxes_building, sandboxes_ending, templates_ready, spares;
-  uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, rss_bytes;
+  uint32_t layouts;                            /* distinct address-space layouts among them: templates they were forked from */
+  uint32_t reserved;
+  uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, template_rotations, rss_bytes;
 };
 
 struct fl_usage {

@@ -49,7 +49,7 @@ const wrong: [string, Parameters<typeof resolveConfig>[0], RegExp, RegExp?][] = 
   ['a mistyped variable', { environment: { FLASHD_LISTN: 'x' } }, /FLASHD_LISTN/, /did you mean FLASHD_LISTEN/],
   ['a file that is no object', { file: [] }, /must be a JSON object/],
   ['a floor above the ceiling', { flags: { 'pool-floor': '65' } }, /poolFloor/],
-  ['more instances than slots', { flags: { 'max-instances': '600' } }, /slots/],
+  ['more instances than slots', { flags: { 'max-instances': '5000' } }, /slots/],
   ['an odd uid base', { flags: { 'uid-base': '100000' } }, /65536/],
 ];
 for (const [what, sources, message, hint] of wrong) {
