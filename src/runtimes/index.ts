@@ -3,6 +3,7 @@
  * A new language is its folder and its line here; a test compares the two.
  */
 import native from './native/runtime.json' with { type: 'json' };
+import node from './node/runtime.json' with { type: 'json' };
 import perl from './perl/runtime.json' with { type: 'json' };
 import php from './php/runtime.json' with { type: 'json' };
 import python from './python/runtime.json' with { type: 'json' };
@@ -32,7 +33,7 @@ export type Runtime = {
   readonly maxConcurrency: number;
 };
 
-const described = [python, native, perl, php] as readonly unknown[] as readonly Runtime[];
+const described = [python, node, native, perl, php] as readonly unknown[] as readonly Runtime[];
 
 export const RUNTIMES: ReadonlyMap<string, Runtime> = new Map(described.map((runtime) => [runtime.name, runtime]));
 

@@ -1,0 +1,78 @@
+'use strict';
+/*
+ * What a process has of its own and a fork would inherit: Math.random's state, the process id that Node keeps, output streams that were made for the template's descriptors.
+ */
+const { Writable } = require('node:stream');
+const crypto = require('node:crypto');
+const fs = require('node:fs');
+
+const state = new Uint32Array(4);
+let seeded = false;
+
+/** xoshiro128**, 53 bits of two steps. V8's own cannot be reseeded; this one is, from the system's generator, when an instance first asks. */
+function random() {
+  if (!seeded) {
+    crypto.randomFillSync(state);
+    seeded = true;
+  }
+  return ((step() >>> 5) * 0x4000000 + (step() >>> 6)) / 0x20000000000000;
+}
+
+function step() {
+  const [, second] = state, times5 = Math.imul(second, 5), result = Math.imul((times5 << 7) | (times5 >>> 25), 9), shifted = second << 9;
+  state[2] ^= state[0];
+  state[3] ^= state[1];
+  state[1] ^= state[2];
+  state[0] ^= state[3];
+  state[2] ^= shifted;
+  state[3] = (state[3] << 11) | (state[3] >>> 21);
+  return result;
+}
+
+/** stdout and stderr: a write is over when it returns, as Node does it for files; so nothing is lost and nothing is to be flushed. */
+class Output extends Writable {
+  constructor(fd) {
+    super({ decodeStrings: false });
+    this.fd = fd;
+  }
+
+  _write(chunk, encoding, callback) {
+    try {
+      if (typeof chunk === 'string') chunk = Buffer.from(chunk, encoding);
+      for (let at = 0; at < chunk.length;) at += fs.writeSync(this.fd, chunk, at);
+      callback();
+    } catch (error) {
+      callback(error);
+    }
+  }
+
+  _destroy(error, callback) {
+    callback(error);
+  }
+}
+
+function own(object, name, value) {
+  Object.defineProperty(object, name, { value, configurable: true, enumerable: Object.getOwnPropertyDescriptor(object, name).enumerable, writable: true });
+}
+
+/** In the template, once. */
+function prepare() {
+  own(Math, 'random', random);
+  own(process, 'stdout', new Output(1));
+  own(process, 'stderr', new Output(2));
+}
+
+/** At the end of the template: whatever has been drawn or looked up so far is forgotten. */
+function forget() {
+  seeded = false;
+  Object.defineProperty(process, 'pid', {
+    configurable: true, enumerable: true,
+    get() {
+      const pid = Number(fs.readlinkSync('/proc/self'));
+      own(process, 'pid', pid);
+      return pid;
+    },
+  });
+}
+
+module.exports = { prepare, forget };

@@ -1,0 +1,1 @@
+export const handler = async (event, context) => ({ message: `Hello, ${event.queryStringParameters?.name ?? 'world'}!`, path: event.rawPath, id: context.awsRequestId });
