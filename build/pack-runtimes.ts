@@ -8,10 +8,11 @@ import { root } from './steps.ts';
 
 export type Runtime = {
   name: string; event: 'json' | 'http'; argv: string[]; env: Record<string, string>; files: { path: string; from: string; mode: string }[];
-  warmup?: { handler: string; symbol: string };
+  warmup?: { handler: string; symbol: string }; keepsProcessId?: boolean;
 };
 
 const PACK_VERSION = 1;
+const KEEPS_PID = 1;
 const FRAME_INIT = 1;
 const FRAME_REQUEST = 2;
 const WARMUP_REQUEST_MS = 1000;
@@ -57,7 +58,7 @@ function packRuntime(runtime: Runtime): Buffer {
   const env = Object.entries(runtime.env).map(([name, value]) => str(`${name}=${value}`));
   const files = runtime.files.map(file => packFile(file.path, file.mode, readFileSync(join(root, file.from))));
   if (runtime.warmup) files.push(packFile('warmup.frames', '0644', warmupFrames(runtime.warmup, runtime.event)));
-  const flags = u32(0);
+  const flags = u32(runtime.keepsProcessId ? KEEPS_PID : 0);
   return Buffer.concat([
     str(runtime.name), flags,
     u32(runtime.argv.length), ...runtime.argv.map(str),

@@ -14,6 +14,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -147,6 +148,20 @@ static int dismiss_threads(struct fl_tracee *tracee, struct fl_error *err)
   return 0;
 }
 
+static int refuse_armed_timers(struct fl_tracee *tracee, uint64_t scratch, const struct fl_timers *timers, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < timers->count; i++) {
+    struct itimerspec left;
+    int64_t r = call(tracee, 0, err, SYS_timer_gettime, (uint64_t)timers->timer[i].id, scratch, 0, 0, 0, "remote_timer_gettime");
+
+    if (r < 0 || (r = fl_tracee_read(tracee, scratch, &left, sizeof left, err)) < 0)
+      return (int)r;
+    if (left.it_value.tv_sec || left.it_value.tv_nsec)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "POSIX timer %d of the template is armed", timers->timer[i].id);
+  }
+  return 0;
+}
+
 static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_parasite *parasite, struct fl_infection *infection, struct fl_error *err)
 {
   uint64_t sigreturn_at;
@@ -164,6 +179,8 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   parasite->threads = tracee->threads;
   if ((r = fl_tracee_write(tracee, (uint64_t)region, fl_parasite_blob, sizeof fl_parasite_blob, err)) < 0 ||
       (r = hand_over(tracee, data_fd, args, parasite, infection, err)) < 0)
+    return r;
+  if ((r = refuse_armed_timers(tracee, args, &parasite->timers, err)) < 0)
     return r;
   for (uint32_t i = 0; i < tracee->threads; i++)
     if ((r = describe_thread(tracee, i, sigreturn_at, args, &parasite->thread[i], err)) < 0)
@@ -188,7 +205,7 @@ int fl_infect(pid_t pid, int data_fd, struct fl_infection *ret_infection, struct
 
   if (!tracee || !parasite)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "tracee");
-  if ((r = fl_inspect_timers(pid, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 || (r = fl_tracee_stop(pid, tracee, err)) < 0)
+  if ((r = fl_inspect_timers(pid, &parasite->timers, err)) < 0 || (r = fl_inspect_memory(pid, err)) < 0 || (r = fl_tracee_stop(pid, tracee, err)) < 0)
     return r;
   infection.threads = tracee->threads;
   if ((r = fl_descriptors_describe(pid, &parasite->descriptors, err)) == 0)

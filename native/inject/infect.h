@@ -14,7 +14,7 @@ struct fl_infection {
   uint64_t parasite_at;                        /* its struct fl_parasite */
   uint64_t call_at;                            /* a `syscall` instruction in the process, for later remote calls */
   uint32_t threads;
-  pid_t tid[FL_PARASITE_THREADS_MAX];          /* at the freeze; every fork has them again, but for the first */
+  pid_t tid[FL_PARASITE_THREADS_MAX];          /* at the freeze; every fork has them again, but (mostly) for the first */
 };
 
 /* data_fd: the far end of the process's descriptor 3, through which the parasite's descriptors are handed in. On success the process is a template;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,13 +30,21 @@ static bool parse_mapping(const char *line, struct mapping *ret)
   return sscanf(line, "%lx-%lx %4s %*s %*s %*s %4095[^\n]", &ret->start, &ret->end, ret->rights, ret->path) >= 3;
 }
 
-int fl_inspect_timers(pid_t pid, struct fl_error *err)
+int fl_inspect_timers(pid_t pid, struct fl_timers *ret, struct fl_error *err)
 {
-  fl_autofclose FILE *timers = open_proc(pid, "timers");
+  fl_autofclose FILE *timers = open_proc(pid, "timers");       /* without CONFIG_CHECKPOINT_RESTORE there is no such file */
+  struct fl_timer timer;
+  char notify[16], whom[8];
 
-  if (timers && fgetc(timers) != EOF)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "the template has a POSIX timer");
-  return 0;
+  while (timers && fscanf(timers, " ID: %d signal: %d/%lx notify: %15[a-z]/%7[a-z].%*d ClockID: %d", &timer.id, &timer.signal, &timer.value, notify, whom, &timer.clock) == 6) {
+    if (strcmp(whom, "pid") != 0 || (strcmp(notify, "signal") != 0 && strcmp(notify, "none") != 0))
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "POSIX timer %d of the template notifies a thread", timer.id);
+    if (ret->count == FL_TIMERS_MAX)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "more than %d POSIX timers", FL_TIMERS_MAX);
+    timer.notify = strcmp(notify, "none") == 0 ? SIGEV_NONE : SIGEV_SIGNAL;
+    ret->timer[ret->count++] = timer;
+  }
+  return timers && !feof(timers) ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "a POSIX timer of a kind unknown here") : 0;
 }
 
 int fl_inspect_memory(pid_t pid, struct fl_error *err)

@@ -1,6 +1,6 @@
 /*
  * What a template may not hold, because a fork cannot carry it or would share it between sandboxes. Each refusal names the thing
- * (FL_ERR_UNSUPPORTED): shared writable memory, POSIX timers (and descriptors: descriptors.h). And what must be found in it: the two gadgets.
+ * (FL_ERR_UNSUPPORTED): shared writable memory, POSIX timers that are armed or notify anything but the process (and descriptors: descriptors.h). And what must be found in it: the two gadgets.
  */
 #ifndef FLASHD_INSPECT_H
 #define FLASHD_INSPECT_H
@@ -9,7 +9,8 @@
 
 #include "inject/tracee.h"
 
-int fl_inspect_timers(pid_t pid, struct fl_error *err);
+/* Its POSIX timers; whether one is armed only it can say itself. */
+int fl_inspect_timers(pid_t pid, struct fl_timers *ret, struct fl_error *err);
 int fl_inspect_memory(pid_t pid, struct fl_error *err);
 /* Addresses in the executable file mappings of the (stopped) process. */
 int fl_inspect_gadgets(const struct fl_tracee *tracee, uint64_t *ret_call, uint64_t *ret_sigreturn, struct fl_error *err);

@@ -184,6 +184,13 @@ static long park(struct child *child, int32_t fd)
   return result < 0 ? result : result == FL_ASSIGNED_FDS ? 0 : -FL_EPROTO;
 }
 
+static long carry(const struct fl_parasite *self)
+{
+  long result = fl_descriptors_make(&self->descriptors);
+
+  return result < 0 ? result : fl_timers_make(&self->timers);
+}
+
 static long run_step(struct child *child, const struct fl_step *step)
 {
   struct fl_parasite *self = child->self;
@@ -192,7 +199,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   switch (step->op) {
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
-  case FL_STEP_CARRY: return fl_descriptors_make(&self->descriptors);
+  case FL_STEP_CARRY: return carry(self);
   case FL_STEP_TOUCH: return touch(&self->touches);
   case FL_STEP_PARK: return park(child, fd);
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);

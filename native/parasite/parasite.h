@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "parasite/descriptors.h"
+#include "parasite/timers.h"
 #include "sandbox/plan.h"
 
 /* A packet of this length announces the assignment: waking up takes as long as making it. */
@@ -57,6 +58,7 @@ struct fl_parasite {
   int32_t socket, bell;                        /* its own, in the template and in its children until they resume: SOCK_SEQPACKET to sandboxd, and an eventfd */
   struct fl_parasite_thread thread[FL_PARASITE_THREADS_MAX];
   struct fl_descriptors descriptors;
+  struct fl_timers timers;
   struct fl_parasite_touches touches;          /* none before the template's probe */
 };
 

@@ -14,6 +14,8 @@ enum { VERSION = 1, TEXT_MAX = 4096 };
 
 struct reader { const uint8_t *at; size_t left; struct fl_error *err; };
 
+enum { KEEPS_PID = 1 };                                          /* flags of a runtime */
+
 static int bad(struct reader *from, const char *what)
 {
   return fl_fail(from->err, FL_ERR_BAD_MESSAGE, EBADMSG, "runtimes' pack", "%s, %zu bytes before the end", what, from->left);
@@ -116,7 +118,8 @@ static int take_runtime(struct reader *from, const struct fl_pack *pack, struct 
   for (const struct fl_pack_runtime *other = pack->runtime; other < ret_runtime; other++)
     if (!strcmp(other->name, name))
       return bad(from, "two runtimes have one name");
-  result = take_u32(from, 0, &flags);
+  result = take_u32(from, KEEPS_PID, &flags);
+  ret_runtime->keeps_pid = result == 0 && (flags & KEEPS_PID);
   if (result == 0)
     result = take_list(from, ret_runtime->argv);
   if (result == 0 && (!ret_runtime->argv[0] || !ret_runtime->argv[0][0] || (ret_runtime->argv[0][0] != '/' && strchr(ret_runtime->argv[0], '/'))))

@@ -3,7 +3,7 @@
  * It comes from our own binary, yet every length is checked.
  *
  *   "FLPK" u32 version=1 u32 count, then per runtime:
- *     str name · u32 flags=0 · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 files, files × { str path, u32 mode, u32 size, bytes }
+ *     str name · u32 flags (1: keeps_pid) · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 files, files × { str path, u32 mode, u32 size, bytes }
  *   str = u32 length, bytes (no NUL inside). u32 little-endian. Nothing follows the last runtime.
  *
  * argv[0] is an absolute path inside the base root, or a bare name that is looked for in the host's directories of programs. A path is relative, without "." or "..": the file stands at /opt/flashd/<name>/<path>.
@@ -12,6 +12,7 @@
 #define FLASHD_PACK_H
 #include <flashd/error.h>
 #include <flashd/protocol.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct fl_pack_file { const char *path; uint32_t mode, size; const uint8_t *byte
 
 struct fl_pack_runtime {
   char name[FL_NAME_MAX];
+  bool keeps_pid;                              /* forks have the process id of their template: the runtime remembers it */
   char *argv[FL_PACK_ARGS_MAX + 1];            /* NULL-terminated */
   char *envp[FL_PACK_ARGS_MAX + 1];
   uint32_t files;

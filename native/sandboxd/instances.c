@@ -88,7 +88,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     fork.cgroup_fd = fork.plan.fds;
     fds[fork.cgroup_fd] = cgroup->into_fd;
   }
-  fork.pid = fl_templates_child_pid(daemon, instance->template);
+  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->pid : fl_templates_child_pid(daemon, instance->template);
   instance->layout = instance->template->boot;
   instance->state = FL_INSTANCE_FORKING;
   instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;

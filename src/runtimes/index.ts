@@ -7,6 +7,7 @@ import node from './node/runtime.json' with { type: 'json' };
 import perl from './perl/runtime.json' with { type: 'json' };
 import php from './php/runtime.json' with { type: 'json' };
 import python from './python/runtime.json' with { type: 'json' };
+import ruby from './ruby/runtime.json' with { type: 'json' };
 
 export type Runtime = {
   readonly name: string;
@@ -33,7 +34,7 @@ export type Runtime = {
   readonly maxConcurrency: number;
 };
 
-const described = [python, node, native, perl, php] as readonly unknown[] as readonly Runtime[];
+const described = [python, node, native, perl, php, ruby] as readonly unknown[] as readonly Runtime[];
 
 export const RUNTIMES: ReadonlyMap<string, Runtime> = new Map(described.map((runtime) => [runtime.name, runtime]));
 

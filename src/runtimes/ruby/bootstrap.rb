@@ -1,0 +1,134 @@
+# frozen_string_literal: true
+
+# The Ruby runtime's shim: boots once as a template, warms its own request loop, writes READY and waits in IO.select on descriptor 3. Every instance is a fork
+# that wakes up in that call and reads INIT and REQUEST frames (native/include/flashd/frame.h is the protocol).
+# usage: bootstrap.rb FUNCTION_DIRECTORY
+#
+# What functions require most is there when they do; not what keeps a random generator of its own (tempfile).
+%w[base64 bigdecimal cgi/util date digest erb fileutils json logger net/http openssl optparse ostruct pp securerandom set shellwords socket stringio time timeout uri zlib]
+  .each { |library| require library }
+require_relative 'payload'
+
+module Flashd
+  INIT, REQUEST, PING, READY, RESPONSE, ERROR = 1, 2, 3, 129, 130, 131
+  NO_HANDLER, LOAD, CALL, BAD_RESPONSE, EXIT = 1, 2, 3, 4, 5
+  BODY_BINARY, READ_BYTES, HEADER, HEADER_BYTES = 1, 64 << 10, 'VVVvvVVVV', 32
+
+  class Instance
+    def initialize(io, root)
+      @io, @root, @data, @load_us, @config = io, root, +''.b, 0, {}
+    end
+
+    def write(kind, id, aux, meta, body = '', handler_us = 0)
+      frame = [meta.bytesize + body.bytesize, meta.bytesize, id, kind, 0, aux, @load_us, handler_us, 0].pack(HEADER) << meta.b << body.b
+      @load_us = 0
+      frame = frame.byteslice(@io.syswrite(frame)..) until frame.empty?
+    rescue SystemCallError
+      exit!(1)
+    end
+
+    def serve
+      while (header, meta, body = receive)
+        header[3] == INIT ? start(meta) : answer(header, meta, body)
+      end
+    end
+
+    private
+
+    # Waits in IO.select, not in a read: the gateway's own reads would wake a blocked reader.
+    def receive
+      needed, header = HEADER_BYTES, nil
+      loop do
+        while @data.bytesize < needed
+          IO.select([@io])
+          @data << @io.sysread(READ_BYTES)
+        end
+        break if header
+
+        header = @data.unpack(HEADER)
+        needed += header[0]
+      end
+      meta, body = @data.byteslice(HEADER_BYTES, header[1]), @data.byteslice(HEADER_BYTES + header[1], header[0] - header[1])
+      @data = @data.byteslice(needed..)
+      [header, meta, body]
+    rescue EOFError, SystemCallError
+      nil
+    end
+
+    # INIT. What every fork would repeat of the template is renewed first.
+    def start(meta)
+      started = now_us
+      Random.srand(Random.new_seed)
+      # The process id is the template's, by which OpenSSL would notice a fork: Ruby keeps it beside its timer and would abort.
+      OpenSSL::Random.seed(Random.urandom(64))
+      meta.force_encoding(Encoding::UTF_8).split("\0").each do |entry|
+        key, value = entry.split('=', 2)
+        key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
+      end
+      $LOAD_PATH.unshift(@root)
+      load_handler(File.expand_path(@config['handler'], @root), @config['symbol'])
+      @load_us = now_us - started
+      # There is nobody to answer yet; a request that comes nevertheless is told the same.
+      write(ERROR, 0, *@failure) if @failure && @data.empty?
+    end
+
+    def load_handler(path, symbol)
+      fault = LOAD
+      Kernel.load(path)
+      fault = NO_HANDLER
+      owner, _, name = symbol.rpartition('.')
+      @handler = owner.empty? ? TOPLEVEL_BINDING.receiver.method(name) : Object.const_get(owner).method(name)
+    rescue Exception => error
+      @failure = [fault, Flashd.describe(error, __dir__)]
+    end
+
+    def answer(header, meta, body)
+      _, _, id, kind, flags, left_ms = header
+      return write(ERROR, id, *@failure) if @failure
+
+      fault, started, spent = CALL, now_us, nil
+      begin
+        event = Flashd.decode(meta, body, flags & BODY_BINARY != 0)
+        context = Context.new(@config, event['requestContext']['requestId'], left_ms)
+        started = now_us
+        result = @handler.call(event: event, context: context) unless kind == PING
+        fault, spent = BAD_RESPONSE, now_us - started
+        response = Flashd.encode(result)
+      rescue Exception => error
+        fault = EXIT if error.is_a?(SystemExit)
+      end
+      spent ||= now_us - started
+      response ? write(RESPONSE, id, *response, spent) : write(ERROR, id, fault, Flashd.describe(error, __dir__), '', spent)
+      exit!(1) if fault == EXIT
+    end
+
+    def now_us
+      Process.clock_gettime(Process::CLOCK_MONOTONIC, :microsecond)
+    end
+  end
+
+  # Runs a dummy function through this very code, then forgets it: what is compiled, cached and allocated on the way is there in every fork.
+  def self.warm
+    init = "function=warmup\0version=0\0handler=handler.rb\0symbol=handler\0memory_bytes=134217728\0env.LANG=C.UTF-8\0"
+    event = JSON.generate('version' => '2.0', 'rawPath' => '/', 'headers' => { 'host' => 'localhost' }, 'requestContext' => { 'requestId' => '0' * 36 })
+    16.times do
+      near, far = UNIXSocket.pair
+      far.write([init.bytesize, init.bytesize, 0, INIT, 0, 0, 0, 0, 0].pack(HEADER), init)
+      ['', 'text'].each { |body| far.write([event.bytesize + body.bytesize, event.bytesize, 1, REQUEST, 0, 1000, 0, 0, 0].pack(HEADER), event, body) }
+      far.close_write
+      Instance.new(near, "#{__dir__}/warmup").serve
+      near.close
+      far.close
+      $LOAD_PATH.shift
+    end
+    Object.send(:remove_method, :handler)
+  end
+end
+
+$stdout.sync = true
+Flashd.warm
+GC.start
+instance = Flashd::Instance.new(IO.for_fd(3, 'r+b', autoclose: false), ARGV.shift)
+instance.write(Flashd::READY, 0, 0, '')
+instance.serve
+exit!(0)
