@@ -21,7 +21,6 @@ const PRELOAD = ['assert', 'async_hooks', 'child_process', 'crypto', 'dns', 'eve
 
 class Instance {
   #root;
-  #query;
   #channel;
   #config;
   #handler;
@@ -30,10 +29,8 @@ class Instance {
   #loadUs = 0;
   #unanswered = new Set();
 
-  /** query: appended to what is imported, so that the warm-up loads the same module again and again. */
-  constructor(root, open, onEnd, fd, query = '') {
+  constructor(root, open, onEnd, fd) {
     this.#root = root;
-    this.#query = query;
     this.#channel = new Channel(open, (header, meta, body) => this.#take(header, meta, body), onEnd, fd);
   }
 
@@ -73,14 +70,14 @@ class Instance {
     }
   }
 
-  /** A module, or the promise of one that can only be imported. */
+  /** A module, or the promise of one that can only be imported: on top-level await, or because this Node cannot require ES modules. require() waits for no other thread. */
   #load(file) {
     try {
-      if (!file.endsWith('.mjs')) return require(file);
+      return require(file);
     } catch (error) {
-      if (error?.code !== 'ERR_REQUIRE_ESM') throw error;
+      if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
     }
-    return import(pathToFileURL(file).href + this.#query);
+    return import(pathToFileURL(file).href);
   }
 
   #loaded(module, started) {
