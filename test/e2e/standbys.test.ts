@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { prepareFixture, type Fixture } from '../conformance/fixtures.ts';
+import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, type HttpAnswer } from '../conformance/packaged.ts';
 import { family } from './footprint.ts';
 
@@ -33,7 +33,7 @@ describe('standbys', () => {
   };
   const startOf = (answer: HttpAnswer): string | undefined => answer.headers.find(([name]) => name.toLowerCase() === 'x-flashd-start')?.[1];
 
-  for (const language of ['python', 'native', 'executable']) {
+  for (const language of LANGUAGES) {
     test(`${language}: the first request meets one, and nothing of the ping is seen`, async () => {
       const standbys = await metric('flashd_standbys');
       const path = await deploy(language, 'echo');
