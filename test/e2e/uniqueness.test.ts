@@ -19,7 +19,7 @@ describe(`${FORKS} forks of each language`, () => {
   });
 
   for (const language of LANGUAGES.filter((each) => fixtureNames(each).includes('unique'))) {
-    test(`${language}: no value comes twice`, { timeout: 300_000 }, async () => {
+    test(`${language}: no value comes twice`, { timeout: 900_000 }, async () => {
       const fixture = prepareFixture(language, 'unique');
       fixtures.push(fixture);
       await flashd.cli('deploy', fixture.directory);

@@ -8,12 +8,15 @@ import { join } from 'node:path';
 import { compileFunctions } from '../../../build/functions.ts';
 import { root } from '../../../build/steps.ts';
 import { Flashd } from '../../conformance/packaged.ts';
-import { ARRIVALS, LANGUAGES, type Language, type Samples, type Series, type System } from '../series.ts';
+import { ARRIVALS, LANGUAGES, type Samples, type Series, type System } from '../series.ts';
 import type { Workspace } from '../workspace.ts';
 import { requests, type HttpSample } from './http-client.ts';
 import { latencySeries, throughputSeries, warmUp, type HttpTarget } from './warm.ts';
 
 const COLD = 'language-template';
+/** Language → its hello's handler. The others are started by flashd alone. */
+const HANDLERS: Readonly<Record<string, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
+export const FLASHD_LANGUAGES: readonly string[] = Object.keys(HANDLERS);
 /** Only spares that demand calls for, and the host ids beyond those of the flashd beside it. */
 const NO_SPARES = { FLASHD_SPARES: '0', FLASHD_UID_BASE: String(2_013_265_920) };
 /** Connections that each have one start outstanding. */
@@ -25,13 +28,13 @@ const STANDBY_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 
-type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object };
-const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, maxInstances: COLD_INSTANCES } });
-const standby = (language: Language): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
-const warm = (language: Language, instances: number): BenchFunction => (
+type BenchFunction = { readonly name: string; readonly language: string; readonly manifest: object };
+const cold = (language: string): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, maxInstances: COLD_INSTANCES } });
+const standby = (language: string): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
+const warm = (language: string, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
-const FUNCTIONS: readonly BenchFunction[] = [...LANGUAGES.map(cold), ...LANGUAGES.map(standby), warm('python', 4), warm('c', 4), warm('c', 16)];
+const FUNCTIONS: readonly BenchFunction[] = [...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), warm('python', 4), warm('c', 4), warm('c', 16)];
 
 export function flashdSystem(workspace: Workspace): System {
   const server = new Server(workspace, {}, FUNCTIONS);
@@ -39,8 +42,8 @@ export function flashdSystem(workspace: Workspace): System {
   return {
     name: 'flashd',
     series: [
-      ...allColdSeries(server, COLD, ''),
-      ...LANGUAGES.map(language => standbySeries(server.target(`standby-${language}`), language)),
+      ...allColdSeries(server, FLASHD_LANGUAGES, COLD, ''),
+      ...FLASHD_LANGUAGES.map(language => standbySeries(server.target(`standby-${language}`), language)),
       ...LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
       latencySeries('warm/c/latency', server.target('warm-c-4'), allWarm),
       latencySeries('warm/python/latency', server.target('warm-python-4'), allWarm),
@@ -54,8 +57,8 @@ export function flashdSystem(workspace: Workspace): System {
 }
 
 export function flashdWithoutSparesSystem(workspace: Workspace): System {
-  const server = new Server(workspace, NO_SPARES, FUNCTIONS.filter(({ name }) => name.startsWith('cold-')));
-  return { name: 'flashd without spares', series: allColdSeries(server, 'spares-0', 'spares-0/'), prepare: () => server.start(), cleanup: () => server.stop() };
+  const server = new Server(workspace, NO_SPARES, FUNCTIONS.filter(({ name, language }) => name.startsWith('cold-') && LANGUAGES.some(each => each === language)));
+  return { name: 'flashd without spares', series: allColdSeries(server, LANGUAGES, 'spares-0', 'spares-0/'), prepare: () => server.start(), cleanup: () => server.stop() };
 }
 
 class Server {
@@ -88,13 +91,13 @@ class Server {
   }
 }
 
-function allColdSeries(server: Server, row: string, phasePath: string): Series[] {
-  return LANGUAGES.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), language, row, phasePath, suffix, gapUs)));
+function allColdSeries(server: Server, languages: readonly string[], row: string, phasePath: string): Series[] {
+  return languages.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), language, row, phasePath, suffix, gapUs)));
 }
 
 function makeFunction(workspace: Workspace, { name, language, manifest }: BenchFunction): string {
   const directory = join(workspace.directory, 'functions', name);
-  const handler = language === 'python' ? 'handler.py' : 'handler.so';
+  const handler = HANDLERS[language]!;
   mkdirSync(directory, { recursive: true });
   cpSync(join(root, `functions/hello-${language}`, handler), join(directory, handler));
   writeFileSync(join(directory, 'function.json'), JSON.stringify(manifest));
@@ -106,7 +109,7 @@ function expectStart(starts: readonly string[], wanted: string): void {
   if (other !== undefined) throw new Error(`a start was "${other}" instead of "${wanted}"`);
 }
 
-function coldSeries(target: HttpTarget, language: Language, row: string, phasePath: string, suffix: string, gapUs: number): Series {
+function coldSeries(target: HttpTarget, language: string, row: string, phasePath: string, suffix: string, gapUs: number): Series {
   const name = `cold/${language}/${row}${suffix}`;
   return {
     name,
@@ -122,7 +125,7 @@ function coldSeries(target: HttpTarget, language: Language, row: string, phasePa
 }
 
 /** A standby that was taken is replaced well before the next request. */
-function standbySeries(target: HttpTarget, language: Language): Series {
+function standbySeries(target: HttpTarget, language: string): Series {
   const name = `cold/${language}/standby`;
   return {
     name,
@@ -140,7 +143,7 @@ function standbySeries(target: HttpTarget, language: Language): Series {
  * A row for each entry of Server-Timing. "http" is what the client saw beyond the gateway's total, "rest" what no phase covers of that total: wake-ups and first touches
  * of pages. An instance may answer before sandboxd has told of its assembly: such a response says nothing about it, and those rows have fewer samples.
  */
-function phaseRows(samples: readonly HttpSample[], language: Language, phasePath: string, suffix: string): Map<string, number[]> {
+function phaseRows(samples: readonly HttpSample[], language: string, phasePath: string, suffix: string): Map<string, number[]> {
   const rows = new Map<string, number[]>();
   const add = (kind: string, phase: string, value: number): void => {
     const name = `${kind}/${language}/${phasePath}${phase}${suffix}`;
@@ -163,7 +166,7 @@ function phaseRows(samples: readonly HttpSample[], language: Language, phasePath
   return rows;
 }
 
-function concurrencySeries(target: HttpTarget, language: Language, connections: number): Series {
+function concurrencySeries(target: HttpTarget, language: string, connections: number): Series {
   const name = `cold/${language}/concurrency-${connections}`;
   return {
     name,
