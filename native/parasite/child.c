@@ -138,7 +138,8 @@ static long seal(uint32_t threads)
   return fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, threads > 1 ? FL_SECCOMP_FILTER_TSYNC : 0, (long)&program, 0, 0);
 }
 
-/* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. */
+/* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. One that is not there yet may
+ * need this very processor. */
 __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report)
 {
   report->kind = FL_RESUMED;
@@ -149,6 +150,8 @@ __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl
     long woken = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
 
     out += woken > 0 ? (uint32_t)woken : 0;
+    if (woken <= 0)
+      fl_syscall(FL_NR_sched_yield, 0, 0, 0, 0, 0);
   }
   fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0);
 }

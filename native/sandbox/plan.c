@@ -27,6 +27,7 @@ static const struct step_rule {
     [FL_STEP_IDENTITY] = {"setresuid", 1, 1, false},
     [FL_STEP_RLIMIT] = {"prlimit", FIXED_LIMITS, FIXED_LIMITS, false},
     [FL_STEP_CARRY] = {"descriptors", 1, 1, false},
+    [FL_STEP_THREADS] = {"threads", 1, 1, false},
     [FL_STEP_TOUCH] = {"touch", 1, 1, false},
     [FL_STEP_PARK] = {"assignment", 1, 1, true},
     [FL_STEP_BUNDLE] = {"move_mount", 1, 1, false},
@@ -35,7 +36,6 @@ static const struct step_rule {
     [FL_STEP_CLOSE_REST] = {"close_range", 1, 1, false},
     [FL_STEP_LIMIT] = {"prlimit", FL_ASSIGNED_LIMITS, FL_ASSIGNED_LIMITS, false},
     [FL_STEP_DUMPABLE] = {"dumpable", 1, 1, false},
-    [FL_STEP_THREADS] = {"threads", 1, 1, false},
     [FL_STEP_CAPABILITIES] = {"capset", 1, 1, false},
     [FL_STEP_SEAL] = {"seccomp", 1, 1, false},
     [FL_STEP_RESUME] = {"resume", 1, 1, false},
@@ -75,6 +75,7 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
   for (uint32_t i = 0; i < FIXED_LIMITS; i++)
     add(&plan, FL_STEP_RLIMIT, FL_NO_FD, fixed_limit[i].resource, fixed_limit[i].value);
   add(&plan, FL_STEP_CARRY, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_TOUCH, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_PARK, FL_FD_ASSIGNMENT, 0, 0);
   add(&plan, FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
@@ -85,7 +86,6 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
   for (uint32_t i = 0; i < FL_ASSIGNED_LIMITS; i++)
     add(&plan, FL_STEP_LIMIT, FL_NO_FD, assigned_resource[i], i);
   add(&plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
-  add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_CAPABILITIES, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_SEAL, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_RESUME, FL_NO_FD, 0, 0);

@@ -11,6 +11,7 @@
  *                rebuilt
  *   rlimit       resource limits that are the same for all, hard = soft
  *   carry        the template's descriptors beyond 3 (epolls, eventfds, pipes …) are replaced by new ones of its own (parasite/descriptors.h)
+ *   threads      every thread of the template is rebuilt, gives up all its capabilities and waits for `resume`
  *   touch        the pages that every fork of this template needs (inject/hot.h) are made its own
  *   park         waits for its assignment: which function, which limits. Up to here nothing depends on that, so it is done ahead of need
  *   bundle       the version's directory on /function; cwd there
@@ -19,8 +20,7 @@
  *   close_rest   nothing stays that the template did not have, but the report socket
  *   limit        resource limits of the function, hard = soft
  *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
- *   threads      every thread of the template is rebuilt
- *   capabilities all sets emptied in this thread (the others did it themselves)
+ *   capabilities all sets emptied in this thread (the others have done it themselves)
  *   seal         seccomp: setns, move_mount and clone3, which the steps above needed, are closed for good
  *   resume       report, close the report socket, unmap the parasite, sigreturn
  *
@@ -42,6 +42,7 @@ enum fl_step_op {
   FL_STEP_IDENTITY,                            /* uid = gid = arg */
   FL_STEP_RLIMIT,                              /* RLIMIT_* arg = value */
   FL_STEP_CARRY,
+  FL_STEP_THREADS,
   FL_STEP_TOUCH,
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
@@ -50,7 +51,6 @@ enum fl_step_op {
   FL_STEP_CLOSE_REST,                          /* everything that the template did not have */
   FL_STEP_LIMIT,                               /* RLIMIT_* arg = the assignment's value-th limit */
   FL_STEP_DUMPABLE,
-  FL_STEP_THREADS,
   FL_STEP_CAPABILITIES,
   FL_STEP_SEAL,
   FL_STEP_RESUME,
