@@ -10,8 +10,11 @@
 #include "addon/channel.h"
 #include "addon/control.h"
 
-/* From here on a body is handed over as it is (external memory); below, a copy is cheaper than the finalizer. */
-enum { EXTERNAL_BODY_BYTES = 32 << 10, ARGUMENTS_MAX = 7 };
+enum {
+  EXTERNAL_BODY_BYTES = 32 << 10,              /* from here on a body is handed over as it is (external memory); below, a copy is cheaper than the finalizer */
+  TEXT_BODY_BYTES = 1 << 10,                   /* up to here looking at ASCII is cheaper than an array and its collection */
+  ARGUMENTS_MAX = 7
+};
 
 static const char *const method_names[FL_EVENT_KINDS] = {
   [FL_EVENT_RESPONSE] = "onResponse", [FL_EVENT_FAULT] = "onFault", [FL_EVENT_BROKEN] = "onBroken", [FL_EVENT_LOG] = "onLog",
@@ -65,7 +68,16 @@ static void free_body(napi_env env, void *data, void *hint)
   free(data);
 }
 
-/* null when empty. Takes the body over when it becomes the array's own memory. */
+static bool is_ascii(const uint8_t *text, size_t length)
+{
+  uint8_t all = 0;
+
+  for (size_t index = 0; index < length; index++)
+    all |= text[index];
+  return all < 0x80;
+}
+
+/* null when empty; a short ASCII text as a string; else an array, and the body is taken over when it becomes the array's own memory. */
 static napi_value body_value(napi_env env, struct fl_event *event)
 {
   napi_value value = NULL;
@@ -73,6 +85,8 @@ static napi_value body_value(napi_env env, struct fl_event *event)
 
   if (event->body_length == 0) {
     napi_get_null(env, &value);
+  } else if (event->body_length <= TEXT_BODY_BYTES && is_ascii(event->body, event->body_length)) {
+    napi_create_string_latin1(env, (const char *)event->body, event->body_length, &value);
   } else if (event->body_owned && event->body_length >= EXTERNAL_BODY_BYTES) {
     if (napi_create_external_arraybuffer(env, event->body, event->body_length, free_body, NULL, &value) == napi_ok)
       event->body_owned = false;

@@ -4,6 +4,7 @@ import type { HttpResponse } from 'uWebSockets.js';
 import { FlashdError } from '../errors/index.ts';
 import { Invocation, type EventKind } from '../invocation/invocation.ts';
 import type { PooledInstance } from '../pool/pooled-instance.ts';
+import type { ResponseBody } from '../sandbox/contract.ts';
 import { FRAME } from '../sandbox/protocol.ts';
 import type { Body, BodyBudget } from './body.ts';
 import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
@@ -64,7 +65,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     this.#bodyBytes = 0;
   }
 
-  succeed(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+  succeed(from: PooledInstance, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
     if (!isResponseStatus(status)) {
       return this.fail(new FlashdError('response_invalid', { message: `the function answered with the status ${status}`, hint: 'use a status from 200 to 599' }));
     }

@@ -5,6 +5,7 @@ import { FlashdError } from '../errors/index.ts';
 import type { Dispatcher } from '../invocation/dispatcher.ts';
 import { Invocation, type EventKind } from '../invocation/invocation.ts';
 import type { PooledInstance } from '../pool/pooled-instance.ts';
+import { bodyBytes, type ResponseBody } from '../sandbox/contract.ts';
 import { FRAME } from '../sandbox/protocol.ts';
 import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
 import { RequestHead, checkPath } from './head.ts';
@@ -60,11 +61,11 @@ class LocalInvocation extends Invocation implements RequestFacts {
     this.body = [];
   }
 
-  succeed(_from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null): void {
+  succeed(_from: PooledInstance, status: number, headers: string, body: ResponseBody): void {
     const parts = headers.split('\0');
     const pairs: [string, string][] = [];
     for (let index = 0; index + 1 < parts.length; index += 2) pairs.push([parts[index]!, parts[index + 1]!]);
-    const bodyBase64 = body === null ? '' : Buffer.from(body).toString('base64');
+    const bodyBase64 = bodyBytes(body).toString('base64');
     this.#resolve({ requestId: this.label, status, headers: pairs, bodyBase64 });
   }
 

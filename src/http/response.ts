@@ -5,6 +5,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { HttpResponse } from 'uWebSockets.js';
 import { FlashdError } from '../errors/index.ts';
+import type { ResponseBody } from '../sandbox/contract.ts';
 
 /** The status line's text by status; what cannot be an answer to a request has none. */
 const STATUS_LINES: readonly (string | undefined)[] = Array.from({ length: 600 }, (_, status) =>
@@ -20,7 +21,7 @@ export type Result = {
   readonly status: number;
   /** "name\0value\0…" as latin1 text. */
   readonly headers: string;
-  readonly body: ArrayBuffer | null;
+  readonly body: ResponseBody;
 };
 
 export type Marks = {
@@ -51,11 +52,11 @@ export function writeResult(res: HttpResponse, isHead: boolean, result: Result, 
     res.endWithoutBody();
   } else if (isHead) {
     // With a length as its argument this version waits for the body for ever.
-    res.writeHeader('content-length', String(body === null ? 0 : body.byteLength));
+    res.writeHeader('content-length', String(body === null ? 0 : typeof body === 'string' ? body.length : body.byteLength));
     res.endWithoutBody();
   } else if (body === null) {
     res.end();
-  } else if (body.byteLength <= WHOLE_BODY_BYTES) {
+  } else if (typeof body === 'string' || body.byteLength <= WHOLE_BODY_BYTES) {
     res.end(body);
   } else {
     writeLarge(res, body, holder);

@@ -6,7 +6,7 @@
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import type { PooledInstance, WorkEnd } from '../pool/pooled-instance.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
-import type { Broken } from '../sandbox/contract.ts';
+import type { Broken, ResponseBody } from '../sandbox/contract.ts';
 import { Deadlines } from './deadlines.ts';
 import type { EventKind, Invocation } from './invocation.ts';
 import { endError, failedError, faultError } from './outcome.ts';
@@ -153,7 +153,7 @@ export class FunctionQueue implements Demand {
     from: PooledInstance,
     status: number,
     headers: string,
-    body: ArrayBuffer | null,
+    body: ResponseBody,
     loadUs: number,
     handlerUs: number,
   ): void {

@@ -7,6 +7,7 @@
  */
 import type { FlashdError } from '../errors/index.ts';
 import type { PooledInstance, Work, WorkEnd } from '../pool/pooled-instance.ts';
+import type { ResponseBody } from '../sandbox/contract.ts';
 import type { Deadlines, Expiring } from './deadlines.ts';
 import type { FunctionQueue } from './function-queue.ts';
 
@@ -41,10 +42,10 @@ export abstract class Invocation implements Work, Expiring {
   /** It is over, and nobody will ask for its event or body again. Called once, before succeed or fail, also when neither follows. */
   abstract release(): void;
   /** Exactly one of the two is called, once, unless the client is gone. */
-  abstract succeed(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  abstract succeed(from: PooledInstance, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void;
   abstract fail(error: FlashdError): void;
 
-  onResponse(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+  onResponse(from: PooledInstance, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
     this.queue!.succeeded(this, from, status, headers, body, loadUs, handlerUs);
   }
 

@@ -3,7 +3,7 @@
  * isolation of every instance.
  */
 import { FlashdError } from '../errors/index.ts';
-import type { Broken, Instance, InstanceEnd, InstanceOwner, InstanceSpec, Sandbox } from '../sandbox/contract.ts';
+import { bodyBytes, type Broken, type Instance, type InstanceEnd, type InstanceOwner, type InstanceSpec, type ResponseBody, type Sandbox } from '../sandbox/contract.ts';
 import { endError, failedError, faultError } from './outcome.ts';
 
 const REQUEST_ID = 1;
@@ -52,8 +52,8 @@ class Owner implements InstanceOwner {
 
   onCreated(): void {}
 
-  onResponse(_id: number, _status: number, _headers: string, body: ArrayBuffer | null): void {
-    this.#resolve(new Uint8Array(body ?? new ArrayBuffer(0)));
+  onResponse(_id: number, _status: number, _headers: string, body: ResponseBody): void {
+    this.#resolve(bodyBytes(body));
     this.#end();
   }
 

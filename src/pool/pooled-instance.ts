@@ -2,13 +2,13 @@
  * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
  * hands results to the work they belong to, and leaves every decision about itself to its pool.
  */
-import type { Created, Failed, Instance, InstanceEnd, InstanceOwner } from '../sandbox/contract.ts';
+import type { Created, Failed, Instance, InstanceEnd, InstanceOwner, ResponseBody } from '../sandbox/contract.ts';
 import type { VersionPool } from './version-pool.ts';
 
 /** Something that an instance works on. Exactly one of onResponse, onFault and onInstanceEnd is called, unless it was abandoned. */
 export interface Work {
   readonly label: string;
-  onResponse(from: PooledInstance, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  onResponse(from: PooledInstance, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void;
   onFault(from: PooledInstance, fault: number, text: string, loadUs: number, handlerUs: number): void;
   onInstanceEnd(from: PooledInstance, end: WorkEnd): void;
 }
@@ -104,7 +104,7 @@ export class PooledInstance implements InstanceOwner {
     this.#over({ kind: 'failed', failed });
   }
 
-  onResponse(id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void {
+  onResponse(id: number, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
     if (id === this.#pingId) return this.#pong();
     const slot = this.#take(id);
     if (slot === undefined) return this.#confused(id);

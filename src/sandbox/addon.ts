@@ -6,13 +6,16 @@
 /** A channel: the gateway's end of one instance (data socket, stdout and stderr pipes). A small non-negative integer, reused after close. */
 export type ChannelId = number;
 
+/** null when empty; a short ASCII text as a string, everything else as bytes. */
+export type ResponseBody = ArrayBuffer | string | null;
+
 /** Called inside one batch per turn of the event loop; must not throw. `headers` and error texts are validated (bounds, CR, LF, NUL, header-name tokens). */
 export interface AddonEvents {
   /**
-   * status: 200…599. headers: "name\0value\0…" as latin1 text, without those of the connection (content-length …). body: null when empty.
+   * status: 200…599. headers: "name\0value\0…" as latin1 text, without those of the connection (content-length …).
    * Times in microseconds, 0 when not measured.
    */
-  onResponse(channel: ChannelId, id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  onResponse(channel: ChannelId, id: number, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void;
   /**
    * fault: enum fl_fault. text: "type\0message\0stack\0" as UTF-8 text with replacement characters. A response whose status or headers may not be sent
    * comes as FL_FAULT_RESPONSE too; the channel lives on. id 0, at most once: the function failed to load before the instance had read a request.

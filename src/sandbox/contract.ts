@@ -6,6 +6,7 @@
  *
  * Frames may be sent from the first moment: they wait in the socket for the fork. Nothing here waits or allocates on a response's path.
  */
+import type { ResponseBody } from './addon.ts';
 import type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
 
 export type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
@@ -33,6 +34,7 @@ export type InstanceEnd = {
   /** What its data socket did first, if it did. */
   readonly broken: Broken | undefined;
 };
+export type { ResponseBody };
 export type Broken = { readonly reason: string; readonly detail: string };
 
 /** Hears of one instance. Calls come one at a time, never after a terminal one (onFailed, onEnded, onLost), of which there is exactly one. */
@@ -40,7 +42,7 @@ export interface InstanceOwner {
   onCreated(created: Created): void;
   /** Terminal. The instance never came into being: no byte that was sent to it reached user code. */
   onFailed(failed: Failed): void;
-  onResponse(id: number, status: number, headers: string, body: ArrayBuffer | null, loadUs: number, handlerUs: number): void;
+  onResponse(id: number, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void;
   onFault(id: number, fault: number, text: string, loadUs: number, handlerUs: number): void;
   /** Nothing more comes from it. It is being destroyed; onEnded follows, at the latest when the wait is over. */
   onBroken(broken: Broken): void;
@@ -93,4 +95,9 @@ export interface Sandbox {
   stats(): Promise<Stats>;
   /** Resident bytes by instance. */
   usage(): Promise<Map<number, number>>;
+}
+
+/** The bytes of a result's body. */
+export function bodyBytes(body: ResponseBody): Buffer {
+  return typeof body === 'string' ? Buffer.from(body, 'latin1') : Buffer.from(body ?? new ArrayBuffer(0));
 }

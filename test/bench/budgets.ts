@@ -1,5 +1,5 @@
 /** What flashd promises, measured against this run. */
-import { CONCURRENCIES } from './systems/flashd.ts';
+import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
 import type { Rows } from './rows.ts';
 import { LANGUAGES } from './series.ts';
 
@@ -48,7 +48,7 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     value => value >= STARTS_PER_CORE, value => `${Math.round(value)} a second`,
   );
   check(`warm c: the gateway adds ≤ ${ADDED_US} µs p50 to a bare server`, p50('warm/c/added'), us => us <= ADDED_US, us => `${us.toFixed(0)} µs`);
-  const throughputs = [4, 16].flatMap(instances => p50(`warm/c/instances-${instances}/throughput`) ?? []);
+  const throughputs = WARM_INSTANCES.flatMap(instances => p50(`warm/c/instances-${instances}/throughput`) ?? []);
   const best = throughputs.length > 0 ? Math.max(...throughputs) : undefined;
   check(`warm c: ≥ ${WARM_PER_SECOND} req/s`, best, value => value >= WARM_PER_SECOND, perSecond);
   const workerd = p50('warm/workerd/throughput');

@@ -1,7 +1,7 @@
 /** The result as one SVG: for each row its samples as light dots, a mark at p50, a line into the bad tail. Times on a logarithmic axis, throughput on a linear one. */
 import type { Machine } from './machine.ts';
 import { percentile, type Row, type Rows } from './rows.ts';
-import { CONCURRENCIES } from './systems/flashd.ts';
+import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
 
 const WIDTH = 1080;
 const LABELS = 250;
@@ -69,7 +69,7 @@ function makePanels(rows: Rows): Panel[] {
     ...peers.map(peer => [`warm/${peer}/latency`, SYSTEM_TEXT[peer]!, peer] as const),
   ], timeScale);
   add('Warm throughput at 32 connections', 'requests a second in windows of 100 ms', [
-    ['warm/c/instances-4/throughput', 'flashd, 4 instances in C', 'flashd'], ['warm/c/instances-16/throughput', 'flashd, 16 instances in C', 'flashd'],
+    ...WARM_INSTANCES.map((instances) => [`warm/c/instances-${instances}/throughput`, `flashd, ${instances} instances in C`, 'flashd'] as const),
     ['warm/python/instances-4/throughput', 'flashd, 4 instances in Python', 'flashd'],
     ...peers.map(peer => [`warm/${peer}/throughput`, SYSTEM_TEXT[peer]!, peer] as const),
   ], rateScale);

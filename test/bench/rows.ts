@@ -1,5 +1,6 @@
 /** From samples to rows, to the rows that follow from others, to ratios. */
 import { ARRIVALS, LANGUAGES, unitOf, type Samples, type Unit } from './series.ts';
+import { WARM_INSTANCES } from './systems/flashd.ts';
 import { LATENCY_TURN } from './systems/warm.ts';
 
 export type Row = {
@@ -67,7 +68,7 @@ export function makeRatios(rows: Rows): Record<string, number> {
       }
     }
   }
-  for (const instances of [4, 16]) {
+  for (const instances of WARM_INSTANCES) {
     for (const peer of ['workerd', 'functions-framework', 'uws-bare']) {
       add(`warm-c-${instances}-throughput/${peer}-throughput`, `warm/c/instances-${instances}/throughput`, `warm/${peer}/throughput`);
     }

@@ -2,12 +2,13 @@
 import { strict as assert } from 'node:assert';
 import { randomFillSync } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
+import { bodyBytes, type ResponseBody } from '../../src/sandbox/contract.ts';
 import { FRAME, PROTOCOL } from '../../src/sandbox/protocol.ts';
 import {
   addon, afterTurns, type Behaviour, bundleFd, CHANNELS_MAX, destroy, events, next, open, openDescriptors, request, start,
 } from './addon/harness.ts';
 
-const text = (body: ArrayBuffer | null): string => Buffer.from(body ?? new ArrayBuffer(0)).toString();
+const text = (body: ResponseBody): string => bodyBytes(body).toString();
 const chunk = (value: string): Uint8Array => Buffer.from(value);
 
 /** Opens a channel that the test closes whatever happens. */
@@ -38,6 +39,16 @@ async function readLog(channel: number, stream: 1 | 2): Promise<number> {
 before(async () => { await start(); });
 after(() => addon.stop());
 beforeEach(() => { events.length = 0; });
+
+test('a short ASCII body comes as a string, every other one as bytes', async (t) => {
+  const channel = channelOf(t, 'echo');
+  for (const [id, sent, kind] of [[1, 'plain', 'string'], [2, 'x'.repeat(1024), 'string'], [3, 'x'.repeat(1025), 'object'], [4, 'caf\u00e9', 'object'], [5, '\0\x7f', 'string']] as const) {
+    request(channel, id, '{}', [chunk(sent)]);
+    const { body } = await next('response');
+    assert.equal(typeof body, kind);
+    assert.equal(text(body), sent);
+  }
+});
 
 test('INIT waits for the request that follows it, and both arrive before the instance exists', async (t) => {
   const channel = channelOf(t, 'echo');
@@ -77,7 +88,7 @@ for (const [size, chunks] of [[1, 1], [40_000, 3], [70_000, 32], [70_000, 33], [
     const step = Math.ceil(size / chunks);
     request(channel, 1, '{}', Array.from({ length: chunks }, (_, index) => body.subarray(index * step, (index + 1) * step)));
     const response = await next('response');
-    assert.ok(Buffer.from(response.body ?? new ArrayBuffer(0)).equals(body));
+    assert.ok(bodyBytes(response.body).equals(body));
   });
 }
 
@@ -94,7 +105,7 @@ test('a slow reader gets 8 MB, queued, while others are served', async (t) => {
   }
   assert.equal(events.filter((event) => event.kind === 'response').length, 0, 'the slow one is not done yet');
   const first = await next('response', (event) => event.id === 1);
-  assert.notEqual(new Uint8Array(first.body ?? new ArrayBuffer(0)).findIndex((byte) => byte !== 0), -1, 'chunks are copied');
+  assert.notEqual(bodyBytes(first.body).findIndex((byte) => byte !== 0), -1, 'chunks are copied');
   assert.equal(text((await next('response', (event) => event.id === 2)).body), 'behind it');
 });
 

@@ -21,6 +21,8 @@ export const FLASHD_LANGUAGES: readonly string[] = Object.keys(HANDLERS);
 const NO_SPARES = { FLASHD_SPARES: '0', FLASHD_UID_BASE: String(2_013_265_920) };
 /** Connections that each have one start outstanding. */
 export const CONCURRENCIES = [1, 2, 4, 8, 16, 32, 64] as const;
+/** How many instances a warm function in C may have; the last is one for each connection, as it would be without a limit. */
+export const WARM_INSTANCES = [4, 16, 32] as const;
 /** More than the highest concurrency, so that nothing waits for an instance. */
 const COLD_INSTANCES = 256;
 const KEEP_WARM_SECONDS = 3600;
@@ -34,7 +36,7 @@ const standby = (language: string): BenchFunction => ({ name: `standby-${languag
 const warm = (language: string, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
-const FUNCTIONS: readonly BenchFunction[] = [...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), warm('python', 4), warm('c', 4), warm('c', 16)];
+const FUNCTIONS: readonly BenchFunction[] = [...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances))];
 
 export function flashdSystem(workspace: Workspace): System {
   const server = new Server(workspace, {}, FUNCTIONS);
@@ -47,8 +49,7 @@ export function flashdSystem(workspace: Workspace): System {
       ...LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
       latencySeries('warm/c/latency', server.target('warm-c-4'), allWarm),
       latencySeries('warm/python/latency', server.target('warm-python-4'), allWarm),
-      throughputSeries('warm/c/instances-4/throughput', server.target('warm-c-4')),
-      throughputSeries('warm/c/instances-16/throughput', server.target('warm-c-16')),
+      ...WARM_INSTANCES.map(instances => throughputSeries(`warm/c/instances-${instances}/throughput`, server.target(`warm-c-${instances}`))),
       throughputSeries('warm/python/instances-4/throughput', server.target('warm-python-4')),
     ],
     prepare: () => server.start(),

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, openSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.ts';
+import type { Addon, AddonEvents, ChannelId, ResponseBody } from '../../../src/sandbox/addon.ts';
 import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 const root = join(import.meta.dirname, '../../..');
@@ -28,7 +28,7 @@ export const BEHAVIOURS = [
 ] as const;
 export type Behaviour = typeof BEHAVIOURS[number];
 
-type Response = { channel: ChannelId; id: number; status: number; headers: string; body: ArrayBuffer | null; loadUs: number; handlerUs: number };
+type Response = { channel: ChannelId; id: number; status: number; headers: string; body: ResponseBody; loadUs: number; handlerUs: number };
 
 export type Event =
   | { kind: 'response' } & Response

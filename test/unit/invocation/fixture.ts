@@ -5,6 +5,7 @@ import { Invocation, type EventKind } from '../../../src/invocation/invocation.t
 import { Pools } from '../../../src/pool/pools.ts';
 import type { Version } from '../../../src/registry/index.ts';
 import { SandboxClient } from '../../../src/sandbox/client.ts';
+import { bodyBytes, type ResponseBody } from '../../../src/sandbox/contract.ts';
 import { FakeAddon } from '../sandbox/fake-addon.ts';
 
 export type FixtureOptions = {
@@ -108,8 +109,8 @@ export class FakeInvocation extends Invocation {
     this.released++;
   }
 
-  succeed(_from: unknown, status: number, headers: string, body: ArrayBuffer | null): void {
-    this.result = { status, headers, body: body === null ? '' : Buffer.from(body).toString() };
+  succeed(_from: unknown, status: number, headers: string, body: ResponseBody): void {
+    this.result = { status, headers, body: bodyBytes(body).toString() };
     this.#finish();
   }
 
