@@ -46,6 +46,7 @@ struct fl_channel {
   bool blocked;                                /* chunks wait until the socket is writable; else they wait for the next send */
   bool faulted_early;                          /* an ERROR with id 0 has come */
   uint32_t outstanding;                        /* requests sent and not answered */
+  bool answered;                               /* one of them was */
   struct fl_decoder decoder;
   struct fl_stream data, log[FL_LOG_STREAMS];
   struct fl_chunk *chunks, **chunks_end;

@@ -11,6 +11,7 @@
 
 #include "addon/events.h"
 #include "addon/response_headers.h"
+#include "addon/vigil.h"
 
 enum {
   READ_BYTES = 64 << 10,                       /* one read of small frames */
@@ -263,10 +264,13 @@ static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply
     free_reply(reply);
     return "unsolicited";
   }
-  if (frame->id == 0)
+  if (frame->id == 0) {
     channel->faulted_early = true;
-  else
+  } else {
     channel->outstanding--;
+    channel->answered = true;
+    fl_vigil_answered();
+  }
   if (frame->type == FL_FRAME_RESPONSE)
     return take_response(channel, reply, &event);
   event.kind = FL_EVENT_FAULT;
@@ -366,6 +370,8 @@ int fl_channel_data_start(struct fl_channel *channel, uv_loop_t *loop, int fd, s
 
 void fl_channel_data_stop(struct fl_channel *channel)
 {
+  for (; channel->outstanding > 0; channel->outstanding--)
+    fl_vigil_answered();
   channel->write_ended = true;
   drop_chunks(channel);
   fl_decoder_reset(&channel->decoder);

@@ -9,6 +9,7 @@
 
 #include "addon/channel.h"
 #include "addon/control.h"
+#include "addon/vigil.h"
 
 enum {
   EXTERNAL_BODY_BYTES = 32 << 10,              /* from here on a body is handed over as it is (external memory); below, a copy is cheaper than the finalizer */
@@ -239,6 +240,7 @@ static void on_prepare(uv_prepare_t *handle)
   (void)handle;
   deliver();
   fl_channels_tend();
+  fl_vigil_decide();
 }
 
 int fl_events_start(napi_env env, napi_value receiver, uv_loop_t *loop, struct fl_error *err)
@@ -265,6 +267,7 @@ int fl_events_start(napi_env env, napi_value receiver, uv_loop_t *loop, struct f
   uv_check_start(&queue.check, on_check);
   uv_unref((uv_handle_t *)&queue.prepare);       /* the sockets keep the process alive, not these */
   uv_unref((uv_handle_t *)&queue.check);
+  fl_vigil_start(loop);
   queue.running = true;
   return 0;
 }
@@ -279,6 +282,7 @@ void fl_events_stop(void)
 
     drop(&event);
   }
+  fl_vigil_stop();
   uv_close((uv_handle_t *)&queue.prepare, NULL);
   uv_close((uv_handle_t *)&queue.check, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "addon/channel.h"
 #include "addon/values.h"
+#include "addon/vigil.h"
 
 enum {
   SCRATCH_BYTES = 256 << 10,                   /* header and meta of a usual frame */
@@ -154,8 +155,10 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
     channel = fl_channel_find(index);
     if (!channel || channel->broken)
       fl_fail(&error, FL_ERR_NO_INSTANCE, channel ? EPIPE : EBADF, "send", "channel %u", index);
-    else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT)
+    else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT) {
       channel->outstanding++;
+      fl_vigil_expect(channel->answered);
+    }
     if (error.code != FL_OK)
       fl_throw(env, &error);
   }

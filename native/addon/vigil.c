@@ -1,0 +1,77 @@
+/* See vigil.h. */
+#include "addon/vigil.h"
+
+#include <sched.h>
+#include <stdint.h>
+#include <unistd.h>
+
+enum { EXPECTED_MAX = 2, VIGIL_NS = 250000, VIGIL_COLD_NS = 1000000, IN_VAIN_MAX = 6, PROCESSORS_MIN = 3 };
+
+static struct {
+  uv_idle_t idle;                              /* while it is active, the loop does not wait */
+  bool able, awake;
+  uint32_t expected;
+  uint32_t in_vain, pause;                     /* in a row; requests to let pass */
+  uint64_t until_ns;
+} vigil;
+
+static void on_idle(uv_idle_t *handle)
+{
+  (void)handle;
+  sched_yield();
+}
+
+void fl_vigil_start(uv_loop_t *loop)
+{
+  vigil.able = sysconf(_SC_NPROCESSORS_ONLN) >= PROCESSORS_MIN;
+  uv_idle_init(loop, &vigil.idle);
+  uv_unref((uv_handle_t *)&vigil.idle);
+}
+
+void fl_vigil_stop(void)
+{
+  uv_close((uv_handle_t *)&vigil.idle, NULL);
+}
+
+static void sleep_again(void)
+{
+  vigil.awake = false;
+  vigil.until_ns = 0;
+  uv_idle_stop(&vigil.idle);
+}
+
+void fl_vigil_expect(bool soon)
+{
+  vigil.expected++;
+  if (!vigil.able)
+    return;
+  if (vigil.pause > 0)
+    vigil.pause--;
+  else if (vigil.expected <= EXPECTED_MAX)
+    vigil.until_ns = uv_hrtime() + (soon ? VIGIL_NS : VIGIL_COLD_NS);
+}
+
+void fl_vigil_answered(void)
+{
+  vigil.expected--;
+  if (!vigil.until_ns)
+    return;
+  vigil.in_vain = 0;
+  if (vigil.expected == 0)
+    vigil.until_ns = 0;
+}
+
+void fl_vigil_decide(void)
+{
+  if (vigil.until_ns && vigil.expected <= EXPECTED_MAX && uv_hrtime() < vigil.until_ns) {
+    if (!vigil.awake)
+      uv_idle_start(&vigil.idle, on_idle);
+    vigil.awake = true;
+  } else if (vigil.until_ns || vigil.awake) {
+    if (vigil.until_ns && vigil.expected > 0 && vigil.in_vain < IN_VAIN_MAX)
+      vigil.in_vain++;
+    if (vigil.until_ns && vigil.expected > 0)
+      vigil.pause = (1u << vigil.in_vain) - 1;
+    sleep_again();
+  }
+}

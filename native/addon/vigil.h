@@ -1,0 +1,18 @@
+/*
+ * The vigil: while an answer is expected within the time that falling asleep and being woken takes, the loop polls without waiting. A virtual processor that went idle is woken by an
+ * interrupt through the hypervisor, which costs more than most handlers run. Kept only for few requests at a time (with more, the loop hardly ever waits), for a limited time each, and
+ * given up for a while when it was in vain. After the kernel's halt polling (Documentation/virt/guest-halt-polling.rst).
+ */
+#ifndef FLASHD_VIGIL_H
+#define FLASHD_VIGIL_H
+#include <stdbool.h>
+#include <uv.h>
+
+void fl_vigil_start(uv_loop_t *loop);
+void fl_vigil_stop(void);
+/* A request was sent; soon: by an instance that has answered before. / An answer has come, or will not come any more. */
+void fl_vigil_expect(bool soon);
+void fl_vigil_answered(void);
+/* Before the loop waits. */
+void fl_vigil_decide(void);
+#endif
