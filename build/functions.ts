@@ -1,4 +1,4 @@
-/** The example functions: those in C are compiled beside their source, as their authors would do it. */
+/** The example functions, made ready to deploy as their authors would do it: packages installed, C compiled beside its source. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run, step } from './steps.ts';
@@ -12,8 +12,11 @@ export function functionDirectories(): string[] {
     .sort();
 }
 
-export async function compileFunctions(): Promise<void> {
+export async function prepareFunctions(): Promise<void> {
   for (const directory of functionDirectories()) {
+    if (existsSync(join(root, directory, 'package-lock.json')) && !isNewer(join(root, directory, 'node_modules/.package-lock.json'), join(root, directory, 'package-lock.json'))) {
+      await step(`build: install the packages of ${directory}`, () => run('npm', ['ci', '--prefix', directory, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']));
+    }
     const source = join(root, directory, 'handler.c');
     const library = join(root, directory, 'handler.so');
     if (!existsSync(source) || isNewer(library, source)) continue;

@@ -2,7 +2,7 @@
  * Writes the runtimes' pack (its format: native/sandbox/pack.h) out of src/runtimes/<language>/runtime.json and the files that these name.
  * The same inputs give the same bytes: runtimes are in order of name, files in the order of their table.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './steps.ts';
 
@@ -65,6 +65,11 @@ function packRuntime(runtime: Runtime): Buffer {
     u32(env.length), ...env,
     u32(files.length), ...files,
   ]);
+}
+
+/** The folders of those whose shim has to be compiled. */
+export function compiledRuntimes(): string[] {
+  return readRuntimes().map(({ name }) => join(root, 'src/runtimes', name)).filter(folder => existsSync(join(folder, 'Makefile')));
 }
 
 export function readRuntimes(): Runtime[] {

@@ -2,13 +2,14 @@
 import { spawn } from 'node:child_process';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { functionDirectories } from './functions.ts';
+import { functionDirectories, prepareFunctions } from './functions.ts';
 import { binaryPath } from './package.ts';
 import { CommandFailed, run } from './steps.ts';
 
 const READY_SECONDS = 60;
 const READY_POLL_MS = 100;
 
+await prepareFunctions();
 const listen = process.env['FLASHD_LISTEN'] ?? '127.0.0.1:8080';
 const server = spawn(binaryPath, ['serve'], { stdio: ['ignore', 'inherit', 'inherit'] });
 const ended = new Promise<number>(resolve => {

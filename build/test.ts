@@ -4,7 +4,7 @@
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { compileFunctions } from './functions.ts';
+import { prepareFunctions } from './functions.ts';
 import { node, root, run, runShown, script, step } from './steps.ts';
 
 /** unit needs nothing; the others use what the build made, and run as root. */
@@ -24,7 +24,7 @@ async function check(label: string, work: () => Promise<unknown>): Promise<void>
 
 await script(async () => {
   await step('test: install the Debian packages the tests need', () => run('build/setup', ['test']));
-  await compileFunctions();
+  await prepareFunctions();
   await check('test: types', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit']));
   await step('test: compile the native tests and fuzz targets with sanitizers', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'asan']));
   await check('test: native tests, plain and sanitized', () => run('make', ['-C', 'native', '-s', 'check']));

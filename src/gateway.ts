@@ -9,6 +9,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { readAsset } from './assets.ts';
 import { managementSocketPath, parseListen, type Config } from './config/index.ts';
 import { Builder, BundleStore, Deployer, type Recipe } from './deploy/index.ts';
 import type { GatewayReport } from './deploy/management-api.ts';
@@ -82,7 +83,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => registry.close());
 
   const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());
-  const builder = new Builder(join(config.stateDir, 'builds'), (directory, recipe) => runBuild(sandbox, directory, recipe));
+  const builder = new Builder(join(config.stateDir, 'builds'), () => readAsset('runtimes.pack'), (directory, recipe) => runBuild(sandbox, directory, recipe));
   const deployer = new Deployer(registry, bundles, builder, config.functionDefaults, report);
   stack.defer(() => deployer.close());
   deployer.collectGarbage();

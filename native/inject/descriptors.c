@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -233,6 +234,24 @@ static int describe_signals(const struct survey *survey, const struct found *fou
   return 0;
 }
 
+/* Of the sockets only this: one end of a pair whose other end is closed (a JVM puts it in the place of descriptors that it closes). */
+static int describe_socket(const struct survey *survey, const struct found *found, struct fl_carried *carried, struct fl_error *err)
+{
+  fl_autoclose int fd = take(survey, found->number, err);
+  int domain = 0, type = 0;
+  socklen_t size = sizeof(int);
+  char byte;
+
+  if (fd < 0)
+    return fd;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
+    return fl_fail_errno(err, "getsockopt");
+  if (domain != AF_UNIX || type != SOCK_STREAM || recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0)
+    return refuse(found, "", err);
+  carried->kind = FL_CARRIED_ENDED;
+  return 0;
+}
+
 static bool is_open(const struct survey *survey, int number)
 {
   for (uint32_t i = 0; i < survey->count; i++)
@@ -305,6 +324,8 @@ static int describe(const struct survey *survey, const struct found *found, stru
 {
   if (S_ISFIFO(found->status.st_mode) && strncmp(found->target, "pipe:", 5) == 0)
     return describe_pipe(survey, found, carried, err);
+  if (S_ISSOCK(found->status.st_mode))
+    return describe_socket(survey, found, carried, err);
   if (strcmp(found->target, "anon_inode:[eventfd]") == 0)
     return describe_eventfd(survey, found, carried, err);
   if (strcmp(found->target, "anon_inode:[eventpoll]") == 0)

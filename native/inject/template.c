@@ -19,7 +19,7 @@
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
-enum { KEPT_FDS = FL_DATA_FD + 1 };
+enum { KEPT_FDS = FL_DATA_FD + 1, PINNED_BYTES_MAX = 256 << 20 };
 
 static uint64_t now_ns(void)
 {
@@ -38,12 +38,12 @@ static int bound_capabilities(void)
   return 0;
 }
 
-/* As much locked memory as the machine allows: hot pages count as such. Every instance has a small limit of its own again. */
+/* Hot pages count as locked memory, those of all templates (and all of root's processes) together. Every instance has a small limit of its own again. */
 static void allow_pinning(void)
 {
   struct rlimit limit;
 
-  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0)
+  if (setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){PINNED_BYTES_MAX, PINNED_BYTES_MAX}) < 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0)
     setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){limit.rlim_max, limit.rlim_max});
 }
 

@@ -44,6 +44,16 @@ static long make_pipe(const struct fl_carried *carried, const char *content)
   return result < 0 ? result : settle(ends[1], carried->write_end.number, carried->write_end.flags);
 }
 
+static long make_ended(const struct fl_carried *carried)
+{
+  int32_t ends[2];
+  long result = fl_syscall(FL_NR_socketpair, FL_AF_UNIX, FL_SOCK_STREAM | (carried->flags & FL_O_NONBLOCK), 0, (long)ends, 0);
+
+  if (result >= 0)
+    result = fl_syscall(FL_NR_close, ends[1], 0, 0, 0, 0);
+  return result < 0 ? result : settle(ends[0], carried->number, carried->flags);
+}
+
 static long make_file(const struct fl_carried *carried, const char *path)
 {
   long fd = fl_syscall(FL_NR_open, (long)path, carried->flags, 0, 0, 0), result = 0;
@@ -64,6 +74,7 @@ static long make(const struct fl_carried *carried, const char *bytes)
   case FL_CARRIED_SIGNALS: return settle(fl_syscall(FL_NR_signalfd4, -1, (long)&carried->signals, sizeof carried->signals, flags, 0), carried->number, carried->flags);
   case FL_CARRIED_EPOLL: return settle(fl_syscall(FL_NR_epoll_create1, 0, 0, 0, 0, 0), carried->number, carried->flags);
   case FL_CARRIED_FILE: return make_file(carried, bytes);
+  case FL_CARRIED_ENDED: return make_ended(carried);
   case FL_CARRIED_DUPLICATE: return fl_syscall(FL_NR_dup3, carried->original, carried->number, carried->flags & FL_O_CLOEXEC, 0, 0);
   default: return -FL_EINVAL;
   }

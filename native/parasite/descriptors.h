@@ -15,6 +15,7 @@ enum { FL_CARRIED_MAX = 128, FL_WATCHES_MAX = 256, FL_CARRIED_BYTES_MAX = 8192 }
 enum fl_carried_kind {
   FL_CARRIED_EVENTFD = 1, FL_CARRIED_PIPE, FL_CARRIED_TIMER, FL_CARRIED_SIGNALS, FL_CARRIED_EPOLL,
   FL_CARRIED_FILE,                             /* opened again by its path: regular files and directories to be read, device nodes */
+  FL_CARRIED_ENDED,                            /* one end of a socket pair, the other closed */
   FL_CARRIED_DUPLICATE                         /* of an earlier entry */
 };
 

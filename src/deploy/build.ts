@@ -16,24 +16,26 @@ const KEPT_MAX = 64;
 
 export class Builder {
   readonly #directory: string;
+  readonly #edition: () => Uint8Array;
   readonly #run: RunBuild;
 
-  /** directory: of what is kept. */
-  constructor(directory: string, run: RunBuild) {
+  /** directory: of what is kept. edition: the programs that build; what others have built is not taken. */
+  constructor(directory: string, edition: () => Uint8Array, run: RunBuild) {
     this.#directory = directory;
+    this.#edition = edition;
     this.#run = run;
   }
 
   /** source: what identifies the directory's content. */
   async build(directory: string, source: string, recipe: Recipe): Promise<Uint8Array> {
-    const kept = join(this.#directory, createHash('sha256').update(`${source}\n${JSON.stringify(recipe)}`).digest('hex'));
+    const kept = join(this.#directory, createHash('sha256').update(`${source}\n${JSON.stringify(recipe)}\n`).update(this.#edition()).digest('hex'));
     const before = await readFile(kept).catch(() => undefined);
     if (before !== undefined) {
       await utimes(kept, new Date(), new Date());
       return before;
     }
     const product = await this.#run(directory, recipe).catch((error: unknown) => {
-      throw explained(error, recipe);
+      throw explained(error);
     });
     await this.#keep(kept, product);
     return product;
@@ -51,10 +53,10 @@ export class Builder {
 }
 
 /** The compiler's own words, if it had any. */
-function explained(error: unknown, recipe: Recipe): unknown {
+function explained(error: unknown): unknown {
   if (!(error instanceof FlashdError) || error.kind === 'capacity') return error;
   const said = error.details?.['stackTrace'];
   const text = Array.isArray(said) ? said.join('\n').trim() : '';
-  const message = `${recipe.source} does not compile${text === '' ? `: ${error.message}` : `:\n${text}`}`;
+  const message = `the function does not build${text === '' ? `: ${error.message}` : `:\n${text}`}`;
   return new FlashdError('build_failed', { message, details: { ...error.details, cause: error.code }, cause: error });
 }

@@ -25,15 +25,15 @@ const MANIFEST_BYTES_MAX = 256 * 1024;
 /** The environment travels in the meta of the INIT frame, whose limit is 1 MiB. */
 const ENVIRONMENT_BYTES_MAX = 512 * 1024;
 
-const validate = new Ajv({ allErrors: false }).compile<Partial<Manifest>>(schema);
+const validate = new Ajv({ allErrors: false }).compile<Given>(schema);
 
 /** What has to be built before the directory has its handler; undefined when it has one. */
 export type Unbuilt = { readonly recipe: NonNullable<Runtime['build']> };
 
 export async function readManifest(directory: string, defaults: FunctionDefaults): Promise<{ manifest: Manifest; unbuilt: Unbuilt | undefined }> {
-  const { $schema: _, ...given } = await readGiven(directory);
+  const { $schema: _, bundle, ...given } = await readGiven(directory);
   const files = (await readdir(directory)).sort();
-  const { runtime, handler, unbuilt } = await findHandler(directory, files, given);
+  const { runtime, handler, unbuilt } = bundled(await findHandler(directory, files, given), bundle === true);
   const manifest: Manifest = { ...defaults, symbol: runtime.symbol, environment: {}, ...given, runtime: runtime.name, handler };
   if (given.concurrency !== undefined && given.concurrency > runtime.maxConcurrency) {
     throw new FlashdError('manifest_invalid', {
@@ -44,7 +44,9 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
   return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) }, unbuilt };
 }
 
-async function readGiven(directory: string): Promise<Partial<Manifest> & { $schema?: string }> {
+type Given = Partial<Manifest> & { readonly $schema?: string; readonly bundle?: boolean };
+
+async function readGiven(directory: string): Promise<Given> {
   const content = await readSmallFile(join(directory, MANIFEST_FILE));
   if (content === undefined) return {};
   let given: unknown;
@@ -69,6 +71,16 @@ async function readGiven(directory: string): Promise<Partial<Manifest> & { $sche
     });
   }
   return given;
+}
+
+/** The handler that it has is built into another one. */
+function bundled(found: Found, wanted: boolean): Found {
+  const { runtime, unbuilt } = found;
+  if (!wanted || unbuilt !== undefined) return found;
+  if (runtime.build?.again !== true) {
+    throw new FlashdError('manifest_invalid', { message: `bundle is true, but there is no bundler for ${runtime.name}`, hint: `leave it out of ${MANIFEST_FILE}` });
+  }
+  return { runtime, handler: runtime.build.product, unbuilt: { recipe: runtime.build } };
 }
 
 async function readSmallFile(path: string): Promise<string | undefined> {
@@ -100,7 +112,7 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
   if (given.handler !== undefined) {
     const handler = given.handler.replace(/^(\.\/)+/, '');
     const runtime = given.runtime === undefined ? runtimeOfFile(handler) : runtimeNamed(given.runtime);
-    if (runtime.build?.product === handler && files.includes(runtime.build.source) && !files.includes(handler)) return { runtime, handler, unbuilt: { recipe: runtime.build } };
+    if (runtime.build?.product === handler && hasSource(runtime.build, files) && !files.includes(handler)) return { runtime, handler, unbuilt: { recipe: runtime.build } };
     await requireFile(directory, handler, runtime);
     return { runtime, handler };
   }
@@ -117,12 +129,16 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
     });
   }
   if (found.length === 0) {
-    const runtime = candidates.find(({ build }) => build !== undefined && files.includes(build.source));
+    const runtime = candidates.find(({ build }) => build !== undefined && hasSource(build, files));
     if (runtime?.build !== undefined) return { runtime, handler: runtime.build.product, unbuilt: { recipe: runtime.build } };
     throw noHandler(files, candidates);
   }
   await requireFile(directory, found[0]!.handler, found[0]!.runtime);
   return found[0]!;
+}
+
+function hasSource(recipe: Unbuilt['recipe'], files: readonly string[]): boolean {
+  return recipe.sources.some((source) => files.includes(source));
 }
 
 async function preferred(directory: string, files: string[], runtime: Runtime): Promise<string | undefined> {

@@ -2,6 +2,7 @@
  * The table of runtimes, read from src/runtimes/<name>/runtime.json: all that the TypeScript side knows of a language.
  * A new language is its folder and its line here; a test compares the two.
  */
+import java from './java/runtime.json' with { type: 'json' };
 import native from './native/runtime.json' with { type: 'json' };
 import node from './node/runtime.json' with { type: 'json' };
 import perl from './perl/runtime.json' with { type: 'json' };
@@ -26,15 +27,15 @@ export type Runtime = {
   /** What is packed for it: where the file stands under /opt/flashd/<name>/, where it comes from in this repository. */
   readonly files: readonly { readonly path: string; readonly from: string; readonly mode: string }[];
   /**
-   * How a function that has no handler but a file of this name gets one: the program (a path as in `handler`) runs under the native runtime with the function's directory
-   * on /function, and what it writes to stdout becomes the product.
+   * How a function that has no handler but a file of one of these names gets one: the program (a path as in `handler`) runs under the native runtime with the function's directory
+   * on /function, and what it writes to stdout becomes the product. again: a function that has a handler may ask for it too ("bundle" in function.json).
    */
-  readonly build?: { readonly source: string; readonly product: string; readonly program: string; readonly timeoutMs: number; readonly memoryMb: number };
+  readonly build?: { readonly sources: readonly string[]; readonly product: string; readonly program: string; readonly timeoutMs: number; readonly memoryMb: number; readonly again?: boolean };
   /** The most requests that one instance can work on at a time. */
   readonly maxConcurrency: number;
 };
 
-const described = [python, node, native, perl, php, ruby] as readonly unknown[] as readonly Runtime[];
+const described = [python, node, java, native, perl, php, ruby] as readonly unknown[] as readonly Runtime[];
 
 export const RUNTIMES: ReadonlyMap<string, Runtime> = new Map(described.map((runtime) => [runtime.name, runtime]));
 

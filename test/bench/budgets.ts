@@ -5,8 +5,8 @@ import { LANGUAGES } from './series.ts';
 
 const COLD_US = { c: 800, python: 1800 } as const;
 /** From the language template, and from a standby. */
-const OTHERS_US: Readonly<Record<string, number>> = { node: 3000, ruby: 2000, php: 2000 };
-const STANDBY_US: Readonly<Record<string, number>> = { c: 300, python: 400, node: 900 };
+const OTHERS_US: Readonly<Record<string, number>> = { node: 3000, java: 5000, ruby: 2000, php: 2000 };
+const STANDBY_US: Readonly<Record<string, number>> = { c: 300, python: 400, node: 900, java: 600 };
 const STARTS_PER_CORE = 500;
 const DOCKER_TIMES = 150;
 const RUNC_TIMES = 20;

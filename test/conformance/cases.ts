@@ -120,7 +120,7 @@ export const CASES: readonly Case[] = [
     },
   },
   { title: 'a missing entry point is told as such', fixture: 'no-symbol', async run(target, language) {
-    assert.match(failure(await target.invoke(), 'handler_not_found').message, isLambda(language) ? /handler/ : /flashd_handle/);
+    assert.match(failure(await target.invoke(), 'handler_not_found').message, isLambda(language) ? /handle/ : /flashd_handle/);
   } },
   { title: 'leaving the process is the end of the instance and an error of the function', fixture: 'exits', run: failsWith('function_exited') },
   { title: 'a process that exits in a call is an error of the function', fixture: 'exits-hard', run: failsWith('function_exited') },

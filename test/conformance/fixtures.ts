@@ -33,6 +33,10 @@ export function fixtureNames(language: Language): string[] {
 }
 
 export function compileHandler(directory: string): void {
+  if (existsSync(join(directory, 'Handler.java'))) {
+    const shim = join(root, 'build/out/java/flashd.jar');
+    execFileSync('javac', ['-J-XX:TieredStopAtLevel=1', '-J-XX:+UseSerialGC', '-g', '-proc:none', '-cp', shim, '-sourcepath', directory, '-d', directory, join(directory, 'Handler.java')]);
+  }
   if (!existsSync(join(directory, 'handler.c'))) return;
   const include = join(root, 'src/runtimes/native');
   execFileSync('gcc', ['-O1', '-Wall', '-Wextra', '-shared', '-fPIC', '-I', include, '-o', join(directory, 'handler.so'), join(directory, 'handler.c')]);

@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { compileFunctions } from '../../../build/functions.ts';
+import { prepareFunctions } from '../../../build/functions.ts';
 import { root } from '../../../build/steps.ts';
 import { Flashd } from '../../conformance/packaged.ts';
 import { ARRIVALS, LANGUAGES, type Samples, type Series, type System } from '../series.ts';
@@ -15,7 +15,7 @@ import { latencySeries, throughputSeries, warmUp, type HttpTarget } from './warm
 
 const COLD = 'language-template';
 /** Language → its hello's handler. The others are started by flashd alone. */
-const HANDLERS: Readonly<Record<string, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
+const HANDLERS: Readonly<Record<string, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', java: 'Handler.java', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
 export const FLASHD_LANGUAGES: readonly string[] = Object.keys(HANDLERS);
 /** Only spares that demand calls for, and the host ids beyond those of the flashd beside it. */
 const NO_SPARES = { FLASHD_SPARES: '0', FLASHD_UID_BASE: String(2_013_265_920) };
@@ -79,7 +79,7 @@ class Server {
   }
 
   async start(): Promise<void> {
-    await compileFunctions();
+    await prepareFunctions();
     this.#flashd = await Flashd.start(this.#environment);
     await this.#flashd.cli('deploy', ...this.#functions.map(each => makeFunction(this.#workspace, each)));
     for (const { name } of this.#functions) if (name.startsWith('warm-')) await warmUp(this.target(name));

@@ -30,7 +30,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
     maxFunctions: 10,
   });
   const bundles = new BundleStore(bundlesDir, { maxBytes: 1_000_000, maxFiles: 100 }, () => registry.digests());
-  const deployer = new Deployer(registry, bundles, new Builder(join(stateDir, 'builds'), () => Promise.reject(new Error('nothing is built here'))), resolveConfig({}).functionDefaults, (error) => {
+  const deployer = new Deployer(registry, bundles, new Builder(join(stateDir, 'builds'), () => new Uint8Array(), () => Promise.reject(new Error('nothing is built here'))), resolveConfig({}).functionDefaults, (error) => {
     throw error;
   });
   const logs = new FunctionLogs({

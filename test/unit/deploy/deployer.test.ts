@@ -23,7 +23,7 @@ function setUp(t: TestContext) {
     maxFunctions: 3,
   });
   const built: string[] = [];
-  const builder = new Builder(join(stateDir, 'builds'), async (directory) => {
+  const builder = new Builder(join(stateDir, 'builds'), () => new Uint8Array(), async (directory) => {
     built.push(readFileSync(join(directory, 'handler.c'), 'utf8'));
     if (built.at(-1) === 'wrong') throw new FlashdError('function_exited', { details: { stackTrace: ['handler.c:1:1: error: wrong'] } });
     return Buffer.from(`built from ${built.at(-1)}`);
