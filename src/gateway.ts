@@ -22,6 +22,7 @@ import { runOnce } from './invocation/one-shot.ts';
 import { loadAddon, loadSqlite } from './native-addon.ts';
 import { FunctionLogs, Metrics, createLogger, type Logger } from './observability/index.ts';
 import { Pools } from './pool/pools.ts';
+import type { PoolSpec } from './pool/version-pool.ts';
 import { LiveRegistry, SqliteStore } from './registry/index.ts';
 import type { Addon } from './sandbox/addon.ts';
 import { SandboxClient } from './sandbox/client.ts';
@@ -117,7 +118,11 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
       deployer.collectGarbage();
     };
   };
-  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report });
+  const onTemplate = ({ functionName, version }: PoolSpec, refusal: string | undefined): void => {
+    if (refusal === undefined) logger.debug({ function: functionName, version }, 'function template ready');
+    else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
+  };
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS });
   sandbox.start(dispatcher, LIFELINE_FD);
   stack.defer(() => sandbox.stop());

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "parasite/image.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
@@ -136,12 +137,13 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
   if (length != (ssize_t)sizeof report || report.kind != FL_FORK_READY)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "infect", "the parasite did not answer");
   template->state = FL_TEMPLATE_READY;
+  template->known_pid = template->other_pid = template->pid;
   return 0;
 }
 
 int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err)
 {
-  int r = fl_packet_send(template->infection.socket, fork, sizeof *fork, fds, fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
+  int r = fl_packet_send(template->infection.socket, fork, sizeof *fork, fds, fork->home ? FL_IMAGE_FDS : fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
 
   return r < 0 ? fl_fail(err, FL_ERR_TEMPLATE, -r, "fork_request", "template %d", template->pid) : 0;
 }

@@ -30,7 +30,8 @@ struct fl_template {
   int stderr_fd;                               /* BOOTING: what it complains about, passed on to our own when it is ready or over. A pipe, as instances have */
   struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
-  uint64_t booted_ns, forks, boot;             /* boot: its number among all boots */
+  uint64_t booted_ns, forks, boot;             /* boot: its number among all boots; of a function template, that of its language template */
+  int32_t known_pid, other_pid;                /* ids of processes that its memory may remember: its forks must not have them by chance. known: the one it takes for its own */
 };
 
 /* Starts the process; executable: what argv[0] stands for, without links. The caller waits for data_fd to be readable. */

@@ -103,7 +103,7 @@ static void thread_main(void *self_pointer, void *thread_pointer)
   fl_syscall(FL_NR_prctl, FL_PR_SET_NAME, (long)thread->comm, 0, 0, 0);
   if (capabilities_set(0, 0) < 0)
     fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
-  fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0);
+  fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0, 0);
 }
 
 static long rebuild_threads(struct fl_parasite *self, int32_t pid)
@@ -140,7 +140,7 @@ static long seal(uint32_t threads)
 
 /* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. One that is not there yet may
  * need this very processor. */
-__attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report)
+__attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report, uint32_t reserve)
 {
   report->kind = FL_RESUMED;
   fl_report(self, report);
@@ -153,7 +153,10 @@ __attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl
     if (woken <= 0)
       fl_syscall(FL_NR_sched_yield, 0, 0, 0, 0, 0);
   }
-  fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0);
+  if (reserve)
+    fl_leave(self->gadget, self->thread[0].frame, FL_NR_mmap, self->region, self->region_bytes, FL_PROT_NONE,
+             FL_MAP_PRIVATE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_NORESERVE);
+  fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0, 0);
 }
 
 /* It was nudged: the assignment follows at once, so it stays awake for it. Giving way each time, should sandboxd have to run on this very processor. */
@@ -246,7 +249,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
     const struct fl_step *step = &fork->plan.step[i], *next = step + 1;
 
     if (step->op == FL_STEP_RESUME)
-      resume(self, report);
+      resume(self, report, child.assignment.reserve);
     long result = run_step(&child, step);
     if (result < 0) {
       report->step = step->op;

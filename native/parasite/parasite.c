@@ -5,6 +5,7 @@
 #include "parasite/parasite.h"
 
 #include "parasite/child.h"
+#include "parasite/image.h"
 #include "parasite/sys.h"
 
 static long clone_child(const struct fl_fork *fork, const int32_t *fds)
@@ -16,8 +17,24 @@ static long clone_child(const struct fl_fork *fork, const int32_t *fds)
     args.flags |= FL_CLONE_INTO_CGROUP;
     args.cgroup = (uint64_t)fds[fork->cgroup_fd];
   }
+  if (fork->home) {
+    args.flags |= FL_CLONE_NEWNS;
+    args.set_tid_size = 0;
+    args.set_tid = 0;
+  }
   long result = fl_syscall(FL_NR_setns, fds[FL_FD_INIT], FL_CLONE_NEWPID, 0, 0, 0);
   return result < 0 ? result : fl_syscall(FL_NR_clone3, (long)&args, sizeof args, 0, 0, 0);
+}
+
+/* A template of a function: nothing of the function's has executed in it, only its data is here. Ends with sandboxd, as every template does. */
+static void become_template(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds)
+{
+  long result = fl_syscall(FL_NR_prctl, FL_PR_SET_PDEATHSIG, FL_SIGKILL, 0, 0, 0);
+
+  if (result >= 0)
+    result = fl_image_apply(self, fork, fds);
+  if (result < 0)
+    fl_syscall(FL_NR_exit_group, (int)-result, 0, 0, 0, 0);
 }
 
 void fl_parasite_main(struct fl_parasite *self)
@@ -38,6 +55,11 @@ void fl_parasite_main(struct fl_parasite *self)
       continue;
     }
     long pid = clone_child(&fork, fds);
+    if (pid == 0 && fork.home) {
+      become_template(self, &fork, fds);
+      report = (struct fl_fork_report){.kind = FL_FORK_READY};
+      continue;
+    }
     if (pid == 0)
       fl_child_run(self, &fork, fds, report.start_ns);
     report.clone_ns = fl_now();

@@ -66,6 +66,7 @@ struct fl_fork {
   uint64_t request;                            /* echoed */
   int32_t pid;                                 /* the child's pid in its own namespace: never the template's, so that libraries notice */
   uint32_t cgroup_fd;                          /* index of the cgroup directory for CLONE_INTO_CGROUP, or FL_NO_FD */
+  uint64_t home, table_bytes;                  /* not 0: the child becomes the function template of this image (parasite/image.h), and there is no plan */
   struct fl_plan plan;
 };
 

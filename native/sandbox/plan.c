@@ -52,7 +52,7 @@ static const struct { uint32_t resource; uint64_t value; } fixed_limit[FIXED_LIM
 
 struct fl_assignment fl_plan_assignment(const struct fl_limits *limits)
 {
-  return (struct fl_assignment){{limits->descriptors, limits->pids}};
+  return (struct fl_assignment){.limit = {limits->descriptors, limits->pids}};
 }
 
 static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, uint64_t value)

@@ -85,7 +85,10 @@ enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_ASSIGNMENT, FL_FD_CGROUP };
 enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };
 enum { FL_ASSIGNED_LIMITS = 2 };
 
-struct fl_assignment { uint64_t limit[FL_ASSIGNED_LIMITS]; };
+struct fl_assignment {
+  uint64_t limit[FL_ASSIGNED_LIMITS];
+  uint64_t reserve;                            /* 1: an empty, inaccessible mapping stays where the parasite was, so that an image of the instance can be applied there */
+};
 
 /* The values for the plan's limit steps. */
 struct fl_assignment fl_plan_assignment(const struct fl_limits *limits);

@@ -59,10 +59,11 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
   for (uint32_t i = 0; i < daemon->pack->count; i++)
     reply.templates_ready += fl_templates_ready(daemon, i);
   for (uint32_t i = 0; i < daemon->pack->count; i++)
-    reply.spares += fl_spares_count(daemon, i, true);
+    reply.spares += fl_spares_count(daemon, i, NULL, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
   reply.layouts = fl_instances_layouts(daemon);
+  reply.functions = daemon->functions;
   reply.template_rotations = daemon->template_rotations;
   reply.sandboxes_pooled = levels.pooled;
   reply.sandboxes_building = levels.building;
@@ -105,6 +106,8 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
   case FL_MSG_CREATE: fl_instances_create(daemon, &request->create, fds); break;
   case FL_MSG_DESTROY: fl_instances_destroy(daemon, &request->destroy); break;
   case FL_MSG_BOOT: fl_templates_want(daemon, request->boot.runtime); break;
+  case FL_MSG_FREEZE: fl_functions_freeze(daemon, &request->freeze); break;
+  case FL_MSG_FORGET: fl_functions_forget(daemon, request->forget.function); break;
   case FL_MSG_STATS: stats(daemon, request->header.request); break;
   case FL_MSG_USAGE: usage(daemon, request->header.request, request->usage.after); break;
   }

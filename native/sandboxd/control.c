@@ -15,6 +15,8 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_STATS, sizeof(struct fl_stats), 0},
     {FL_MSG_USAGE, sizeof(struct fl_usage), 0},
     {FL_MSG_BOOT, sizeof(struct fl_boot), 0},
+    {FL_MSG_FREEZE, sizeof(struct fl_freeze), 0},
+    {FL_MSG_FORGET, sizeof(struct fl_forget), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -54,7 +56,7 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "type %u with %zu bytes and %zu descriptors", header->type, size, fd_count);
   switch (header->type) {
   case FL_MSG_CREATE:
-    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || ret_request->create.flags != 0)
+    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || (ret_request->create.flags & ~(uint32_t)FL_CREATE_CANDIDATE))
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
     return fl_limits_check(&ret_request->create.limits, err);
   case FL_MSG_BOOT:

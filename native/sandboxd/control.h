@@ -13,6 +13,8 @@ union fl_request {
   struct fl_stats stats;
   struct fl_usage usage;
   struct fl_boot boot;
+  struct fl_freeze freeze;
+  struct fl_forget forget;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

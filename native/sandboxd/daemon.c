@@ -63,6 +63,7 @@ static void drop_control(struct fl_daemon *daemon)
   if (daemon->control < 0)
     return;
   fl_close(&daemon->control);
+  fl_functions_forget_all(daemon);
   fl_instances_kill_all(daemon);
 }
 
@@ -133,7 +134,8 @@ static void reap(struct fl_daemon *daemon)
   for (pid_t pid; (pid = wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0;) {
     uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 
-    if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status))
+    if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status) ||
+        fl_functions_reaped(daemon, pid, status))
       continue;
     if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX)
       daemon->early_end[daemon->early_ends++] = (struct fl_early_end){pid, status, cpu_us};
@@ -169,16 +171,18 @@ static void handle(struct fl_daemon *daemon, const struct epoll_event *event)
   case FL_SOURCE_SIGNALS: signal_readable(daemon); break;
   case FL_SOURCE_PARTS: parts_readable(daemon); break;
   case FL_SOURCE_PROBE: fl_probe_readable(daemon, (uint32_t)event->data.u64); break;
+  case FL_SOURCE_FUNCTION: fl_functions_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_TEMPLATE: fl_templates_readable(daemon, (uint32_t)event->data.u64); break;
   }
 }
 
-static int wait_ms(const struct fl_daemon *daemon)
+static int wait_ms(struct fl_daemon *daemon)
 {
   uint64_t now = fl_daemon_now_ns(), nearest = fl_templates_deadline_ns(daemon), instances = fl_instances_deadline_ns(daemon);
 
-  uint64_t spares = fl_spares_deadline_ns(daemon);
+  uint64_t spares = fl_spares_deadline_ns(daemon), functions = fl_functions_deadline_ns(daemon);
 
+  nearest = functions < nearest ? functions : nearest;
   nearest = instances < nearest ? instances : nearest;
   nearest = spares < nearest ? spares : nearest;
   if (nearest == UINT64_MAX)
@@ -196,12 +200,13 @@ static void loop(struct fl_daemon *daemon)
 
     /* Templates before SIGCHLD: a fork's pid is known, wherever possible, before its end is. */
     for (int i = 0; i < count; i++)
-      if (events[i].data.u64 >> 32 == FL_SOURCE_TEMPLATE)
+      if (events[i].data.u64 >> 32 == FL_SOURCE_TEMPLATE || events[i].data.u64 >> 32 == FL_SOURCE_FUNCTION)
         handle(daemon, &events[i]);
     for (int i = 0; i < count; i++)
-      if (events[i].data.u64 >> 32 != FL_SOURCE_TEMPLATE)
+      if (events[i].data.u64 >> 32 != FL_SOURCE_TEMPLATE && events[i].data.u64 >> 32 != FL_SOURCE_FUNCTION)
         handle(daemon, &events[i]);
     fl_instances_expire(daemon, now);
+    fl_functions_expire(daemon, now);
     fl_templates_run(daemon, now);
     fl_spares_fill(daemon, fl_daemon_now_ns());
   }
@@ -275,6 +280,7 @@ int fl_daemon_run(const struct fl_options *options)
     return 111;
   }
   loop(daemon);
+  fl_functions_forget_all(daemon);
   fl_instances_kill_all(daemon);
   fl_templates_close(daemon);
   fl_parts_close(daemon->parts);

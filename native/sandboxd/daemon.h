@@ -7,6 +7,7 @@
  *   templates.c  language templates: boot, freeze, choose, replace
  *   spares.c     how many forks are kept parked ahead of need
  *   probe.c      a template's first fork, which shows what every fork will write to
+ *   functions.c  function templates: freeze an instance, make its image a template
  */
 #ifndef FLASHD_DAEMON_H
 #define FLASHD_DAEMON_H
@@ -22,9 +23,12 @@
 #include "sandbox/parts.h"
 #include "sandboxd/control.h"
 #include "sandboxd/options.h"
+#include "snapshot/capture.h"
 
 enum {
   FL_TEMPLATES_MAX = 256,                      /* over all runtimes */
+  FL_FUNCTIONS_MAX = 4096,                     /* function templates */
+  FL_FREEZE_MS = 5000,                         /* from FREEZE to FROZEN */
   FL_EARLY_ENDS_MAX = 64,                      /* children that ended before their template reported them */
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
   FL_EXIT_GRACE_MS = 50,                       /* FL_DESTROY_EXPECT_EXIT */
@@ -42,6 +46,7 @@ enum fl_instance_state {
 };
 
 struct fl_template_slot;
+struct fl_function;
 
 struct fl_instance {
   uint64_t id, create_request, destroy_request;  /* create_request 0: a spare or a probe, unknown to the gateway */
@@ -51,6 +56,9 @@ struct fl_instance {
   struct fl_sandbox sandbox;
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
+  struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
+  bool candidate;                              /* FL_CREATE_CANDIDATE */
+  int bundle;                                  /* a candidate's directory, or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
   int assignment;                              /* our end of the socket it is assigned through, or -1 */
   uint32_t runtime;
@@ -72,6 +80,22 @@ struct fl_template_slot {
   struct fl_hot *hot;                          /* what the probe has shown */
 };
 
+struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; };
+
+enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY };
+
+struct fl_function {
+  uint64_t id, freeze_request, deadline_ns;
+  enum fl_function_state state;
+  uint32_t runtime, index;
+  struct fl_template *language;                /* what the instance was forked from; until READY */
+  struct fl_template template;
+  struct fl_captured captured;
+  pid_t helper;                                /* freezes the instance; 0 when it is done */
+  int answer, image, bundle;                   /* of the helper; until READY; all else -1 */
+  struct fl_demand demand;
+};
+
 struct fl_early_end { pid_t pid; int status; uint64_t cpu_us; };
 
 struct fl_daemon {
@@ -91,13 +115,16 @@ struct fl_daemon {
   char executable[FL_RUNTIMES_MAX][256];       /* resolved on the host */
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
-  struct { double demand; uint64_t counted_ns, taken_ns, pause_until_ns; } spares[FL_RUNTIMES_MAX];
+  struct fl_demand demand[FL_RUNTIMES_MAX];    /* for spares of the runtimes */
+  uint64_t next_function;
+  uint32_t functions;
+  struct fl_function *function[FL_FUNCTIONS_MAX];  /* by index, with holes */
   uint64_t forks, forks_failed, template_restarts, template_rotations, boots;
 };
 
 uint64_t fl_daemon_now_ns(void);
 /* Adds a descriptor to the loop; kind and index come back with its events. */
-enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE };
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION };
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
@@ -112,7 +139,9 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 /* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
-void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime);
+/* function: NULL for a spare of the runtime. */
+void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function);
+struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
 /* Kills the sandbox; the instance is gone once its process is reaped. */
 void fl_instances_kill(struct fl_instance *instance);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
@@ -150,14 +179,28 @@ void fl_templates_close(struct fl_daemon *daemon);
 /* The template's probe has ended, one way or another: the template may be used. */
 void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);
 
+/* functions.c */
+void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freeze);
+void fl_functions_forget(struct fl_daemon *daemon, uint64_t id);
+void fl_functions_forget_all(struct fl_daemon *daemon);
+/* One that can fork, or NULL. */
+struct fl_function *fl_functions_find(const struct fl_daemon *daemon, uint64_t id);
+void fl_functions_readable(struct fl_daemon *daemon, uint32_t index);
+void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
+bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+void fl_functions_expire(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon);
+/* A language template is gone for good: nothing more can be frozen of its forks. */
+void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
+
 /* spares.c */
 /* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
-uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, bool parked);
+uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function, bool parked);
 /* The one that is furthest, or NULL. */
-struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runtime);
-void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, uint64_t now_ns);
+struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function);
+void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function, uint64_t now_ns);
 void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
-uint64_t fl_spares_deadline_ns(const struct fl_daemon *daemon);
+uint64_t fl_spares_deadline_ns(struct fl_daemon *daemon);
 
 /* probe.c */
 /* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */

@@ -30,6 +30,7 @@ static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
     fl_close(&instance->fds[i]);
   fl_close(&instance->assignment);
+  fl_close(&instance->bundle);
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i] == instance)
       daemon->instance[i] = daemon->instance[--daemon->instances];
@@ -74,7 +75,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
 
   if (r < 0)
     return r;
-  instance->template = instance->probe ? &instance->probe->template : fl_templates_choose(daemon, instance->runtime);
+  instance->template = instance->probe ? &instance->probe->template : instance->function ? &instance->function->template : fl_templates_choose(daemon, instance->runtime);
   if (!instance->template)
     return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -88,7 +89,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     fork.cgroup_fd = fork.plan.fds;
     fds[fork.cgroup_fd] = cgroup->into_fd;
   }
-  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->pid : fl_templates_child_pid(daemon, instance->template);
+  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template);
   instance->layout = instance->template->boot;
   instance->state = FL_INSTANCE_FORKING;
   instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
@@ -107,6 +108,8 @@ static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spar
 static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
   struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
+
+  assignment.reserve = instance->candidate;
   int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
 
   if (r < 0)
@@ -154,14 +157,14 @@ void fl_instances_kill(struct fl_instance *instance)
   fl_pidfd_kill(instance->sandbox.init_pidfd);
 }
 
-static struct fl_instance *enlist(struct fl_daemon *daemon, uint32_t runtime)
+static struct fl_instance *enlist(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function)
 {
   struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
 
   if (!instance)
     return NULL;
-  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = runtime,
-                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .accepted_ns = fl_daemon_now_ns()};
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = runtime, .function = function,
+                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
   return instance;
@@ -175,9 +178,9 @@ static void take_fds(struct fl_instance *instance, int mount, int *fds)
   instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
 }
 
-void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime)
+void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function)
 {
-  struct fl_instance *instance = enlist(daemon, runtime);
+  struct fl_instance *instance = enlist(daemon, runtime, function);
 
   if (instance)
     start(daemon, instance);
@@ -187,14 +190,15 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 {
   uint64_t now = fl_daemon_now_ns();
   struct fl_error err = {0};
-  struct fl_instance *instance = NULL, *spare = fl_spares_best(daemon, create->runtime);
+  struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
+  struct fl_instance *instance = NULL, *spare = fl_spares_best(daemon, create->runtime, function);
   int mount = -1;
 
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
   else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
-           !(instance = enlist(daemon, create->runtime)))
+           !(instance = enlist(daemon, create->runtime, function)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
     fl_close(&mount);
@@ -203,11 +207,13 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
     return;
   }
   instance->create_request = create->header.request;
+  instance->candidate = create->flags & FL_CREATE_CANDIDATE;
+  instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
   instance->accepted_ns = now;
   instance->pooled = instance->state == FL_INSTANCE_PARKED;
   take_fds(instance, mount, fds);
-  fl_spares_taken(daemon, create->runtime, now);
+  fl_spares_taken(daemon, create->runtime, function, now);
   if (instance->state == FL_INSTANCE_WAITING) {
     start(daemon, instance);
   } else if (assign(daemon, instance, &err) < 0) {
@@ -218,7 +224,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
 {
-  struct fl_instance *instance = enlist(daemon, slot->template.runtime);
+  struct fl_instance *instance = enlist(daemon, slot->template.runtime, NULL);
 
   if (!instance)
     return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
@@ -250,7 +256,7 @@ void fl_instances_retry_waiting(struct fl_daemon *daemon)
   }
 }
 
-static struct fl_instance *find(const struct fl_daemon *daemon, uint64_t id)
+struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id)
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i]->id == id)
@@ -271,7 +277,7 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
   const struct fl_fork_report *report = &instance->report;
   struct fl_created created = {
       .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
-      .slot = instance->sandbox.slot, .pooled = instance->pooled};
+      .slot = instance->sandbox.slot, .pooled = instance->pooled, .from_function = instance->function != NULL};
   uint64_t at[FL_PHASES], before = instance->accepted_ns;
 
   /* A spare's first phases were over before it was asked for: they took none of this request's time. */
@@ -348,11 +354,13 @@ static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, 
 
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
 {
-  struct fl_instance *instance = find(daemon, report->request);
+  struct fl_instance *instance = fl_instances_find(daemon, report->request);
   struct fl_early_end end;
 
-  if (!instance)
+  if (!instance) {
+    fl_functions_report(daemon, report);
     return;
+  }
   if (report->kind == FL_FORKED) {
     instance->pid = report->pid;
     if (ended_early(daemon, report->pid, &end)) {
@@ -390,7 +398,7 @@ bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64
 
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy)
 {
-  struct fl_instance *instance = find(daemon, destroy->instance);
+  struct fl_instance *instance = fl_instances_find(daemon, destroy->instance);
 
   if (!instance || instance->state != FL_INSTANCE_RUNNING || instance->destroy_request) {
     struct fl_error err = {0};
@@ -410,6 +418,8 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
 {
   struct fl_error err = {FL_ERR_CHILD_LOST, 0, "fork", "the template ended"};
+
+  fl_functions_template_lost(daemon, template);
 
   for (uint32_t i = 0; i < daemon->instances;) {
     struct fl_instance *instance = daemon->instance[i];

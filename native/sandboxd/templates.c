@@ -262,7 +262,7 @@ int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_templat
 {
   daemon->next_pid = daemon->next_pid + 1 < daemon->pid_limit ? daemon->next_pid + 1 : FIRST_CHILD_PID;
   for (uint32_t i = 0; i < template->infection.threads && i < FL_PARASITE_THREADS_MAX; i++)
-    if (template->infection.tid[i] == (pid_t)daemon->next_pid) {
+    if (template->infection.tid[i] == (pid_t)daemon->next_pid || template->known_pid == (int32_t)daemon->next_pid || template->other_pid == (int32_t)daemon->next_pid) {
       daemon->next_pid++;
       i = (uint32_t)-1;
     }

@@ -108,6 +108,7 @@ export const FUNCTION_DEFAULTS = {
   queue: integer(256, 0, 1_000_000, 'requests of one function that may wait for an instance'),
   keepWarmSeconds: integer(60, 0, 86_400, 'how long an idle instance is kept'),
   standby: integer(1, 0, 64, 'instances kept ready ahead of need'),
+  functionTemplate: integer(1, 0, 1, 'templates that have loaded the function, from which instances are forked'),
 } as const satisfies Record<string, Option>;
 
 type ValueOf<T extends Option> = T extends NumberOption ? number : string;

@@ -18,6 +18,7 @@ export type Manifest = FunctionDefaults & {
   readonly handler: string;
   readonly symbol: string;
   readonly environment: Readonly<Record<string, string>>;
+  readonly warmup?: Readonly<Record<string, unknown>>;
 };
 
 export const MANIFEST_FILE = 'function.json';

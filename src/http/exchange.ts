@@ -76,7 +76,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     writing.body = body;
     writing.requestId = this.label;
     writing.start = this.start;
-    const cold = this.start === 'language-template' ? from.created : undefined;
+    const cold = this.start === 'language-template' || this.start === 'function-template' ? from.created : undefined;
     writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold);
     this.#res.cork(writeCorked);
   }

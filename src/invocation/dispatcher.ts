@@ -107,6 +107,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
   }
 
   onSandboxLost(): void {
+    this.#pools.lostTemplates();
     for (const queue of this.#functions.values()) queue.readinessChanged();
   }
 
@@ -180,6 +181,8 @@ export function targetOf(version: Version): Target {
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,
     standbys: manifest.standby,
+    functionTemplate: manifest.functionTemplate > 0,
+    warmUp: runtime.event === 'json' && manifest.warmup !== undefined ? JSON.stringify(manifest.warmup) : undefined,
   };
   return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue };
 }

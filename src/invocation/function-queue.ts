@@ -162,6 +162,7 @@ export class FunctionQueue implements Demand {
     this.tally.duration(now - invocation.arrivedAt);
     if (invocation.aborted) return this.tally.failed('aborted');
     this.tally.succeeded++;
+    this.#name(invocation, from);
     invocation.finishedAt = now;
     invocation.succeed(from, status, headers, body, loadUs, handlerUs);
   }
@@ -285,6 +286,14 @@ export class FunctionQueue implements Demand {
     this.#settle(invocation);
     this.tally.failed(invocation.aborted ? 'aborted' : error.code);
     if (!invocation.aborted) invocation.fail(error);
+  }
+
+  /** What a new instance was forked from is known only now. */
+  #name(invocation: Invocation, from: PooledInstance): void {
+    if (invocation.start !== 'language-template' || from.created?.fromFunction !== true) return;
+    this.tally.starts['language-template']--;
+    this.tally.starts['function-template']++;
+    invocation.start = 'function-template';
   }
 
   #settle(invocation: Invocation): void {

@@ -12,7 +12,7 @@ import type { Deadlines, Expiring } from './deadlines.ts';
 import type { FunctionQueue } from './function-queue.ts';
 
 export type EventKind = 'json' | 'http';
-export type StartKind = 'warm' | 'standby' | 'language-template';
+export type StartKind = 'warm' | 'standby' | 'function-template' | 'language-template';
 
 export abstract class Invocation implements Work, Expiring {
   /** Request id: in the event, the response and the logs. */

@@ -5,7 +5,7 @@ import type { StartKind } from './invocation.ts';
 export const DURATION_BUCKETS_MS = [0.5, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000] as const;
 
 export class Tally {
-  readonly starts: Record<StartKind, number> = { warm: 0, standby: 0, 'language-template': 0 };
+  readonly starts: Record<StartKind, number> = { warm: 0, standby: 0, 'function-template': 0, 'language-template': 0 };
   /** By error code; "aborted" for results that nobody waited for any more. */
   readonly failures = new Map<string, number>();
   succeeded = 0;

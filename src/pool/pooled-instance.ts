@@ -22,6 +22,8 @@ export class PooledInstance implements InstanceOwner {
   readonly #slots: Slot[] = [];
   #instance: Instance | undefined;
   #lastId = 0;
+  /** It was asked for as a fork of the function's template. */
+  #fromTemplate = false;
   /** Results that it has given so far: 0 while its first one is still to come. */
   answered = 0;
   /** Monotonic milliseconds; valid while nothing is in flight. */
@@ -55,8 +57,9 @@ export class PooledInstance implements InstanceOwner {
   }
 
   /** Once, by the pool. */
-  attach(instance: Instance): void {
+  attach(instance: Instance, fromTemplate: boolean): void {
     this.#instance = instance;
+    this.#fromTemplate = fromTemplate;
   }
 
   /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. */
@@ -96,8 +99,8 @@ export class PooledInstance implements InstanceOwner {
     this.#instance?.destroy(expectExit);
   }
 
-  onCreated(): void {
-    this.#pool.created();
+  onCreated(created: Created): void {
+    this.#pool.created(created.fromFunction === this.#fromTemplate);
   }
 
   onFailed(failed: Failed): void {

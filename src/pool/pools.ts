@@ -21,6 +21,8 @@ export type PoolsOptions = {
   /** Keeps a bundle's files where they are until the returned function is called: instances have them mounted. */
   readonly holdBundle: (digest: string) => () => void;
   readonly report: (error: unknown) => void;
+  /** A version's function template is ready, or why it will have none. */
+  readonly onTemplate: (spec: PoolSpec, refusal: string | undefined) => void;
 };
 
 export class Pools {
@@ -114,18 +116,27 @@ export class Pools {
    * is asked again.
    */
   admitStandby(pool: VersionPool): boolean {
-    const { memoryBudgetBytes, maxInstances } = this.#options.bounds;
     let warming = 0;
     for (const each of this.#pools) warming += each.standbys.warming;
-    const room =
-      this.#instances + this.#ending < Math.floor(Math.min(maxInstances, this.sandbox.instancesMax) * STANDBY_SHARE) &&
-      this.#memoryBytes + pool.estimate < memoryBudgetBytes * STANDBY_SHARE;
-    if (room && warming < WARMING_MAX && this.#starving.size === 0) {
+    if (this.#hasRoomAhead(pool) && warming < WARMING_MAX) {
       this.#lacking.delete(pool);
       return true;
     }
     this.#lacking.add(pool);
     return false;
+  }
+
+  /** Whether the pool may make its function template now: as a standby may be made. */
+  admitTemplate(pool: VersionPool): boolean {
+    return this.#hasRoomAhead(pool);
+  }
+
+  templateBytes(change: number): void {
+    this.#memoryBytes += change;
+  }
+
+  templateSettled(spec: PoolSpec, refusal: string | undefined): void {
+    this.#options.onTemplate(spec, refusal);
   }
 
   /** A standby is ready or gone, or sandboxd's state has changed: those that wait with theirs may try again. */
@@ -140,6 +151,11 @@ export class Pools {
   /** A runtime may have become ready. */
   tend(): void {
     for (const pool of this.#pools) pool.standbys.tend();
+  }
+
+  /** sandboxd is gone, and with it every function template. */
+  lostTemplates(): void {
+    for (const pool of this.#pools) pool.template.lost();
   }
 
   get standbys(): number {
@@ -196,6 +212,14 @@ export class Pools {
     } finally {
       this.#helping = false;
     }
+  }
+
+  #hasRoomAhead(pool: VersionPool): boolean {
+    const { memoryBudgetBytes, maxInstances } = this.#options.bounds;
+    const room =
+      this.#instances + this.#ending < Math.floor(Math.min(maxInstances, this.sandbox.instancesMax) * STANDBY_SHARE) &&
+      this.#memoryBytes + pool.estimate < memoryBudgetBytes * STANDBY_SHARE;
+    return room && this.#starving.size === 0;
   }
 
   #evictOne(): boolean {

@@ -3,8 +3,9 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { InstanceSpec, Limits, Readiness } from '../sandbox/contract.ts';
+import type { InstanceSpec, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, shouldYield } from './policy.ts';
+import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import type { Pools } from './pools.ts';
 import { Standbys, type StandbyHost } from './standbys.ts';
@@ -27,6 +28,10 @@ export type PoolSpec = {
   readonly keepWarmMs: number;
   /** Instances made ahead of need, at least. */
   readonly standbys: number;
+  /** Whether a function template is made. */
+  readonly functionTemplate: boolean;
+  /** Meta of the REQUEST that warms it up; undefined: a ping does. */
+  readonly warmUp: string | undefined;
 };
 
 /** Who has work for the instances of a pool. */
@@ -39,7 +44,7 @@ export interface Demand {
   readonly waiting: boolean;
 }
 
-export class VersionPool implements StandbyHost {
+export class VersionPool implements StandbyHost, TemplateHost {
   readonly spec: PoolSpec;
   readonly #pools: Pools;
   readonly #demand: Demand;
@@ -47,6 +52,7 @@ export class VersionPool implements StandbyHost {
   readonly #available: PooledInstance[] = [];
   readonly #all = new Set<PooledInstance>();
   readonly standbys: Standbys;
+  readonly template: FunctionTemplateMaker;
   #instanceSpec: InstanceSpec | undefined;
   #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
@@ -60,6 +66,7 @@ export class VersionPool implements StandbyHost {
     this.#pools = pools;
     this.#demand = demand;
     this.standbys = new Standbys(this, spec.standbys);
+    this.template = new FunctionTemplateMaker(this, { meta: spec.warmUp ?? spec.ping, isPing: spec.warmUp === undefined });
     this.standbys.tend();
   }
 
@@ -76,6 +83,10 @@ export class VersionPool implements StandbyHost {
     let idle = 0;
     for (const instance of this.#available) if (instance.inFlight === 0) idle++;
     return idle;
+  }
+
+  get sandbox(): Sandbox {
+    return this.#pools.sandbox;
   }
 
   get readiness(): Readiness {
@@ -123,6 +134,24 @@ export class VersionPool implements StandbyHost {
     }
   }
 
+  instanceSpec(): InstanceSpec | undefined {
+    if (this.#draining || this.readiness !== 'ready' || !this.#pools.admitTemplate(this)) return undefined;
+    try {
+      return (this.#instanceSpec ??= this.#openBundle());
+    } catch (error) {
+      this.#pools.report(error);
+      return undefined;
+    }
+  }
+
+  templateBytes(change: number): void {
+    this.#pools.templateBytes(change);
+  }
+
+  templateSettled(refusal: string | undefined): void {
+    this.#pools.templateSettled(this.spec, refusal);
+  }
+
   giveUp(instance: PooledInstance): void {
     this.evict(instance);
   }
@@ -131,6 +160,7 @@ export class VersionPool implements StandbyHost {
   drain(): void {
     this.#draining = true;
     this.standbys.close();
+    this.template.close();
     for (const instance of [...this.#all]) if (instance.inFlight === 0) this.evict(instance);
     this.#closeIfDrained();
   }
@@ -139,6 +169,7 @@ export class VersionPool implements StandbyHost {
   destroyAll(): void {
     this.#draining = true;
     this.standbys.close();
+    this.template.close();
     for (const instance of [...this.#all]) this.evict(instance);
     this.#closeIfDrained();
   }
@@ -186,6 +217,7 @@ export class VersionPool implements StandbyHost {
       return;
     }
     if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
+    if (this.spec.functionTemplate && instance.answered === 1) this.template.begin();
     if (this.#demand.waiting) {
       if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
         this.evict(instance);
@@ -198,12 +230,15 @@ export class VersionPool implements StandbyHost {
 
   /** Its code is loaded and its pages are warm. */
   prepared(instance: PooledInstance): void {
+    if (this.spec.functionTemplate) this.template.begin();
     this.standbys.ready(instance);
     this.#pools.standbySettled();
   }
 
-  created(): void {
+  /** asTold: forked from what it was to be forked from. */
+  created(asTold: boolean): void {
     this.#pools.counters.created++;
+    if (!asTold) this.template.lost();
   }
 
   condemn(instance: PooledInstance): void {
@@ -245,7 +280,8 @@ export class VersionPool implements StandbyHost {
   #create(): PooledInstance {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance));
+    const { origin } = this.template;
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, origin), origin.template !== 0);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;

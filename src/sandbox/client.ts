@@ -5,7 +5,7 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
-import type { Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
+import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
 import {
   FEATURE_NAMES,
@@ -13,10 +13,13 @@ import {
   decode,
   encodeBoot,
   encodeCreate,
+  encodeForget,
+  encodeFreeze,
   encodeHello,
   encodeStats,
   encodeUsage,
   type Ended,
+  type Frozen,
   type Message,
   type Runtime,
   type Usage,
@@ -33,6 +36,8 @@ export type SandboxClientOptions = {
   /** A fault of ours or of sandboxd that concerns no single invocation. */
   readonly report: (error: unknown) => void;
 };
+
+const FROM_LANGUAGE: Origin = { template: 0, candidate: false };
 
 type Reply = { readonly resolve: (message: Message) => void; readonly reject: (error: unknown) => void };
 
@@ -107,7 +112,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
   }
 
-  create(spec: InstanceSpec, owner: InstanceOwner): Instance {
+  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate }: Origin = FROM_LANGUAGE): Instance {
     const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
@@ -116,7 +121,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits), spec.bundleFd);
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
@@ -126,6 +131,15 @@ export class SandboxClient implements Sandbox, InstanceHost {
     this.#creating.set(request, instance);
     this.addon.send(channel, FRAME.FL_FRAME_INIT, 0, 0, 0, spec.init, []);
     return instance;
+  }
+
+  async freeze(instance: Instance): Promise<FunctionTemplate> {
+    const frozen = (await this.#ask((request) => encodeFreeze(request, instance.id))) as Frozen;
+    return { template: frozen.function, bytes: frozen.bytes };
+  }
+
+  forget(template: number): void {
+    if (this.#state === 'ready') this.addon.sendControl(encodeForget(this.nextRequest(), template));
   }
 
   async stats(): Promise<Stats> {
@@ -224,11 +238,12 @@ export class SandboxClient implements Sandbox, InstanceHost {
       case 'failed': {
         const reply = this.#replies.get(message.request);
         this.#replies.delete(message.request);
-        reply?.reject(new FlashdError('internal_error', { message: `sandboxd refused a question: ${message.op} ${message.detail}` }));
+        reply?.reject(new FlashdError('internal_error', { message: message.detail === '' ? `sandboxd refused: ${message.op}` : message.detail }));
         return this.#take(message.request)?.handleFailed(message);
       }
       case 'ended':
         return this.#ended(message);
+      case 'frozen':
       case 'stats':
       case 'usage': {
         const reply = this.#replies.get(message.request);

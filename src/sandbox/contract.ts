@@ -79,6 +79,11 @@ export interface SandboxListener {
   onSandboxLost(): void;
 }
 
+/** What an instance is forked from: a function template (one that is gone stands for none), or the language template; a candidate is to be frozen. */
+export type Origin = { readonly template: number; readonly candidate: boolean };
+/** bytes: memory that it has of its own. */
+export type FunctionTemplate = { readonly template: number; readonly bytes: number };
+
 export type Readiness = 'unavailable' | Exclude<RuntimeState, 'idle'>;
 
 export interface Sandbox {
@@ -89,7 +94,10 @@ export interface Sandbox {
   /** Why a runtime failed, or "". */
   readinessDetail(runtime: string): string;
   /** Throws FlashdError (runtime_not_ready, sandbox_unavailable) when it cannot even be asked for. */
-  create(spec: InstanceSpec, owner: InstanceOwner): Instance;
+  create(spec: InstanceSpec, owner: InstanceOwner, origin?: Origin): Instance;
+  /** Makes a function template of a candidate that waits; it is of no use afterwards. Rejects with a FlashdError that says what in it cannot be carried. */
+  freeze(instance: Instance): Promise<FunctionTemplate>;
+  forget(template: number): void;
   /** How many instances sandboxd allows at once. */
   readonly instancesMax: number;
   stats(): Promise<Stats>;

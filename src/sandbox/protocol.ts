@@ -20,6 +20,8 @@ export const PROTOCOL = {
   FL_MSG_STATS: 4,
   FL_MSG_USAGE: 5,
   FL_MSG_BOOT: 6,
+  FL_MSG_FREEZE: 7,
+  FL_MSG_FORGET: 8,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -27,6 +29,7 @@ export const PROTOCOL = {
   FL_MSG_ENDED: 133,
   FL_MSG_STATS_OK: 134,
   FL_MSG_USAGE_OK: 135,
+  FL_MSG_FROZEN: 136,
 
   FL_FEATURE_CGROUP_V2: 1,
   FL_FEATURE_CGROUP_MEMORY: 2,
@@ -56,6 +59,7 @@ export const PROTOCOL = {
   FL_DESCRIPTORS_MAX: 65_536,
 
   FL_CREATE_DESCRIPTORS: 4,
+  FL_CREATE_CANDIDATE: 1,
 
   FL_PHASE_ACCEPT: 0,
   FL_PHASE_CLONE: 1,
@@ -118,8 +122,11 @@ export const LAYOUT = {
   fl_boot: { header: 0, runtime: 16, reserved: 20, $size: 24 },
   fl_runtime: { header: 0, index: 16, state: 20, templates: 24, reserved: 28, name: 32, detail: 64, $size: 320 },
   fl_limits: { memory_bytes: 0, tmp_bytes: 8, tmp_inodes: 16, pids: 20, cpu_millis: 24, descriptors: 28, $size: 32 },
-  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, $size: 56 },
-  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, reserved: 36, phase_ns: 40, $size: 72 },
+  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, $size: 64 },
+  fl_freeze: { header: 0, instance: 16, $size: 24 },
+  fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
+  fl_forget: { header: 0, function: 16, $size: 24 },
+  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, phase_ns: 40, $size: 72 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
   fl_destroy: { header: 0, instance: 16, flags: 24, reserved: 28, $size: 32 },
   fl_ended: {
@@ -143,7 +150,7 @@ export const LAYOUT = {
     templates_ready: 32,
     spares: 36,
     layouts: 40,
-    reserved: 44,
+    functions: 44,
     forks: 48,
     forks_failed: 56,
     sandboxes_built: 64,
@@ -184,6 +191,8 @@ export type Created = {
   readonly pid: number;
   readonly slot: number;
   readonly pooled: boolean;
+  /** Forked from its function's template. */
+  readonly fromFunction: boolean;
   /** Nanoseconds, by PHASE_NAMES. */
   readonly phases: readonly number[];
 };
@@ -226,6 +235,8 @@ export type Stats = {
   readonly templateRotations: number;
   /** Distinct address-space layouts among the instances. */
   readonly layouts: number;
+  /** Function templates. */
+  readonly functions: number;
   readonly rssBytes: number;
 };
 export type Usage = {
@@ -234,7 +245,8 @@ export type Usage = {
   readonly more: boolean;
   readonly entries: readonly { readonly instance: number; readonly memoryBytes: number }[];
 };
-export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage;
+export type Frozen = { readonly type: 'frozen'; readonly request: number; readonly function: number; readonly bytes: number };
+export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage | Frozen;
 
 function packet(type: number, size: number, request: number): Buffer {
   const bytes = Buffer.alloc(size);
@@ -265,10 +277,13 @@ export function encodeHello(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_HELLO, LAYOUT.fl_hello.$size, request);
 }
 
-export function encodeCreate(request: number, runtime: number, limits: Limits): Buffer {
+/** from: a function template, 0 for the language template; candidate: it is to be frozen. */
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = packet(PROTOCOL.FL_MSG_CREATE, at.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
+  if (candidate) bytes.writeUInt32LE(PROTOCOL.FL_CREATE_CANDIDATE, at.flags);
+  if (from !== 0) writeU64(bytes, at.function, from);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.memory_bytes, limits.memoryBytes);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.tmp_bytes, limits.tmpBytes);
   bytes.writeUInt32LE(limits.tmpInodes, at.limits + LAYOUT.fl_limits.tmp_inodes);
@@ -292,6 +307,18 @@ export function encodeBoot(request: number, runtime: number): Buffer {
   return bytes;
 }
 
+export function encodeFreeze(request: number, instance: number): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_FREEZE, LAYOUT.fl_freeze.$size, request);
+  writeU64(bytes, LAYOUT.fl_freeze.instance, instance);
+  return bytes;
+}
+
+export function encodeForget(request: number, template: number): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_FORGET, LAYOUT.fl_forget.$size, request);
+  writeU64(bytes, LAYOUT.fl_forget.function, template);
+  return bytes;
+}
+
 export function encodeStats(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_STATS, LAYOUT.fl_stats.$size, request);
 }
@@ -309,6 +336,7 @@ const DECODERS: Readonly<Record<number, { size: number; decode: (bytes: Buffer, 
   [PROTOCOL.FL_MSG_FAILED]: { size: LAYOUT.fl_failed.$size, decode: decodeFailed },
   [PROTOCOL.FL_MSG_ENDED]: { size: LAYOUT.fl_ended.$size, decode: decodeEnded },
   [PROTOCOL.FL_MSG_STATS_OK]: { size: LAYOUT.fl_stats_ok.$size, decode: decodeStats },
+  [PROTOCOL.FL_MSG_FROZEN]: { size: LAYOUT.fl_frozen.$size, decode: decodeFrozen },
   [PROTOCOL.FL_MSG_USAGE_OK]: { size: LAYOUT.fl_usage_ok.$size, decode: decodeUsage },
 };
 
@@ -374,6 +402,7 @@ function decodeCreated(bytes: Buffer, request: number): Created {
     pid: bytes.readUInt32LE(at.pid),
     slot: bytes.readUInt32LE(at.slot),
     pooled: bytes.readUInt32LE(at.pooled) === 1,
+    fromFunction: bytes.readUInt32LE(at.from_function) === 1,
     phases,
   };
 }
@@ -424,8 +453,14 @@ function decodeStats(bytes: Buffer, request: number): Stats {
     templateRestarts: readU64(bytes, at.template_restarts),
     templateRotations: readU64(bytes, at.template_rotations),
     layouts: bytes.readUInt32LE(at.layouts),
+    functions: bytes.readUInt32LE(at.functions),
     rssBytes: readU64(bytes, at.rss_bytes),
   };
+}
+
+function decodeFrozen(bytes: Buffer, request: number): Frozen {
+  const at = LAYOUT.fl_frozen;
+  return { type: 'frozen', request, function: readU64(bytes, at.function), bytes: readU64(bytes, at.bytes) };
 }
 
 function decodeUsage(bytes: Buffer, request: number): Usage {

@@ -9,6 +9,9 @@
  *      │ ◀──────────────── CREATED or FAILED    │  same request id
  *      │ DESTROY ─────────────────────────────▶ │
  *      │ ◀──────────────────────────── ENDED    │  exactly one per created instance, asked for or not
+ *      │ FREEZE ──────────────────────────────▶ │  an instance that was created for it, and waits
+ *      │ ◀───────────────── FROZEN or FAILED    │  it is gone; CREATE may name the function template
+ *      │ FORGET ──────────────────────────────▶ │
  *      │ STATS ───────────────────────────────▶ │
  *      │ ◀─────────────────────────── STATS_OK  │
  *      │ USAGE ───────────────────────────────▶ │
@@ -39,13 +42,16 @@ enum fl_message_type {
   FL_MSG_STATS = 4,
   FL_MSG_USAGE = 5,
   FL_MSG_BOOT = 6,
+  FL_MSG_FREEZE = 7,
+  FL_MSG_FORGET = 8,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
   FL_MSG_FAILED = 132,
   FL_MSG_ENDED = 133,
   FL_MSG_STATS_OK = 134,
-  FL_MSG_USAGE_OK = 135
+  FL_MSG_USAGE_OK = 135,
+  FL_MSG_FROZEN = 136
 };
 
 struct fl_header {                             /* 16 bytes, starts every message */
@@ -119,10 +125,22 @@ struct fl_limits {
 struct fl_create {                             /* + descriptors: data, stdout, stderr, bundle directory (O_PATH or O_RDONLY) */
   struct fl_header header;
   uint32_t runtime;                            /* index of a READY runtime */
-  uint32_t flags;                              /* 0 */
+  uint32_t flags;                              /* enum fl_create_flags */
   struct fl_limits limits;
+  uint64_t function;                           /* function template to fork from, of the same bundle; 0, or one that is gone: the language template */
 };
 enum { FL_CREATE_DESCRIPTORS = 4 };
+enum fl_create_flags {
+  FL_CREATE_CANDIDATE = 1                      /* to be frozen: it will not serve a request */
+};
+
+struct fl_freeze { struct fl_header header; uint64_t instance; };
+struct fl_frozen {
+  struct fl_header header;
+  uint64_t function;                           /* non-zero, never reused */
+  uint64_t bytes;                              /* memory that it has of its own */
+};
+struct fl_forget { struct fl_header header; uint64_t function; };
 
 enum fl_phase {                                /* CREATED.phase_ns: durations, consecutive */
   FL_PHASE_ACCEPT = 0,                         /* CREATE received → part taken, sent to the template */
@@ -141,7 +159,7 @@ struct fl_created {
   uint32_t pid;                                /* on the host */
   uint32_t slot;                               /* of the sandbox; host uid = uid base + slot * 65536 + 1000 */
   uint32_t pooled;                             /* 1: the sandbox came from the pool, 0: built on demand */
-  uint32_t reserved;
+  uint32_t from_function;                      /* 1: forked from the function template */
   uint32_t phase_ns[FL_PHASES];
 };
 
@@ -182,7 +200,7 @@ struct fl_stats_ok {
   struct fl_header header;
   uint32_t instances, sandboxes_pooled, sandboxes_building, sandboxes_ending, templates_ready, spares;
   uint32_t layouts;                            /* distinct address-space layouts among them: templates they were forked from */
-  uint32_t reserved;
+  uint32_t functions;                          /* function templates */
   uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, template_rotations, rss_bytes;
 };
 

@@ -115,7 +115,8 @@ static void start(struct instance *instance, const char *meta, const char *end, 
       free(name);
     }
   }
-  load(instance);
+  /* In a fork of a function template it is loaded. */
+  if (!instance->handle && !instance->path[0] && !instance->fault) load(instance);
   instance->load_us = (uint32_t)(now_us() - began);
   if (instance->fault && !asked) send_fault(instance, 0, instance->fault, 0);
 }

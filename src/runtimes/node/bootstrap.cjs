@@ -12,7 +12,7 @@ const v8 = require('node:v8');
 const vm = require('node:vm');
 const { Channel, TYPE, FAULT, BODY_BINARY } = require('./channel.cjs');
 const { Context, decode, encode, describe } = require('./payload.cjs');
-const { prepare, forget } = require('./process.cjs');
+const { prepare, forget, renew } = require('./process.cjs');
 const { warm } = require('./warm.cjs');
 
 /* What functions import most is there when they do. */
@@ -60,6 +60,11 @@ class Instance {
     }
     this.#config = config;
     process.chdir(this.#root);
+    if (this.#handler || this.#failure) {  // in a fork of a function template it is loaded
+      renew();
+      this.#loadUs = Math.max(1, Math.round((performance.now() - started) * 1000));
+      return;
+    }
     try {
       const module = this.#load(path.join(this.#root, config.handler));
       if (!(module instanceof Promise)) return this.#loaded(module, started);

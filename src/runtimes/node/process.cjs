@@ -6,6 +6,9 @@ const { Writable } = require('node:stream');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 
+/* lib/internal/crypto/random.js: kCacheSize and kBatchSize */
+const INTEGERS_AHEAD = 1024, UUIDS_AHEAD = 128;
+
 const state = new Uint32Array(4);
 let seeded = false;
 
@@ -75,4 +78,11 @@ function forget() {
   });
 }
 
-module.exports = { prepare, forget };
+/** In a fork of a function template: also what Node's generators have drawn ahead is used up. */
+function renew() {
+  forget();
+  for (let drawn = 0; drawn < INTEGERS_AHEAD; drawn++) crypto.randomInt(2);
+  for (let drawn = 0; drawn < UUIDS_AHEAD; drawn++) crypto.randomUUID();
+}
+
+module.exports = { prepare, forget, renew };

@@ -91,8 +91,11 @@ sub start($meta) {
     else { $config{$key} = $value }
   }
   POSIX::tzset() if exists $ENV{TZ};
-  unshift @INC, $config{root};
-  load($config{handler}, $config{symbol});
+  # In a fork of a function template it is loaded.
+  unless ($handler || $failure) {
+    unshift @INC, $config{root};
+    load($config{handler}, $config{symbol});
+  }
   $load_us = int((Flashd::Payload::now() - $started) * 1e6);
   send_frame(ERROR, 0, @$failure) if $failure && $data eq '';    # there is nobody to answer yet; a request that comes nevertheless is told the same
 }

@@ -94,8 +94,11 @@ final class Instance
       $_ENV[$name] = $_SERVER[$name] = $value;
     }
     if (getenv('TZ')) date_default_timezone_set(ltrim(getenv('TZ'), ':'));
-    set_include_path($this->root);
-    $this->load("$this->root/{$this->config['handler']}", $this->config['symbol']);
+    // In a fork of a function template it is loaded.
+    if ($this->handler === null && !$this->failure) {
+      set_include_path($this->root);
+      $this->load("$this->root/{$this->config['handler']}", $this->config['symbol']);
+    }
     $this->loadUs = intdiv(hrtime(true) - $started, 1000);
     // There is nobody to answer yet; a request that comes nevertheless is told the same.
     if ($this->failure && $this->data === '') $this->send(ERROR, 0, ...$this->failure);

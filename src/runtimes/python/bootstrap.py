@@ -60,9 +60,11 @@ class Instance:
       self.failure = fault, payload.describe(error, OWN_FILES)
 
   def start(self, meta):
-    """INIT. What every fork would repeat of the template's memory is renewed first."""
+    """INIT. What every fork would repeat of the template's memory is renewed first. In a fork of a function template, where the function is loaded, that is all."""
     started = time.perf_counter_ns()
     random.seed()
+    if 'numpy.random' in sys.modules:
+      sys.modules['numpy.random'].seed()
     threading.main_thread()._set_native_id()
     config = {}
     for item in meta.decode().split('\0'):
@@ -73,9 +75,10 @@ class Instance:
         config[key] = value
     if 'TZ' in os.environ:
       time.tzset()
-    self.common = payload.common(config)
-    sys.path.insert(0, self.root)
-    self.load(config['handler'], config['symbol'])
+    if not self.common:
+      self.common = payload.common(config)
+      sys.path.insert(0, self.root)
+      self.load(config['handler'], config['symbol'])
     self.load_us = (time.perf_counter_ns() - started) // 1000
     if self.failure and not self.channel.data:  # there is nobody to answer yet; a request that comes nevertheless is told the same
       self.send(ERROR, 0, *self.failure)

@@ -65,8 +65,11 @@ module Flashd
         key, value = entry.split('=', 2)
         key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
       end
-      $LOAD_PATH.unshift(@root)
-      load_handler(File.expand_path(@config['handler'], @root), @config['symbol'])
+      # In a fork of a function template it is loaded.
+      unless @handler || @failure
+        $LOAD_PATH.unshift(@root)
+        load_handler(File.expand_path(@config['handler'], @root), @config['symbol'])
+      end
       @load_us = now_us - started
       # There is nobody to answer yet; a request that comes nevertheless is told the same.
       write(ERROR, 0, *@failure) if @failure && @data.empty?

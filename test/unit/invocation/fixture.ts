@@ -69,6 +69,7 @@ export async function fixture(options: FixtureOptions = {}) {
       held.push(digest);
       return () => void held.splice(held.indexOf(digest), 1);
     },
+    onTemplate: () => undefined,
     report: (error) => reported.push(error),
   });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000 });
@@ -160,6 +161,7 @@ function versionOf(functionName: string, version: string, manifest: Partial<Vers
       queue: 8,
       keepWarmSeconds: 60,
       standby: 0,
+      functionTemplate: 0,
       ...manifest,
     },
   };

@@ -63,6 +63,10 @@ final class Instance {
       if (key.startsWith("env.")) environment.put(key.substring(4), value);
       else config.put(key, value);
     }
+    if (handler != null || failure != null) {  // in a fork of a function template it is loaded
+      loadUs = Math.max(1, microseconds(started));
+      return;
+    }
     if (!"1".equals(config.getOrDefault("concurrency", "1"))) workers = Executors.newFixedThreadPool(Integer.parseInt(config.get("concurrency")));
     try {
       handler = Handler.load(root, config.get("handler"), config.get("symbol"));

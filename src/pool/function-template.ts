@@ -1,0 +1,175 @@
+/**
+ * The function template of one version: an instance that is made for it loads the function's code and answers a ping (or the manifest's warm-up event), is frozen by sandboxd, and is
+ * what later instances are forked from. What cannot be frozen is told once; the version goes on from the language template. One that is lost (its language template was replaced, sandboxd
+ * ended) is made again after a pause.
+ *
+ *   none ──begin──▶ making ──FROZEN──▶ ready ──lost──▶ none
+ *                     └─ load error, refusal ─▶ refused (for good)
+ */
+import { FlashdError, toFlashdError } from '../errors/index.ts';
+import type { Failed, Instance, InstanceEnd, InstanceOwner, InstanceSpec, Origin, Sandbox } from '../sandbox/contract.ts';
+
+/** For loading and the warm-up. */
+const READY_MS = 60_000;
+const AGAIN_MS = 1000;
+const WARM_UP_ID = 1;
+const CANDIDATE: Origin = { template: 0, candidate: true };
+const FROM_LANGUAGE: Origin = { template: 0, candidate: false };
+
+export interface TemplateHost {
+  readonly sandbox: Sandbox;
+  /** undefined while none may be made: the version is ending, or there is no room. */
+  instanceSpec(): InstanceSpec | undefined;
+  /** Memory that it has begun or ceased to use. */
+  templateBytes(change: number): void;
+  /** It is ready, or why there is none. */
+  templateSettled(refusal: string | undefined): void;
+}
+
+export class FunctionTemplateMaker {
+  readonly #host: TemplateHost;
+  /** Meta of the event that warms it up: a PING's, or a REQUEST's. */
+  readonly #warmUp: { readonly meta: string; readonly isPing: boolean };
+  #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
+  #origin: Origin = FROM_LANGUAGE;
+  #bytes = 0;
+  #candidate: Candidate | undefined;
+  #again: NodeJS.Timeout | undefined;
+
+  constructor(host: TemplateHost, warmUp: { readonly meta: string; readonly isPing: boolean }) {
+    this.#host = host;
+    this.#warmUp = warmUp;
+  }
+
+  /** What the next instance is forked from. */
+  get origin(): Origin {
+    return this.#origin;
+  }
+
+  /** The function's code loads: there may be a template of it. */
+  begin(): void {
+    if (this.#state !== 'none' || this.#again !== undefined) return;
+    const spec = this.#host.instanceSpec();
+    if (spec === undefined) return this.#later();
+    this.#state = 'making';
+    this.#candidate = new Candidate(
+      async (instance) => {
+        const { template, bytes } = await this.#host.sandbox.freeze(instance);
+        if (this.#state !== 'making') return this.#host.sandbox.forget(template);
+        this.#state = 'ready';
+        this.#origin = { template, candidate: false };
+        this.#bytes = bytes;
+        this.#host.templateBytes(bytes);
+        this.#host.templateSettled(undefined);
+      },
+      (error) => this.#failed(error),
+    );
+    this.#candidate.start(this.#host.sandbox, spec, this.#warmUp);
+  }
+
+  /** sandboxd does not have it any more. */
+  lost(): void {
+    if (this.#state !== 'ready') return;
+    this.#drop('none');
+    this.#later();
+  }
+
+  close(): void {
+    clearTimeout(this.#again);
+    this.#candidate?.end();
+    const { template } = this.#origin;
+    this.#drop('closed');
+    if (template !== 0) this.#host.sandbox.forget(template);
+  }
+
+  #failed(error: FlashdError): void {
+    if (this.#state !== 'making') return;
+    const passing = error.kind === 'capacity' || error.code === 'runtime_not_ready' || error.code === 'sandbox_unavailable';
+    this.#state = passing ? 'none' : 'refused';
+    if (passing) this.#later();
+    else this.#host.templateSettled(error.message);
+  }
+
+  #drop(state: 'none' | 'closed'): void {
+    this.#host.templateBytes(-this.#bytes);
+    this.#bytes = 0;
+    this.#origin = FROM_LANGUAGE;
+    this.#state = state;
+  }
+
+  #later(): void {
+    this.#again ??= setTimeout(() => {
+      this.#again = undefined;
+      this.begin();
+    }, AGAIN_MS).unref();
+  }
+}
+
+/** The instance that is frozen: it ends with it, whatever happens. */
+class Candidate implements InstanceOwner {
+  readonly #freeze: (instance: Instance) => Promise<void>;
+  readonly #failed: (error: FlashdError) => void;
+  #instance: Instance | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #over = false;
+
+  constructor(freeze: (instance: Instance) => Promise<void>, failed: (error: FlashdError) => void) {
+    this.#freeze = freeze;
+    this.#failed = failed;
+  }
+
+  start(sandbox: Sandbox, spec: InstanceSpec, { meta, isPing }: { readonly meta: string; readonly isPing: boolean }): void {
+    this.#deadline = setTimeout(() => this.#fail(new FlashdError('function_timeout')), READY_MS).unref();
+    try {
+      this.#instance = sandbox.create(spec, this, CANDIDATE);
+      if (isPing) this.#instance.ping(WARM_UP_ID, meta);
+      else this.#instance.send(WARM_UP_ID, 0, READY_MS, meta, []);
+    } catch (error) {
+      this.#fail(toFlashdError(error));
+    }
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#deadline);
+    this.#instance?.destroy();
+  }
+
+  onCreated(): void {}
+
+  onResponse(): void {
+    if (this.#over || this.#instance === undefined) return;
+    this.#freeze(this.#instance).then(
+      () => this.end(),
+      (error: unknown) => this.#fail(toFlashdError(error)),
+    );
+  }
+
+  onFault(_id: number, _fault: number, text: string): void {
+    const [type = '', message = ''] = text.split('\0');
+    this.#fail(new FlashdError('function_load_failed', { message: `${type}: ${message}` }));
+  }
+
+  onFailed(failed: Failed): void {
+    this.#fail(new FlashdError('sandbox_unavailable', { message: `${failed.op} ${failed.detail}` }));
+  }
+
+  onBroken(): void {
+    // onEnded follows.
+  }
+
+  onEnded(end: InstanceEnd): void {
+    this.#fail(new FlashdError('function_exited', { message: `the instance that was to be frozen ended (${end.how} ${end.status})` }));
+  }
+
+  onLost(): void {
+    this.#fail(new FlashdError('sandbox_unavailable'));
+  }
+
+  #fail(error: FlashdError): void {
+    if (this.#over) return;
+    this.end();
+    this.#failed(error);
+  }
+}
