@@ -27,6 +27,8 @@
 
 #include "base/cleanup.h"
 
+#define FUNCTION_FILES "/function"
+
 enum { MEM_MAJOR = 1, SECOND_NS = 1000000000 };
 
 /* One number of the process, as /proc tells. */
@@ -316,6 +318,7 @@ static int describe_file(const struct survey *survey, const struct found *found,
     return refuse(found, ", with too long a path", err);
   memcpy(to, found->target, bytes);
   carried->kind = FL_CARRIED_FILE;
+  carried->late = strncmp(found->target, FUNCTION_FILES, sizeof FUNCTION_FILES - 1) == 0;
   carried->offset = device ? 0 : found->position;
   return 0;
 }
@@ -347,6 +350,8 @@ static int add(struct survey *survey, const struct found *found, struct fl_error
   } else {
     carried.kind = FL_CARRIED_DUPLICATE;
     carried.original = found->original;
+    for (uint32_t i = 0; i < survey->to->count; i++)
+      carried.late |= survey->to->carried[i].number == found->original && survey->to->carried[i].late;
   }
   if (r == 0 && carried.kind)
     survey->to->carried[survey->to->count++] = carried;

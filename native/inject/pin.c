@@ -37,6 +37,15 @@ static void add_touches(struct fl_parasite_touches *touches, const struct fl_hot
     touches->touch[touches->count++] = (struct fl_parasite_touch){(uint64_t)(uintptr_t)runs->run[i].iov_base, (uint32_t)runs->run[i].iov_len, write};
 }
 
+void fl_pin_touches(const struct fl_hot *hot, bool written, struct fl_parasite_touches *ret)
+{
+  *ret = (struct fl_parasite_touches){0};
+  if (written)
+    add_touches(ret, &hot->written, true);
+  add_touches(ret, &hot->fresh, true);
+  add_touches(ret, &hot->read, false);
+}
+
 static int apply(struct fl_tracee *tracee, uint64_t parasite_at, const struct fl_hot *hot, uint32_t *ret_pinned, struct fl_error *err)
 {
   fl_autofree struct fl_parasite_touches *touches = calloc(1, sizeof *touches);
@@ -45,10 +54,7 @@ static int apply(struct fl_tracee *tracee, uint64_t parasite_at, const struct fl
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "touches");
   int r = hot->written.runs == 0 ? 0 : register_pages(tracee, &hot->written, err);
   *ret_pinned = r < 0 ? 0 : hot->written.pages;
-  if (r < 0)
-    add_touches(touches, &hot->written, true);
-  add_touches(touches, &hot->fresh, true);
-  add_touches(touches, &hot->read, false);
+  fl_pin_touches(hot, r < 0, touches);
   int told = fl_tracee_write(tracee, parasite_at + offsetof(struct fl_parasite, touches), touches, sizeof *touches, err);
   return r < 0 ? r : told;
 }

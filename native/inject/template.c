@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -163,6 +164,8 @@ void fl_template_kill(struct fl_template *template)
     kill(template->pid, SIGKILL);
   template->state = FL_TEMPLATE_DEAD;
   pass_on_complaints(template);
+  free(template->hot);
+  template->hot = NULL;
   fl_close(&template->data_fd);
   fl_close(&template->infection.socket);
   fl_close(&template->infection.bell);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/hot.h"
 #include "inject/infect.h"
 #include "parasite/parasite.h"
 #include "sandbox/pack.h"
@@ -30,6 +31,7 @@ struct fl_template {
   int stderr_fd;                               /* BOOTING: what it complains about, passed on to our own when it is ready or over. A pipe, as instances have */
   struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
+  struct fl_hot *hot;                          /* what its probe has shown, or NULL */
   uint64_t booted_ns, forks, boot;             /* boot: its number among all boots; of a function template, that of its language template */
   int32_t known_pid, other_pid;                /* ids of processes that its memory may remember: its forks must not have them by chance. known: the one it takes for its own */
 };

@@ -94,12 +94,21 @@ static long watch(const struct fl_descriptors *self, int assigned)
   return result;
 }
 
-long fl_descriptors_make(const struct fl_descriptors *self)
+static long make_all(const struct fl_descriptors *self, uint32_t late)
 {
   long result = 0;
 
   for (uint32_t i = 0; i < self->count && result >= 0; i++)
-    result = make(&self->carried[i], self->byte + self->carried[i].at);
+    if (self->carried[i].late == late)
+      result = make(&self->carried[i], self->byte + self->carried[i].at);
+  return result;
+}
+
+long fl_descriptors_make(const struct fl_descriptors *self)
+{
+  long result;
+
+  result = make_all(self, 0);
   return result < 0 ? result : watch(self, 0);
 }
 
@@ -116,6 +125,8 @@ long fl_descriptors_start(const struct fl_descriptors *self)
 {
   long result = self->data_flags ? fl_syscall(FL_NR_fcntl, FL_DATA_FD, FL_F_SETFL, self->data_flags, 0, 0) : 0;
 
+  if (result >= 0)
+    result = make_all(self, 1);
   if (result >= 0)
     result = watch(self, 1);
   for (uint32_t i = 0; i < self->count && result >= 0; i++)

@@ -3,7 +3,7 @@
  * state. The template keeps its own, unused, so that their numbers stay taken; a child's first act on each is to replace it. So no two forks share an object.
  *
  *   make        before the park: the objects, in the order of the table (what is named by another entry stands before it), and what epolls watch among them
- *   start       after the park: what epolls watch among 1 … 3, which are final only now; timers, whose time begins to run
+ *   start       after the park: the function's files, what epolls watch among 1 … 3, which are final only now; timers, whose time begins to run
  *   close_rest  what the template itself did not have: one range per gap between the numbers
  */
 #ifndef FLASHD_PARASITE_DESCRIPTORS_H
@@ -23,6 +23,7 @@ struct fl_carried {
   int32_t number;
   uint32_t kind;                               /* enum fl_carried_kind */
   uint32_t flags;                              /* O_* */
+  uint32_t late;                               /* a file of the function's: it is there only when the fork is assigned */
   uint32_t at, bytes;                          /* PIPE: its content; FILE: its path, NUL included; within fl_descriptors.bytes */
   union {
     struct { uint64_t count; uint32_t semaphore; } eventfd;

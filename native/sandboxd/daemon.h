@@ -77,7 +77,6 @@ struct fl_template_slot {
   bool probing;                                /* frozen, but not to be used before its probe has ended */
   pid_t probe_pid;
   int probe_fd;                                /* our end of the probe's data socket, or -1 */
-  struct fl_hot *hot;                          /* what the probe has shown */
 };
 
 struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; };

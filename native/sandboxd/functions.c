@@ -99,7 +99,7 @@ __attribute__((noreturn)) static void help(const struct fl_capture *capture, int
 
 static int start_helper(struct fl_daemon *daemon, struct fl_function *function, const struct fl_instance *instance, struct fl_error *err)
 {
-  struct fl_capture capture = {instance->template->pid, instance->pid, instance->sandbox.init_pid, &instance->template->infection};
+  struct fl_capture capture = {instance->template->pid, instance->pid, instance->sandbox.init_pid, &instance->template->infection, instance->template->hot};
   pid_t self = getpid();
   int pair[2];
 

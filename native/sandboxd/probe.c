@@ -77,7 +77,7 @@ void fl_probe_readable(struct fl_daemon *daemon, uint32_t index)
   ssize_t length = recv(slot->probe_fd, &frame, sizeof frame, MSG_DONTWAIT);
   if (length != (ssize_t)sizeof frame || frame.type != FL_FRAME_RESPONSE)
     fl_daemon_log("probe of template %d: no response to the warm-up (type %u)", slot->template.pid, frame.type);
-  else if ((slot->hot = calloc(1, sizeof *slot->hot)) && fl_hot_find(slot->template.pid, slot->probe_pid, slot->hot, &err) < 0)
+  else if ((slot->template.hot = calloc(1, sizeof *slot->template.hot)) && fl_hot_find(slot->template.pid, slot->probe_pid, slot->template.hot, &err) < 0)
     fl_daemon_log_error("probe", &err);
   /* Only now: it ends by itself when its socket does. */
   fl_close(&slot->probe_fd);
@@ -89,10 +89,8 @@ void fl_probe_ended(struct fl_daemon *daemon, struct fl_template_slot *slot)
   struct fl_error err = {0};
 
   fl_close(&slot->probe_fd);
-  if (slot->probing && slot->hot && fl_pin_apply(slot->template.pid, &slot->template.infection, slot->hot, &slot->template.pinned, &err) < 0)
+  if (slot->probing && slot->template.hot && fl_pin_apply(slot->template.pid, &slot->template.infection, slot->template.hot, &slot->template.pinned, &err) < 0)
     fl_daemon_log_error("pin", &err);
-  free(slot->hot);
-  slot->hot = NULL;
   if (slot->probing)
     fl_templates_usable(daemon, slot);
 }

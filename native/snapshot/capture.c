@@ -22,6 +22,7 @@
 #include "inject/arch/x86_64/frame.h"
 #include "inject/descriptors.h"
 #include "inject/inspect.h"
+#include "inject/pin.h"
 #include "inject/tracee.h"
 #include "parasite/image.h"
 #include "snapshot/difference.h"
@@ -316,6 +317,8 @@ int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_capture
   if (r < 0 || (r = fl_tracee_stop(capture->instance, &work->tracee, err)) < 0)
     return r;
   work->image.self = work->template;
+  if (capture->hot)
+    fl_pin_touches(capture->hot, true, &work->image.self.touches);
   r = arrange_threads(work, err);
   if (r == 0)
     r = describe(work, err);

@@ -13,6 +13,7 @@
 struct fl_capture {
   pid_t template, instance, init;              /* host pids; init: of the instance's sandbox */
   const struct fl_infection *infection;        /* the template's */
+  const struct fl_hot *hot;                    /* pages that forks of it write to, or NULL */
 };
 
 struct fl_captured {

@@ -111,6 +111,8 @@ class Candidate implements InstanceOwner {
   readonly #failed: (error: FlashdError) => void;
   #instance: Instance | undefined;
   #deadline: NodeJS.Timeout | undefined;
+  /** sandboxd has it: what becomes of it is told as the answer to that. */
+  #freezing = false;
   #over = false;
 
   constructor(freeze: (instance: Instance) => Promise<void>, failed: (error: FlashdError) => void) {
@@ -140,6 +142,7 @@ class Candidate implements InstanceOwner {
 
   onResponse(): void {
     if (this.#over || this.#instance === undefined) return;
+    this.#freezing = true;
     this.#freeze(this.#instance).then(
       () => this.end(),
       (error: unknown) => this.#fail(toFlashdError(error)),
@@ -160,6 +163,7 @@ class Candidate implements InstanceOwner {
   }
 
   onEnded(end: InstanceEnd): void {
+    if (this.#freezing) return;
     this.#fail(new FlashdError('function_exited', { message: `the instance that was to be frozen ended (${end.how} ${end.status})` }));
   }
 

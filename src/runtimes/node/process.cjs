@@ -5,10 +5,12 @@
 const { Writable } = require('node:stream');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
+const { syncBuiltinESMExports } = require('node:module');
 
 /* lib/internal/crypto/random.js: kCacheSize and kBatchSize */
 const INTEGERS_AHEAD = 1024, UUIDS_AHEAD = 128;
 
+const drawing = new Set();
 const state = new Uint32Array(4);
 let seeded = false;
 
@@ -61,6 +63,9 @@ function own(object, name, value) {
 /** In the template, once. */
 function prepare() {
   own(Math, 'random', random);
+  watch('randomInt');
+  watch('randomUUID');
+  syncBuiltinESMExports();
   own(process, 'stdout', new Output(1));
   own(process, 'stderr', new Output(2));
 }
@@ -78,11 +83,20 @@ function forget() {
   });
 }
 
-/** In a fork of a function template: also what Node's generators have drawn ahead is used up. */
+/** Node draws for these ahead: their first use is noted, so that a fork can use up what there is. */
+function watch(name) {
+  const original = crypto[name];
+  own(crypto, name, (...values) => {
+    drawing.add(name);
+    return original(...values);
+  });
+}
+
+/** In a fork of a function template. */
 function renew() {
   forget();
-  for (let drawn = 0; drawn < INTEGERS_AHEAD; drawn++) crypto.randomInt(2);
-  for (let drawn = 0; drawn < UUIDS_AHEAD; drawn++) crypto.randomUUID();
+  if (drawing.has('randomInt')) for (let drawn = 0; drawn < INTEGERS_AHEAD; drawn++) crypto.randomInt(2);
+  if (drawing.has('randomUUID')) for (let drawn = 0; drawn < UUIDS_AHEAD; drawn++) crypto.randomUUID();
 }
 
 module.exports = { prepare, forget, renew };
