@@ -87,7 +87,7 @@ struct fl_function {
   uint64_t id, freeze_request, deadline_ns;
   enum fl_function_state state;
   uint32_t runtime, index;
-  struct fl_template *language;                /* what the instance was forked from; until READY */
+  struct fl_template *language;                /* what it was forked from; whose forks count for both */
   struct fl_template template;
   struct fl_captured captured;
   pid_t helper;                                /* freezes the instance; 0 when it is done */
@@ -189,7 +189,7 @@ void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *
 bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status);
 void fl_functions_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon);
-/* A language template is gone for good: nothing more can be frozen of its forks. */
+/* A language template is gone, and so are the function templates that have its layout. */
 void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 
 /* spares.c */

@@ -303,7 +303,7 @@ bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status)
 void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
 {
   for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++)
-    if (daemon->function[i] && daemon->function[i]->state != FL_FUNCTION_READY && daemon->function[i]->language == template)
+    if (daemon->function[i] && daemon->function[i]->language == template && daemon->function[i]->template.boot == template->boot)
       fail(daemon, daemon->function[i], ESRCH, "the language template ended");
 }
 

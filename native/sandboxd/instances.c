@@ -94,6 +94,8 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
   instance->state = FL_INSTANCE_FORKING;
   instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
   instance->template->forks++;
+  if (instance->function)
+    instance->function->language->forks++;
   return fl_template_fork(instance->template, &fork, fds, err);
 }
 

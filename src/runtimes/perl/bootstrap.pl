@@ -154,6 +154,7 @@ sub warm() {
     serve($near, "$own/warmup");
     shift @INC;
     delete $main::{handler};
+    undef $handler;
   }
 }
 

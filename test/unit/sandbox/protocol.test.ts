@@ -13,6 +13,8 @@ import {
   decode,
   encodeCreate,
   encodeDestroy,
+  encodeForget,
+  encodeFreeze,
   encodeHello,
   encodeStats,
   encodeUsage,
@@ -84,11 +86,14 @@ describe('control protocol', () => {
   test('requests carry their fields', () => {
     const limits = { memoryBytes: 5 * 2 ** 32 + 7, tmpBytes: 65536, tmpInodes: 16, pids: 3, cpuMillis: 500, descriptors: 64 };
     const create = encodeCreate(2 ** 40 + 1, 2, limits);
-    assert.equal(create.length, 56);
+    assert.equal(create.length, 64);
     assert.equal(create.readBigUInt64LE(8), 2n ** 40n + 1n);
     assert.equal(create.readUInt32LE(16), 2);
     assert.equal(create.readBigUInt64LE(24), 5n * 2n ** 32n + 7n);
     assert.equal(create.readUInt32LE(52), 64);
+    const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
+    assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
+    assert.deepEqual([encodeFreeze(1, 2 ** 33).readBigUInt64LE(16), encodeForget(1, 7).readBigUInt64LE(16)], [2n ** 33n, 7n]);
     const destroy = encodeDestroy(9, 2 ** 33, true);
     assert.equal(destroy.readBigUInt64LE(16), 2n ** 33n);
     assert.equal(destroy.readUInt32LE(24), 1);
