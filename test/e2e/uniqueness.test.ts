@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fixtureNames, LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd } from '../conformance/packaged.ts';
 
@@ -32,6 +33,7 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
       const seen = new Map<string, Set<unknown>>();
       let left = forks;
       let ofFunction = 0;
+      if (templates > 0) await untilFrozen(flashd, fixture.name);
       const client = async (): Promise<void> => {
         while (left-- > 0) {
           const answer = await flashd.http('GET', `/function/${fixture.name}`);
@@ -49,3 +51,13 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
     });
   }
 });
+
+/** A cold start said that it came from the function's template. */
+async function untilFrozen(flashd: Flashd, name: string): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    const answers = await Promise.all(Array.from({ length: 3 }, () => flashd.http('GET', `/function/${name}`)));
+    if (answers.some(({ headers }) => headers.some(([header, value]) => header === 'x-flashd-start' && value === 'function-template'))) return;
+    await sleep(20);
+  }
+  throw new Error('there is no function template');
+}

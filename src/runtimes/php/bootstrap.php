@@ -11,6 +11,7 @@ namespace Flashd;
 
 use Throwable;
 
+require __DIR__ . '/lcg.php';
 require __DIR__ . '/payload.php';
 
 const INIT = 1, REQUEST = 2, PING = 3, READY = 129, RESPONSE = 130, ERROR = 131;
@@ -31,7 +32,7 @@ final class Instance
   private readonly \FFI\CData $ready;
   private readonly \FFI\CData $buffer;
 
-  public function __construct(private readonly \FFI $libc, private int $fd, private readonly string $root)
+  public function __construct(private readonly \FFI $libc, private readonly Lcg $lcg, private int $fd, private readonly string $root)
   {
     $this->ready = $libc->new('struct pollfd');
     $this->ready->fd = $fd;
@@ -82,6 +83,7 @@ final class Instance
   {
     $started = hrtime(true);
     mt_srand(random_int(0, 0x7fff_ffff));
+    $this->lcg->renew();
     $this->pid = getmypid();
     foreach (explode("\0", rtrim($meta, "\0")) as $entry) {
       [$key, $value] = explode('=', $entry, 2);
@@ -159,7 +161,7 @@ function load(string $path): mixed
 }
 
 /** Runs a dummy function through this very code, then forgets it: what is compiled and allocated on the way is there in every fork. */
-function warm(\FFI $libc): void
+function warm(\FFI $libc, Lcg $lcg): void
 {
   $init = "function=warmup\0version=0\0handler=handler.php\0symbol=handler\0memory_bytes=134217728\0env.LANG=C.UTF-8\0";
   $event = '{"version":"2.0","rawPath":"/","headers":{"host":"localhost"},"requestContext":{"http":{"method":"GET"},"requestId":"' . str_repeat('0', 36) . '"}}';
@@ -170,7 +172,7 @@ function warm(\FFI $libc): void
     foreach (['', 'text'] as $body) $frames .= pack(HEADER, strlen($event) + strlen($body), strlen($event), 1, REQUEST, 0, 1000, 0, 0, 0) . $event . $body;
     $libc->write($ends[1], $frames, strlen($frames));
     $libc->shutdown($ends[1], 1);
-    (new Instance($libc, $ends[0], __DIR__ . '/warmup'))->serve();
+    (new Instance($libc, $lcg, $ends[0], __DIR__ . '/warmup'))->serve();
     $libc->close($ends[0]);
     $libc->close($ends[1]);
   }
@@ -188,9 +190,10 @@ $libc = \FFI::cdef('
 ', 'libc.so.6');
 // PHP keeps this script open; it has been read to its end, and _exit() is the only way out.
 foreach (glob('/proc/self/fd/*') as $link) if (@readlink($link) === __FILE__) $libc->close((int) basename($link));
-warm($libc);
+$lcg = new Lcg();
+warm($libc, $lcg);
 gc_collect_cycles();
-$instance = new Instance($libc, 3, $argv[1]);
+$instance = new Instance($libc, $lcg, 3, $argv[1]);
 register_shutdown_function($instance->leave(...));
 $instance->send(READY, 0, 0, '');
 $instance->serve();

@@ -61,6 +61,7 @@ module Flashd
       Random.srand(Random.new_seed)
       # The process id is the template's, by which OpenSSL would notice a fork: Ruby keeps it beside its timer and would abort.
       OpenSSL::Random.seed(Random.urandom(64))
+      renew_names
       meta.force_encoding(Encoding::UTF_8).split("\0").each do |entry|
         key, value = entry.split('=', 2)
         key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
@@ -73,6 +74,13 @@ module Flashd
       @load_us = now_us - started
       # There is nobody to answer yet; a request that comes nevertheless is told the same.
       write(ERROR, 0, *@failure) if @failure && @data.empty?
+    end
+
+    # Names of temporary files come from a generator of their own, where that was loaded before the freeze.
+    def renew_names
+      return unless defined?(Dir::Tmpname) && Dir::Tmpname.const_defined?(:RANDOM)
+
+      Dir::Tmpname.const_get(:RANDOM).define_singleton_method(:next) { Random.rand(0x100000000).to_s(36) }
     end
 
     def load_handler(path, symbol)
