@@ -73,6 +73,16 @@ export class Flashd {
     });
   }
 
+  /** Resolves when a cold start of the function comes from its function template. */
+  async frozen(name: string): Promise<HttpAnswer> {
+    for (const end = performance.now() + READY_MS; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 20))) {
+      const answers = await Promise.all(Array.from({ length: 3 }, () => this.http('GET', `/function/${name}`)));
+      const found = answers.find((answer) => startOf(answer) === 'function-template');
+      if (found !== undefined) return found;
+    }
+    throw new Error(`there is no function template of ${name}:\n${this.output}`);
+  }
+
   async stop(): Promise<void> {
     const killer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
     this.#child.kill('SIGTERM');
@@ -80,6 +90,10 @@ export class Flashd {
     clearTimeout(killer);
     rmSync(this.stateDirectory, { recursive: true, force: true });
   }
+}
+
+export function startOf({ headers }: HttpAnswer): string | undefined {
+  return headers.find(([name]) => name.toLowerCase() === 'x-flashd-start')?.[1];
 }
 
 async function collect(response: IncomingMessage): Promise<HttpAnswer> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
-import { Flashd, type HttpAnswer } from '../conformance/packaged.ts';
+import { Flashd, startOf } from '../conformance/packaged.ts';
 import { family } from './footprint.ts';
 
 const WAIT_MS = 5000;
@@ -31,7 +31,6 @@ describe('standbys', () => {
   const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
     for (const end = performance.now() + WAIT_MS; !(await holds()); await sleep(20)) assert.ok(performance.now() < end, what);
   };
-  const startOf = (answer: HttpAnswer): string | undefined => answer.headers.find(([name]) => name.toLowerCase() === 'x-flashd-start')?.[1];
 
   for (const language of LANGUAGES) {
     test(`${language}: the first request meets one, and nothing of the ping is seen`, async () => {

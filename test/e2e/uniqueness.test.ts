@@ -4,9 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fixtureNames, LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
-import { Flashd } from '../conformance/packaged.ts';
+import { Flashd, startOf } from '../conformance/packaged.ts';
 
 const FORKS = Number(process.env['FLASHD_TEST_FORKS'] ?? 10_000);
 const FORKS_WITH_TEMPLATES = Math.ceil(FORKS / 4);
@@ -33,12 +32,12 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
       const seen = new Map<string, Set<unknown>>();
       let left = forks;
       let ofFunction = 0;
-      if (templates > 0) await untilFrozen(flashd, fixture.name);
+      if (templates > 0) await flashd.frozen(fixture.name);
       const client = async (): Promise<void> => {
         while (left-- > 0) {
           const answer = await flashd.http('GET', `/function/${fixture.name}`);
           assert.equal(answer.status, 200, answer.body.toString());
-          if (answer.headers.some(([name, value]) => name === 'x-flashd-start' && value === 'function-template')) ofFunction++;
+          if (startOf(answer) === 'function-template') ofFunction++;
           for (const [kind, value] of Object.entries(JSON.parse(answer.body.toString()) as Record<string, unknown>)) {
             const values = seen.get(kind) ?? new Set();
             seen.set(kind, values.add(value));
@@ -51,13 +50,3 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
     });
   }
 });
-
-/** A cold start said that it came from the function's template. */
-async function untilFrozen(flashd: Flashd, name: string): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    const answers = await Promise.all(Array.from({ length: 3 }, () => flashd.http('GET', `/function/${name}`)));
-    if (answers.some(({ headers }) => headers.some(([header, value]) => header === 'x-flashd-start' && value === 'function-template'))) return;
-    await sleep(20);
-  }
-  throw new Error('there is no function template');
-}

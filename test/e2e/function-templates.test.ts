@@ -1,0 +1,135 @@
+/** Function templates: what comes out of them is as isolated and as fresh as any instance, what cannot be frozen goes on without one, and losing one costs no request. */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
+import { Flashd, startOf } from '../conformance/packaged.ts';
+import { family } from './footprint.ts';
+
+const WAIT_MS = 10_000;
+
+/** Seen at a call, in a fork: what was there while loading is another instance's. */
+const LOOK = `import os, re
+kept = []
+
+def handler(event, context):
+  kept.append(event['requestContext']['requestId'])
+  status = dict(line.split(':', 1) for line in open('/proc/self/status'))
+  maps = open('/proc/self/maps').read()
+  return {'calls': len(kept), 'pid': os.getpid(), 'descriptors': sorted(int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)), 'cwd': os.getcwd(),
+    'capabilities': [status[name].strip() for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')], 'uid': status['Uid'].split(), 'filters': int(status['Seccomp_filters']),
+    'namespaces': {name: os.readlink('/proc/self/ns/' + name) for name in os.listdir('/proc/self/ns')}, 'processes': [int(name) for name in os.listdir('/proc') if name.isdigit()],
+    'foreign': [line for line in maps.splitlines() if 'memfd' in line or re.search(r' ..x. 0+ 00:00 0\\s*$', line) or re.search(r' ---p 0+ 00:00 0\\s*$', line)], 'tmp': os.listdir('/tmp')}
+`;
+
+/** What the function does while it is loaded, and what is said about it. */
+const REFUSED: readonly (readonly [string, string, RegExp])[] = [
+  ['a thread', 'import threading, time\nthreading.Thread(target=time.sleep, args=(1e6,), daemon=True).start()', /has started or ended threads/],
+  ['a child process', "import subprocess\nchild = subprocess.Popen(['/bin/sleep', '1000'])", /has child processes/],
+  ['an orphan', "import os\nif os.fork() == 0:\n  if os.fork() == 0:\n    os.execv('/bin/sleep', ['sleep', '1000'])\n  os._exit(0)\nos.wait()", /has child processes/],
+  ['a connected socket', 'import socket\npair = socket.socketpair()', /descriptor \d+ \(socket:.*is open/],
+  ['a file of its own', "open('/tmp/cache', 'w').write('x')", /has written files/],
+  ['shared memory', 'import mmap\nshared = mmap.mmap(-1, 4096)', /maps shared or deleted memory/],
+  ['an alarm', 'import signal\nsignal.setitimer(signal.ITIMER_REAL, 1e6)', /has set an alarm/],
+  ['another directory', "import os\nos.chdir('/')", /has left its directory/],
+  ['another umask', 'import os\nos.umask(0)', /has changed its umask/],
+  ['a signal that waits', 'import os, signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\nos.kill(os.getpid(), signal.SIGUSR1)', /has signals pending/],
+];
+
+describe('function templates', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'flashd-test-'));
+  const fixtures: Fixture[] = [];
+  let flashd: Flashd;
+  before(async () => {
+    flashd = await Flashd.start({ FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', FLASHD_FUNCTION_STANDBY: '0' });
+  });
+  after(async () => {
+    await flashd?.stop();
+    rmSync(folder, { recursive: true });
+    for (const fixture of fixtures) fixture.remove();
+  });
+  const deploy = async (name: string, handler: string, manifest: object = {}): Promise<void> => {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, 'handler.py'), handler);
+    writeFileSync(join(folder, name, 'function.json'), JSON.stringify(manifest));
+    await flashd.cli('deploy', join(folder, name));
+  };
+
+  for (const language of LANGUAGES) {
+    test(`${language}: forks of it answer as all others do`, async () => {
+      const fixture = prepareFixture(language, 'body');
+      fixtures.push(fixture);
+      await flashd.cli('deploy', fixture.directory);
+      if (language === 'executable') return; // a process per request: there is nothing to load
+      await flashd.frozen(fixture.name);
+      const body = Buffer.from(Array.from({ length: 100_000 }, (_, index) => (index * 7) & 255));
+      for (let round = 0; round < 20; round++) {
+        const answers = await Promise.all([1, 2].map(() => flashd.http('POST', `/function/${fixture.name}`, { 'content-type': 'application/octet-stream' }, body)));
+        for (const answer of answers) {
+          assert.equal(answer.status, 200, answer.body.toString());
+          assert.ok(answer.body.equals(body));
+        }
+      }
+    });
+  }
+
+  test('a fork of it is isolated like every instance, and nothing of its making is left', async () => {
+    await deploy('look', LOOK);
+    const pids = new Set<number>();
+    for (let round = 0; round < 10; round++) {
+      const found = JSON.parse((await flashd.frozen('look')).body.toString());
+      assert.equal(found.calls, 1, 'it has served nobody before');
+      assert.deepEqual([found.descriptors, found.cwd, found.tmp, found.foreign], [[0, 1, 2, 3], '/function', [], []]);
+      assert.deepEqual(found.capabilities, Array(5).fill('0000000000000000'));
+      assert.deepEqual(found.uid, Array(4).fill('1000'));
+      assert.deepEqual(found.processes, [1, found.pid]);
+      for (const [name, link] of Object.entries(found.namespaces).filter(([each]) => !each.startsWith('time'))) assert.notEqual(link, readlinkSync(`/proc/self/ns/${name}`), name);
+      pids.add(found.pid);
+    }
+    assert.ok(pids.size > 1, 'their process ids differ');
+  });
+
+  test('what the warm-up event leaves behind is there in every fork', async () => {
+    await deploy('warmed', 'seen = []\ndef handler(event, context):\n  seen.append(event.get("rawPath"))\n  return seen\n', { warmup: { rawPath: '/warm', requestContext: { requestId: 'warm' } } });
+    assert.deepEqual(JSON.parse((await flashd.frozen('warmed')).body.toString()), ['/warm', '/']);
+  });
+
+  for (const [what, code, reason] of REFUSED) {
+    test(`a function that has ${what} when it is loaded goes on without one, and the log says why`, async () => {
+      const name = `refused-${what.replaceAll(' ', '-')}`;
+      await deploy(name, `${code}\ndef handler(event, context):\n  return 'alive'\n`);
+      const logged = (): string | undefined => flashd.output.split('\n').find((line) => line.includes('no function template') && line.includes(`"${name}"`));
+      for (const end = performance.now() + WAIT_MS; logged() === undefined; await sleep(50)) {
+        assert.ok(performance.now() < end, flashd.output.slice(-2000));
+        assert.equal((await flashd.http('GET', `/function/${name}`)).body.toString(), '"alive"');
+      }
+      assert.match(logged()!, reason);
+      const answer = await flashd.http('GET', `/function/${name}`);
+      assert.deepEqual([answer.body.toString(), startOf(answer)], ['"alive"', 'language-template']);
+    });
+  }
+
+  test('killing templates costs no request, and new ones come', async () => {
+    await deploy('killed', 'def handler(event, context):\n  return 1\n');
+    await flashd.frozen('killed');
+    for (let round = 0; round < 3; round++) {
+      const templates = family(flashd.pid).map(({ pid }) => pid).filter(isTemplate);
+      assert.ok(templates.length > 0);
+      for (const pid of templates) process.kill(pid, 'SIGKILL');
+      for (let request = 0; request < 5; request++) assert.equal((await flashd.http('GET', '/function/killed')).status, 200);
+    }
+    await flashd.frozen('killed');
+  });
+});
+
+/** Python as root of the host: a language template or a function template. */
+function isTemplate(pid: number): boolean {
+  try {
+    return /^Uid:\t0\t/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('bootstrap.py');
+  } catch {
+    return false;
+  }
+}
