@@ -23,7 +23,7 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime)
   uint32_t ready = fl_templates_ready(daemon, runtime);
   struct fl_runtime event = {
       .header = fl_control_header(FL_MSG_RUNTIME, sizeof event, 0), .index = runtime, .templates = ready,
-      .state = ready ? FL_RUNTIME_READY : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : fl_templates_wanted(daemon, runtime) ? FL_RUNTIME_BOOTING : FL_RUNTIME_IDLE};
+      .state = ready ? FL_RUNTIME_READY : fl_templates_booting(daemon, runtime) ? FL_RUNTIME_BOOTING : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : FL_RUNTIME_IDLE};
 
   memcpy(event.name, daemon->pack->runtime[runtime].name, sizeof event.name);
   memcpy(event.detail, daemon->runtime_detail[runtime], sizeof event.detail);

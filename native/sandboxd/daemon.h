@@ -33,7 +33,8 @@ enum {
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
   FL_EXIT_GRACE_MS = 50,                       /* FL_DESTROY_EXPECT_EXIT */
   FL_PROBE_MS = 3000,                          /* for a template's probe to answer; without it the template is used as it is */
-  FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000
+  FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000,
+  FL_BOOT_FAILURES_MAX = 3                     /* in a row, after which a runtime counts as failed */
 };
 
 enum fl_instance_state {
@@ -165,7 +166,8 @@ bool fl_instances_unknown_child(const struct fl_daemon *daemon);
 int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err);
 /* Boots the runtime's templates, unless that was done before. One that is not installed is told as failed, and looked for again when it is wanted again. */
 void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime);
-bool fl_templates_wanted(const struct fl_daemon *daemon, uint32_t runtime);
+/* None is ready, but one will probably be soon: it has not failed several times in a row. */
+bool fl_templates_booting(const struct fl_daemon *daemon, uint32_t runtime);
 void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon);
 void fl_templates_readable(struct fl_daemon *daemon, uint32_t index);

@@ -49,14 +49,19 @@ static bool resolve(const char *name, char *ret_path, size_t size)
   return found && snprintf(ret_path, size, "%s", resolved) < (int)size;
 }
 
-bool fl_templates_wanted(const struct fl_daemon *daemon, uint32_t runtime)
+static bool wanted(const struct fl_daemon *daemon, uint32_t runtime)
 {
   return daemon->executable[runtime][0] != 0;
 }
 
+bool fl_templates_booting(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  return wanted(daemon, runtime) && daemon->template_slot[runtime * daemon->options.templates].failures < FL_BOOT_FAILURES_MAX;
+}
+
 void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
 {
-  if (runtime >= daemon->pack->count || fl_templates_wanted(daemon, runtime))
+  if (runtime >= daemon->pack->count || wanted(daemon, runtime))
     return;
   const char *name = daemon->pack->runtime[runtime].argv[0];
   if (resolve(name, daemon->executable[runtime], sizeof daemon->executable[0])) {

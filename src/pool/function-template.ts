@@ -113,6 +113,7 @@ class Candidate implements InstanceOwner {
   #deadline: NodeJS.Timeout | undefined;
   /** sandboxd has it: what becomes of it is told as the answer to that. */
   #freezing = false;
+  #answered = false;
   #over = false;
 
   constructor(freeze: (instance: Instance) => Promise<void>, failed: (error: FlashdError) => void) {
@@ -138,10 +139,18 @@ class Candidate implements InstanceOwner {
     this.#instance?.destroy();
   }
 
-  onCreated(): void {}
+  onCreated(): void {
+    if (this.#answered) this.#freezeIt();
+  }
 
+  /** It may overtake what sandboxd says of the instance. */
   onResponse(): void {
-    if (this.#over || this.#instance === undefined) return;
+    this.#answered = true;
+    this.#freezeIt();
+  }
+
+  #freezeIt(): void {
+    if (this.#over || this.#freezing || this.#instance?.created === undefined) return;
     this.#freezing = true;
     this.#freeze(this.#instance).then(
       () => this.end(),

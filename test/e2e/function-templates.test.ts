@@ -119,7 +119,10 @@ describe('function templates', () => {
       const templates = family(flashd.pid).map(({ pid }) => pid).filter(isTemplate);
       assert.ok(templates.length > 0);
       for (const pid of templates) process.kill(pid, 'SIGKILL');
-      for (let request = 0; request < 5; request++) assert.equal((await flashd.http('GET', '/function/killed')).status, 200);
+      for (let request = 0; request < 5; request++) {
+        const answer = await flashd.http('GET', '/function/killed');
+        assert.equal(answer.status, 200, answer.body.toString());
+      }
     }
     await flashd.frozen('killed');
   });
