@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { out, script, step } from '../../build/steps.ts';
+import { out, run, script, step } from '../../build/steps.ts';
 import { verdicts } from './budgets.ts';
 import { describeMachine, describePeers } from './machine.ts';
 import { GROUPS, measure, type Chosen } from './measure.ts';
@@ -41,6 +41,7 @@ await script(async () => {
   if (process.geteuid!() !== 0) throw new Error('the benchmark makes sandboxes: it needs root');
   const file = options.json ?? join(out, 'bench/bench.json');
 
+  await step('bench: install the Debian packages that heavy functions need', () => run('build/setup', ['bench']));
   const machine = describeMachine();
   const workspace = new Workspace();
   const stop = new AbortController();

@@ -1,5 +1,6 @@
 /** From samples to rows, to the rows that follow from others, to ratios. */
 import { ARRIVALS, LANGUAGES, unitOf, type Samples, type Unit } from './series.ts';
+import { HEAVY_LANGUAGES } from './programs/heavy.ts';
 import { WARM_INSTANCES } from './systems/flashd.ts';
 import { LATENCY_TURN } from './systems/warm.ts';
 
@@ -73,5 +74,6 @@ export function makeRatios(rows: Rows): Record<string, number> {
       add(`warm-c-${instances}-throughput/${peer}-throughput`, `warm/c/instances-${instances}/throughput`, `warm/${peer}/throughput`);
     }
   }
+  for (const language of HEAVY_LANGUAGES) add(`heavy-${language}-exec/function-template`, `heavy/${language}/exec`, `heavy/${language}/function-template`);
   return ratios;
 }

@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import { prepareFunctions } from '../../../build/functions.ts';
 import { root } from '../../../build/steps.ts';
 import { Flashd } from '../../conformance/packaged.ts';
+import { HEAVY_LANGUAGES, writeHeavy, type HeavyLanguage } from '../programs/heavy.ts';
 import { ARRIVALS, LANGUAGES, type Samples, type Series, type System } from '../series.ts';
 import type { Workspace } from '../workspace.ts';
 import { requests, type HttpSample } from './http-client.ts';
 import { latencySeries, throughputSeries, warmUp, type HttpTarget } from './warm.ts';
 
 const COLD = 'language-template';
+const FROZEN = 'function-template';
 /** Language → its hello's handler. The others are started by flashd alone. */
 const HANDLERS: Readonly<Record<string, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', java: 'Handler.java', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
 export const FLASHD_LANGUAGES: readonly string[] = Object.keys(HANDLERS);
@@ -26,17 +28,23 @@ export const WARM_INSTANCES = [4, 16, 32] as const;
 /** More than the highest concurrency, so that nothing waits for an instance. */
 const COLD_INSTANCES = 256;
 const KEEP_WARM_SECONDS = 3600;
-const STANDBY_GAP_US = 100_000;
+const SPARSE_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 
-type BenchFunction = { readonly name: string; readonly language: string; readonly manifest: object };
-const cold = (language: string): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, maxInstances: COLD_INSTANCES } });
+type BenchFunction = { readonly name: string; readonly language: string; readonly manifest: object; readonly heavy?: HeavyLanguage };
+const cold = (language: string): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: COLD_INSTANCES } });
+const frozen = (language: string): BenchFunction => ({ name: `frozen-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0 } });
+const heavy = (language: HeavyLanguage): BenchFunction[] => [0, 1].map(functionTemplate => (
+  { name: `heavy-${language}-${functionTemplate}`, language, heavy: language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate, memoryMb: 512 } }
+));
 const standby = (language: string): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
 const warm = (language: string, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
-const FUNCTIONS: readonly BenchFunction[] = [...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances))];
+const FUNCTIONS: readonly BenchFunction[] = [
+  ...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), ...FLASHD_LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
+];
 
 export function flashdSystem(workspace: Workspace): System {
   const server = new Server(workspace, {}, FUNCTIONS);
@@ -45,7 +53,9 @@ export function flashdSystem(workspace: Workspace): System {
     name: 'flashd',
     series: [
       ...allColdSeries(server, FLASHD_LANGUAGES, COLD, ''),
-      ...FLASHD_LANGUAGES.map(language => standbySeries(server.target(`standby-${language}`), language)),
+      ...FLASHD_LANGUAGES.map(language => sparseSeries(server.target(`standby-${language}`), `cold/${language}/standby`, 'standby')),
+      ...FLASHD_LANGUAGES.map(language => sparseSeries(server.target(`frozen-${language}`), `cold/${language}/function-template`, FROZEN)),
+      ...HEAVY_LANGUAGES.flatMap(language => [COLD, FROZEN].map((start, kind) => sparseSeries(server.target(`heavy-${language}-${kind}`), `heavy/${language}/${start}`, start))),
       ...LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
       latencySeries('warm/c/latency', server.target('warm-c-4'), allWarm),
       latencySeries('warm/python/latency', server.target('warm-python-4'), allWarm),
@@ -82,7 +92,10 @@ class Server {
     await prepareFunctions();
     this.#flashd = await Flashd.start(this.#environment);
     await this.#flashd.cli('deploy', ...this.#functions.map(each => makeFunction(this.#workspace, each)));
-    for (const { name } of this.#functions) if (name.startsWith('warm-')) await warmUp(this.target(name));
+    for (const { name } of this.#functions) {
+      if (name.startsWith('warm-')) await warmUp(this.target(name));
+      if (name.startsWith('frozen-') || /^heavy-.*-1$/.test(name)) await this.#flashd.frozen(name);
+    }
   }
 
   async stop(): Promise<void> {
@@ -96,11 +109,12 @@ function allColdSeries(server: Server, languages: readonly string[], row: string
   return languages.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), language, row, phasePath, suffix, gapUs)));
 }
 
-function makeFunction(workspace: Workspace, { name, language, manifest }: BenchFunction): string {
+function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction): string {
   const directory = join(workspace.directory, 'functions', name);
   const handler = HANDLERS[language]!;
   mkdirSync(directory, { recursive: true });
-  cpSync(join(root, `functions/hello-${language}`, handler), join(directory, handler));
+  if (heavy === undefined) cpSync(join(root, `functions/hello-${language}`, handler), join(directory, handler));
+  else writeHeavy(heavy, directory);
   writeFileSync(join(directory, 'function.json'), JSON.stringify(manifest));
   return directory;
 }
@@ -125,16 +139,15 @@ function coldSeries(target: HttpTarget, language: string, row: string, phasePath
   };
 }
 
-/** A standby that was taken is replaced well before the next request. */
-function standbySeries(target: HttpTarget, language: string): Series {
-  const name = `cold/${language}/standby`;
+/** Far enough apart for a standby or a parked fork that was taken to be replaced well before the next request. */
+function sparseSeries(target: HttpTarget, name: string, start: string): Series {
   return {
     name,
     group: 'start',
     total: n => n,
     async sample(count): Promise<Samples> {
-      const { samples } = await requests(target.port(), target.path, 1, count, STANDBY_GAP_US);
-      expectStart(samples.map(({ start }) => start), 'standby');
+      const { samples } = await requests(target.port(), target.path, 1, count, SPARSE_GAP_US);
+      expectStart(samples.map(each => each.start), start);
       return new Map([[name, samples.map(({ us }) => us)]]);
     },
   };

@@ -24,16 +24,17 @@ export async function checkGreetings(commandOf: CommandOf): Promise<void> {
 }
 
 export function startSeries(system: string, commandOf: CommandOf): Series[] {
-  return LANGUAGES.flatMap(language => ARRIVALS.map(({ suffix, gapUs }): Series => {
-    const name = `${system}/${language}${suffix}`;
-    return {
-      name,
-      group: 'start',
-      total: n => n,
-      async sample(count): Promise<Samples> {
-        const lines = await output(programs.firstOutput, [String(count), String(gapUs), ...commandOf(language)]);
-        return new Map([[name, lines.trim().split('\n').map(line => Number(line) / 1000)]]);
-      },
-    };
-  }));
+  return LANGUAGES.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => commandSeries(`${system}/${language}${suffix}`, gapUs, () => commandOf(language))));
+}
+
+export function commandSeries(name: string, gapUs: number, command: () => readonly string[]): Series {
+  return {
+    name,
+    group: 'start',
+    total: n => n,
+    async sample(count): Promise<Samples> {
+      const lines = await output(programs.firstOutput, [String(count), String(gapUs), ...command()]);
+      return new Map([[name, lines.trim().split('\n').map(line => Number(line) / 1000)]]);
+    },
+  };
 }
