@@ -107,6 +107,7 @@ export function requestFrame(runtime: Runtime, id: number, request: Request = {}
   const { method = 'GET', path = '/', query = '', headers = { host: 'localhost' }, body, binary = false } = request;
   const event = {
     version: '2.0', routeKey: '$default', rawPath: path, rawQueryString: query, headers,
+    ...(query === '' ? {} : { queryStringParameters: Object.fromEntries(new URLSearchParams(query)) }),
     requestContext: { http: { method, path, protocol: 'HTTP/1.1', sourceIp: '127.0.0.1', userAgent: headers['user-agent'] ?? '' }, requestId: REQUEST_ID },
   };
   const strings = [method, path, query, '127.0.0.1', REQUEST_ID, ...Object.entries(headers).flat()];

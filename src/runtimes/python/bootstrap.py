@@ -63,8 +63,9 @@ class Instance:
     """INIT. What every fork would repeat of the template's memory is renewed first. In a fork of a function template, where the function is loaded, that is all."""
     started = time.perf_counter_ns()
     random.seed()
-    if 'numpy.random' in sys.modules:
-      sys.modules['numpy.random'].seed()
+    if 'numpy.random' in sys.modules:  # its own seed() takes three times as long
+      numpy = sys.modules['numpy']
+      numpy.random.set_state(('MT19937', numpy.frombuffer(os.urandom(2496), numpy.uint32), 624))
     threading.main_thread()._set_native_id()
     config = {}
     for item in meta.decode().split('\0'):

@@ -66,3 +66,14 @@ test('verify-webhook accepts only the right signature', async (t) => {
   const refused = await target.invoke({ method: 'POST', headers: { 'x-hub-signature-256': `${signature}0` }, body });
   assert.equal(refused.kind === 'response' && refused.status, 401);
 });
+
+test('resize-image makes an image smaller, and refuses what is none', async (t) => {
+  const target = await start(t, 'resize-image');
+  const draw = 'from PIL import Image; import sys; Image.new("RGB", (64, 32), "red").save(sys.stdout.buffer, "PNG")';
+  const image = execFileSync('/usr/bin/python3', ['-c', draw]);
+  const answer = await target.invoke({ method: 'POST', query: 'width=16', headers: { 'content-type': 'image/png' }, body: image, binary: true });
+  assert.equal(answer.kind === 'response' && answer.status, 200, JSON.stringify(answer));
+  if (answer.kind === 'response') assert.deepEqual([answer.body.readUInt32BE(16), answer.body.readUInt32BE(20)], [16, 8]);
+  const refused = await target.invoke({ method: 'POST', body: Buffer.from('no image') });
+  assert.equal(refused.kind === 'response' && refused.status, 415);
+});
