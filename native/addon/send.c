@@ -142,8 +142,8 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
       !fl_get_uint32(env, argument[1], "type", &type) || !fl_get_uint32(env, argument[2], "flags", &flags) ||
       !fl_get_uint32(env, argument[3], "id", &id) || !fl_get_uint32(env, argument[4], "aux", &aux))
     return NULL;
-  if (type < FL_FRAME_INIT || type > FL_FRAME_PING || flags > UINT16_MAX || (type != FL_FRAME_INIT && id == 0))
-    return fl_throw_type(env, "type, flags and id", "those of an INIT, a REQUEST or a PING");
+  if (type < FL_FRAME_INIT || type > FL_FRAME_FREEZE || flags > UINT16_MAX || (type != FL_FRAME_INIT && id == 0))
+    return fl_throw_type(env, "type, flags and id", "those of an INIT, a REQUEST, a PING or a FREEZE");
   if (body_parts(env, argument[6], parts, &count, &body_length, &joined) && head_meta(env, argument[5], &head)) {
     struct fl_frame frame = {
       .length = (uint32_t)(head.meta_length + body_length), .meta_length = (uint32_t)head.meta_length,

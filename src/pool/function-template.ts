@@ -13,6 +13,7 @@ import type { Failed, Instance, InstanceEnd, InstanceOwner, InstanceSpec, Origin
 const READY_MS = 60_000;
 const AGAIN_MS = 1000;
 const WARM_UP_ID = 1;
+const FREEZE_ID = 2;
 const CANDIDATE: Origin = { template: 0, candidate: true };
 const FROM_LANGUAGE: Origin = { template: 0, candidate: false };
 
@@ -26,19 +27,21 @@ export interface TemplateHost {
   templateSettled(refusal: string | undefined): void;
 }
 
+/** Meta of a ping, and of a request that warms the function up before. */
+export type WarmUp = { readonly ping: string; readonly request: string | undefined };
+
 export class FunctionTemplateMaker {
   readonly #host: TemplateHost;
-  /** Meta of the event that warms it up: a PING's, or a REQUEST's. */
-  readonly #warmUp: { readonly meta: string; readonly isPing: boolean };
+  readonly #events: WarmUp;
   #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
   #origin: Origin = FROM_LANGUAGE;
   #bytes = 0;
   #candidate: Candidate | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(host: TemplateHost, warmUp: { readonly meta: string; readonly isPing: boolean }) {
+  constructor(host: TemplateHost, events: WarmUp) {
     this.#host = host;
-    this.#warmUp = warmUp;
+    this.#events = events;
   }
 
   /** What the next instance is forked from. */
@@ -64,7 +67,7 @@ export class FunctionTemplateMaker {
       },
       (error) => this.#failed(error),
     );
-    this.#candidate.start(this.#host.sandbox, spec, this.#warmUp);
+    this.#candidate.start(this.#host.sandbox, spec, this.#events);
   }
 
   /** sandboxd does not have it any more. */
@@ -121,12 +124,12 @@ class Candidate implements InstanceOwner {
     this.#failed = failed;
   }
 
-  start(sandbox: Sandbox, spec: InstanceSpec, { meta, isPing }: { readonly meta: string; readonly isPing: boolean }): void {
+  start(sandbox: Sandbox, spec: InstanceSpec, { ping, request }: WarmUp): void {
     this.#deadline = setTimeout(() => this.#fail(new FlashdError('function_timeout')), READY_MS).unref();
     try {
       this.#instance = sandbox.create(spec, this, CANDIDATE);
-      if (isPing) this.#instance.ping(WARM_UP_ID, meta);
-      else this.#instance.send(WARM_UP_ID, 0, READY_MS, meta, []);
+      if (request !== undefined) this.#instance.send(WARM_UP_ID, 0, READY_MS, request, []);
+      this.#instance.pingToFreeze(FREEZE_ID, ping);
     } catch (error) {
       this.#fail(toFlashdError(error));
     }
@@ -144,7 +147,8 @@ class Candidate implements InstanceOwner {
   }
 
   /** It may overtake what sandboxd says of the instance. */
-  onResponse(): void {
+  onResponse(id: number): void {
+    if (id !== FREEZE_ID) return;
     this.#answered = true;
     this.#freezeIt();
   }

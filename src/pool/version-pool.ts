@@ -66,7 +66,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
     this.#pools = pools;
     this.#demand = demand;
     this.standbys = new Standbys(this, spec.standbys);
-    this.template = new FunctionTemplateMaker(this, { meta: spec.warmUp ?? spec.ping, isPing: spec.warmUp === undefined });
+    this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp });
     this.standbys.tend();
   }
 

@@ -61,6 +61,8 @@ export interface Instance {
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
   /** A request that is answered without calling the handler. */
   ping(id: number, meta: string): void;
+  /** A ping before which the function's own hooks run: it is about to be frozen. */
+  pingToFreeze(id: number, meta: string): void;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
 }

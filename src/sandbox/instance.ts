@@ -54,6 +54,10 @@ export class GuardedInstance implements Instance {
     this.#send(FRAME.FL_FRAME_PING, 0, id, PING_MS, meta, []);
   }
 
+  pingToFreeze(id: number, meta: string): void {
+    this.#send(FRAME.FL_FRAME_FREEZE, 0, id, PING_MS, meta, []);
+  }
+
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
     return this.#send(FRAME.FL_FRAME_REQUEST, flags, id, millisecondsLeft, meta, body);
   }

@@ -39,6 +39,17 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ['a signal that waits', 'import os, signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\nos.kill(os.getpid(), signal.SIGUSR1)', /has signals pending/],
 ];
 
+/** Each tells what has happened so far. */
+const HOOKS: Readonly<Record<string, readonly [string, string]>> = {
+  python: ['handler.py', "from snapshot_restore_py import register_before_snapshot, register_after_restore\nsteps = ['loaded']\nregister_before_snapshot(steps.append, 'before')\nregister_after_restore(steps.append, 'after')\ndef handler(event, context):\n  return ' '.join(steps)\n"],
+  ruby: ['handler.rb', "STEPS = ['loaded']\nFlashd.before_snapshot { STEPS << 'before' }\nFlashd.after_restore { STEPS << 'after' }\ndef handler(event:, context:) = STEPS.join(' ')\n"],
+  perl: ['handler.pl', "my @steps = ('loaded');\nFlashd::before_snapshot(sub { push @steps, 'before' });\nFlashd::after_restore(sub { push @steps, 'after' });\nsub handler { return join ' ', @steps }\n1;\n"],
+  php: ['handler.php', "<?php\n$steps = ['loaded'];\nFlashd\\before_snapshot(function () use (&$steps) { $steps[] = 'before'; });\nFlashd\\after_restore(function () use (&$steps) { $steps[] = 'after'; });\nreturn function () use (&$steps) { return implode(' ', $steps); };\n"],
+  node: ['index.mjs', "const steps = ['loaded'];\nprocess.on('beforeSnapshot', () => steps.push('before'));\nprocess.on('afterRestore', () => steps.push('after'));\nexport const handler = async () => steps.join(' ');\n"],
+  java: ['Handler.java', 'import org.crac.*;\npublic class Handler implements Resource {\n  private static String steps = "loaded";\n  private static final Handler KEPT = new Handler();\n  static { Core.getGlobalContext().register(KEPT); }\n  public void beforeCheckpoint(Context<? extends Resource> context) { steps += " before"; }\n  public void afterRestore(Context<? extends Resource> context) { steps += " after"; }\n  public Object handle(java.util.Map<String, Object> event) { return steps; }\n}\n'],
+  native: ['handler.c', '#include <flashd.h>\n#include <string.h>\nstatic char steps[64] = "loaded";\nint flashd_before_snapshot(void) { strcat(steps, " before"); return 0; }\nint flashd_after_restore(void) { strcat(steps, " after"); return 0; }\nint flashd_handle(const flashd_request *request, flashd_response *response) { (void)request; return flashd_printf(response, "%s", steps); }\n'],
+};
+
 describe('function templates', () => {
   const folder = mkdtempSync(join(tmpdir(), 'flashd-test-'));
   const fixtures: Fixture[] = [];
@@ -95,6 +106,25 @@ describe('function templates', () => {
   test('what the warm-up event leaves behind is there in every fork', async () => {
     await deploy('warmed', 'seen = []\ndef handler(event, context):\n  seen.append(event.get("rawPath"))\n  return seen\n', { warmup: { rawPath: '/warm', requestContext: { requestId: 'warm' } } });
     assert.deepEqual(JSON.parse((await flashd.frozen('warmed')).body.toString()), ['/warm', '/']);
+  });
+
+  for (const [language, [file, code]] of Object.entries(HOOKS)) {
+    test(`${language}: hooks run before the freeze and after each fork`, async () => {
+      const name = `hooks-${language}`;
+      mkdirSync(join(folder, name));
+      writeFileSync(join(folder, name, file), code);
+      await flashd.cli('deploy', join(folder, name));
+      for (let round = 0; round < 2; round++) assert.equal((await flashd.frozen(name)).body.toString().replaceAll('"', '').trim(), 'loaded before after');
+    });
+  }
+
+  test('a hook that fails before the freeze is the reason why there is none', async () => {
+    await deploy('unwilling', 'from snapshot_restore_py import register_before_snapshot\ndef no():\n  raise RuntimeError("not me")\nregister_before_snapshot(no)\ndef handler(event, context):\n  return 1\n');
+    for (const end = performance.now() + WAIT_MS; !/no function template/.test(flashd.output.split('"unwilling"').at(-1)!); await sleep(50)) {
+      assert.ok(performance.now() < end);
+      assert.equal((await flashd.http('GET', '/function/unwilling')).status, 200);
+    }
+    assert.match(flashd.output, /RuntimeError: not me/);
   });
 
   for (const [what, code, reason] of REFUSED) {

@@ -10,7 +10,8 @@
  *      │ or ERROR id, aux: enum fl_fault, meta: type\0message\0stack
  *
  * PING is a REQUEST that is answered by a RESPONSE (whatever is in it) without the handler being called: it goes through the very code that a request goes through, so that
- * an instance that stands by has its pages.
+ * an instance that stands by has its pages. FREEZE is a PING too, the last one before the instance is frozen: the function's hooks run first, and a failure of theirs is answered
+ * by an ERROR. Its forks get an INIT of their own, in which the hooks for that run.
  *
  * INIT and the first REQUEST are usually written together, before the instance exists. A load failure is an ERROR with the id
  * of the first request (or 0 when there is none yet). An instance answers the ids it was given, once each, in any order.
@@ -34,6 +35,7 @@ enum fl_frame_type {
   FL_FRAME_INIT = 1,                           /* gateway → instance */
   FL_FRAME_REQUEST = 2,
   FL_FRAME_PING = 3,
+  FL_FRAME_FREEZE = 4,
   FL_FRAME_READY = 129,                        /* instance → gateway (in a template: → sandboxd) */
   FL_FRAME_RESPONSE = 130,
   FL_FRAME_ERROR = 131
@@ -68,7 +70,8 @@ struct fl_frame {
  * meta, by type. Strings are UTF-8 without NUL; every string is followed by a NUL.
  *   INIT      "key=value" strings: function, version, handler (file name in /function), symbol (entry point inside it), memory_bytes,
  *             timeout_ms, concurrency; "env.NAME=value" for each environment variable.
- *   REQUEST   as the runtime's runtime.json says in "event":
+ *   REQUEST, PING, FREEZE
+ *             as the runtime's runtime.json says in "event":
  *             "json"  one JSON text (no NUL at the end): the Lambda function-URL event 2.0 without body and isBase64Encoded; the
  *                     bootstrap adds them from the frame's body and FL_REQUEST_BODY_BINARY.
  *             "http"  method, raw path, raw query, client address, request id, then header name, header value, …

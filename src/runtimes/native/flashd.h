@@ -27,6 +27,9 @@ typedef struct flashd_response flashd_response;
 FLASHD_EXPORT int flashd_handle(const flashd_request *request, flashd_response *response);
 /* Optional, the function's own: called once after loading; anything but 0 fails the load. */
 FLASHD_EXPORT int flashd_init(void);
+/* Optional, the function's own: before it is frozen into a function template, and in each of its forks. Anything but 0 is an error. */
+FLASHD_EXPORT int flashd_before_snapshot(void);
+FLASHD_EXPORT int flashd_after_restore(void);
 
 FLASHD_EXPORT const char *flashd_method(const flashd_request *request);
 FLASHD_EXPORT const char *flashd_path(const flashd_request *request);          /* as sent, percent-encoded */

@@ -28,6 +28,7 @@ struct instance {
   struct flashd_response response;
   int (*handle)(const flashd_request *, flashd_response *);
   char path[4096];                             /* of an executable, else empty */
+  int (*before_snapshot)(void), (*after_restore)(void);        /* the function's, or NULL */
   int fault;                                   /* of the load, or 0 */
   uint32_t load_us;
   char tail[TAIL_BYTES + 1];
@@ -90,9 +91,16 @@ static void load(struct instance *instance) {
   if (!library) return fail_load(instance, FL_FAULT_LOAD, "%s", dlerror());
   instance->handle = (int (*)(const flashd_request *, flashd_response *))dlsym(library, host_config.symbol);
   if (!instance->handle) return fail_load(instance, FL_FAULT_NO_HANDLER, "%s has no function %s", host_config.handler, host_config.symbol);
+  instance->before_snapshot = (int (*)(void))dlsym(library, "flashd_before_snapshot");
+  instance->after_restore = (int (*)(void))dlsym(library, "flashd_after_restore");
   int (*init)(void) = (int (*)(void))dlsym(library, "flashd_init");
   int status = init ? init() : 0;
   if (status) fail_load(instance, FL_FAULT_LOAD, "flashd_init returned %d", status);
+}
+
+static void restore(struct instance *instance) {
+  int status = instance->after_restore && !instance->fault ? instance->after_restore() : 0;
+  if (status) fail_load(instance, FL_FAULT_LOAD, "flashd_after_restore returned %d", status);
 }
 
 /* INIT. meta ends with a NUL. A load that failed is told to the first request, or to id 0 when none has come yet. */
@@ -117,6 +125,7 @@ static void start(struct instance *instance, const char *meta, const char *end, 
   }
   /* In a fork of a function template it is loaded. */
   if (!instance->handle && !instance->path[0] && !instance->fault) load(instance);
+  else restore(instance);
   instance->load_us = (uint32_t)(now_us() - began);
   if (instance->fault && !asked) send_fault(instance, 0, instance->fault, 0);
 }
@@ -135,7 +144,12 @@ static void answer(struct instance *instance, const struct fl_frame *frame, cons
   int64_t began = now_us();
   request.deadline_us = began + (int64_t)frame->aux * 1000;
   int fault = 0;
-  if (frame->type == FL_FRAME_PING) {
+  if (frame->type != FL_FRAME_REQUEST) {
+    int status = frame->type == FL_FRAME_FREEZE && instance->before_snapshot ? instance->before_snapshot() : 0;
+    if (status) {
+      fault = FL_FAULT_CALL;
+      snprintf(response->error, sizeof response->error, "flashd_before_snapshot returned %d", status);
+    }
     response->typed = true;
   } else if (instance->handle) {
     int result = instance->handle(&request, response);

@@ -46,7 +46,7 @@ class Instance {
   #take(header, meta, body) {
     if (header.type === TYPE.INIT) return this.#start(header, meta);
     this.#unanswered.add(header.id);
-    const event = header.type === TYPE.PING ? undefined : decode(meta, body, (header.flags & BODY_BINARY) !== 0);
+    const event = header.type !== TYPE.REQUEST ? undefined : decode(meta, body, (header.flags & BODY_BINARY) !== 0);
     if (this.#waiting) this.#waiting.push([header, event]);
     else this.#answer(header, event);
   }
@@ -62,6 +62,7 @@ class Instance {
     process.chdir(this.#root);
     if (this.#handler || this.#failure) {  // in a fork of a function template it is loaded
       renew();
+      this.#restored();
       this.#loadUs = Math.max(1, Math.round((performance.now() - started) * 1000));
       return;
     }
@@ -72,6 +73,14 @@ class Instance {
       module.then((imported) => this.#loaded(imported, started), (error) => this.#unloadable(error, this.#waiting.length === 0, started));
     } catch (error) {
       this.#unloadable(error, header.last, started);
+    }
+  }
+
+  #restored() {
+    try {
+      process.emit('afterRestore');
+    } catch (error) {
+      this.#failure = [FAULT.LOAD, describe(error, __dirname)];
     }
   }
 
@@ -109,9 +118,10 @@ class Instance {
   #answer({ id, type, aux }, event) {
     if (this.#failure) return this.#fail(id, ...this.#failure, 0);
     const started = performance.now();
-    if (type === TYPE.PING) return this.#respond(id, null, started);
     const failed = (error) => this.#fail(id, FAULT.CALL, describe(error, __dirname), started);
     try {
+      if (type === TYPE.FREEZE) process.emit('beforeSnapshot');
+      if (type !== TYPE.REQUEST) return this.#respond(id, null, started);
       const result = this.#call(event, new Context(this.#config, event.requestContext.requestId, aux));
       if (typeof result?.then !== 'function') this.#respond(id, result, started);
       else Promise.resolve(result).then((value) => this.#respond(id, value, started), failed);

@@ -6,7 +6,7 @@
 const fs = require('node:fs');
 
 const HEADER_BYTES = 32, READ_BYTES = 64 << 10;
-const TYPE = { INIT: 1, REQUEST: 2, PING: 3, READY: 129, RESPONSE: 130, ERROR: 131 };
+const TYPE = { INIT: 1, REQUEST: 2, PING: 3, FREEZE: 4, READY: 129, RESPONSE: 130, ERROR: 131 };
 const FAULT = { NO_HANDLER: 1, LOAD: 2, CALL: 3, RESPONSE: 4, EXIT: 5 };
 const BODY_BINARY = 1;
 

@@ -19,7 +19,7 @@ use Socket ();
 use Storable ();
 use Time::HiRes ();
 
-use constant { INIT_FRAME => 1, PING => 3, READY => 129, RESPONSE => 130, ERROR => 131 };
+use constant { INIT_FRAME => 1, REQUEST => 2, FREEZE => 4, READY => 129, RESPONSE => 130, ERROR => 131 };
 use constant { NO_HANDLER => 1, LOAD => 2, CALL => 3, BAD_RESPONSE => 4, EXIT => 5 };
 use constant { BODY_BINARY => 1, HEADER => 'VVVvvVVVV', HEADER_BYTES => 32, READ_BYTES => 64 << 10 };
 
@@ -28,6 +28,11 @@ require "$own/json.pl";
 require "$own/payload.pl";
 
 my ($channel, $waiting, $data, %config, $handler, $failure, $load_us, $answering, $pid, $stack);
+
+# Hooks around a function template: Flashd::before_snapshot(sub { … }), Flashd::after_restore(sub { … }).
+my (@before_snapshot, @after_restore);
+sub before_snapshot($hook) { push @before_snapshot, $hook }
+sub after_restore($hook) { push @after_restore, $hook }
 
 sub fail() { POSIX::_exit(1) }
 
@@ -92,7 +97,9 @@ sub start($meta) {
   }
   POSIX::tzset() if exists $ENV{TZ};
   # In a fork of a function template it is loaded.
-  unless ($handler || $failure) {
+  if ($handler || $failure) {
+    eval { $_->() for @after_restore; 1 } or $failure = [LOAD, Flashd::Payload::describe($@, '')];
+  } else {
     unshift @INC, $config{root};
     load($config{handler}, $config{symbol});
   }
@@ -109,7 +116,8 @@ sub answer($header, $meta, $body) {
   $answering = $id;
   my @response = eval {
     local $SIG{__DIE__} = \&remember;
-    $result = $handler->($event, $context) if $kind != PING;
+    if ($kind == FREEZE) { $_->() for reverse @before_snapshot }
+    $result = $handler->($event, $context) if $kind == REQUEST;
     ($fault, $spent) = (BAD_RESPONSE, Flashd::Payload::now() - $started);
     Flashd::Payload::response($result);
   };

@@ -11,10 +11,11 @@ namespace Flashd;
 
 use Throwable;
 
+require __DIR__ . '/hooks.php';
 require __DIR__ . '/lcg.php';
 require __DIR__ . '/payload.php';
 
-const INIT = 1, REQUEST = 2, PING = 3, READY = 129, RESPONSE = 130, ERROR = 131;
+const INIT = 1, REQUEST = 2, FREEZE = 4, READY = 129, RESPONSE = 130, ERROR = 131;
 const NO_HANDLER = 1, LOAD = 2, CALL = 3, BAD_RESPONSE = 4, LEFT = 5;
 const BODY_BINARY = 1, HEADER_BYTES = 32, READ_BYTES = 64 << 10;
 const HEADER = 'VVVvvVVVV', FIELDS = 'Vlength/Vmeta/Vid/vtype/vflags/Vaux/VloadUs/VhandlerUs/Vreserved';
@@ -97,13 +98,24 @@ final class Instance
     }
     if (getenv('TZ')) date_default_timezone_set(ltrim(getenv('TZ'), ':'));
     // In a fork of a function template it is loaded.
-    if ($this->handler === null && !$this->failure) {
+    if ($this->handler !== null || $this->failure) {
+      $this->restored();
+    } else {
       set_include_path($this->root);
       $this->load("$this->root/{$this->config['handler']}", $this->config['symbol']);
     }
     $this->loadUs = intdiv(hrtime(true) - $started, 1000);
     // There is nobody to answer yet; a request that comes nevertheless is told the same.
     if ($this->failure && $this->data === '') $this->send(ERROR, 0, ...$this->failure);
+  }
+
+  private function restored(): void
+  {
+    try {
+      Hooks::run('after_restore');
+    } catch (Throwable $error) {
+      $this->failure = [LOAD, describeError($error)];
+    }
   }
 
   private function load(string $path, string $symbol): void
@@ -129,7 +141,8 @@ final class Instance
       $event = decodeEvent($meta, $body, (bool) ($header['flags'] & BODY_BINARY));
       $context = new \Context($this->config, $event['requestContext']['requestId'], $header['aux']);
       $started = hrtime(true);
-      $result = $header['type'] === PING ? null : ($this->handler)($event, $context);
+      if ($header['type'] === FREEZE) Hooks::run('before_snapshot');
+      $result = $header['type'] === REQUEST ? ($this->handler)($event, $context) : null;
       [$fault, $spent] = [BAD_RESPONSE, hrtime(true) - $started];
       $response = encodeResponse($result);
     } catch (Throwable $error) {

@@ -8,8 +8,8 @@ import gc, json, marshal, os, random, socket, sys, threading, time, types
 from importlib.util import MAGIC_NUMBER
 
 sys.path.insert(0, os.path.dirname(__file__))
-import channel, payload
-from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, HEADER, INIT, LOAD, NO_HANDLER, PING, READ_BYTES, READY, REQUEST, RESPONSE
+import channel, payload, snapshot_restore_py as hooks
+from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, FREEZE, HEADER, INIT, LOAD, NO_HANDLER, READ_BYTES, READY, REQUEST, RESPONSE
 del sys.path[0], sys.modules['channel'], sys.modules['payload']  # the names are the function's
 
 # What handlers import most is there when they do; each MB of it costs every fork about 15 us of page tables. What draws random numbers or keeps a pid
@@ -18,7 +18,7 @@ PRELOAD = '''base64 collections.abc concurrent.futures contextlib copy csv datac
   http.client inspect io itertools logging math pathlib secrets shutil ssl string subprocess tempfile textwrap typing urllib.error urllib.parse
   urllib.request uuid zlib'''
 
-OWN_FILES = __file__, payload.__file__, channel.__file__
+OWN_FILES = __file__, payload.__file__, channel.__file__, hooks.__file__
 
 
 class Instance:
@@ -76,7 +76,9 @@ class Instance:
         config[key] = value
     if 'TZ' in os.environ:
       time.tzset()
-    if not self.common:
+    if self.common:
+      self.restored()
+    else:
       self.common = payload.common(config)
       sys.path.insert(0, self.root)
       self.load(config['handler'], config['symbol'])
@@ -86,6 +88,12 @@ class Instance:
     for _ in range(int(config['concurrency']) - 1):
       threading.Thread(target=self.serve, daemon=True).start()
 
+  def restored(self):
+    try:
+      hooks.run_after()
+    except BaseException as error:
+      self.failure = LOAD, payload.describe(error, OWN_FILES)
+
   def answer(self, header, meta, body):
     if self.failure:
       return self.send(ERROR, header[2], *self.failure)
@@ -93,7 +101,9 @@ class Instance:
     context, fault, spent = payload.Context(self.common, event['requestContext']['requestId'], header[5]), CALL, None
     started = time.perf_counter_ns()
     try:
-      result = self.handler(event, context) if header[3] != PING else None
+      if header[3] == FREEZE:
+        hooks.run_before()
+      result = self.handler(event, context) if header[3] == REQUEST else None
       fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
       kind, (aux, meta, body) = RESPONSE, payload.encode(result)
     except BaseException as error:

@@ -4,7 +4,7 @@ The stream of frames on an instance's data socket (native/include/flashd/frame.h
 import os, select, struct, threading
 
 HEADER = struct.Struct('<IIIHHIIII')  # length, meta length, id, type, flags, aux, load us, handler us, reserved
-INIT, REQUEST, PING, READY, RESPONSE, ERROR = 1, 2, 3, 129, 130, 131
+INIT, REQUEST, PING, FREEZE, READY, RESPONSE, ERROR = 1, 2, 3, 4, 129, 130, 131
 NO_HANDLER, LOAD, CALL, BAD_RESPONSE, EXIT = 1, 2, 3, 4, 5
 BODY_BINARY, READ_BYTES = 1, 16 << 10
 

@@ -10,9 +10,13 @@
 require_relative 'payload'
 
 module Flashd
-  INIT, REQUEST, PING, READY, RESPONSE, ERROR = 1, 2, 3, 129, 130, 131
+  INIT, REQUEST, PING, FREEZE, READY, RESPONSE, ERROR = 1, 2, 3, 4, 129, 130, 131
   NO_HANDLER, LOAD, CALL, BAD_RESPONSE, EXIT = 1, 2, 3, 4, 5
   BODY_BINARY, READ_BYTES, HEADER, HEADER_BYTES = 1, 64 << 10, 'VVVvvVVVV', 32
+
+  # Hooks around a function template: Flashd.before_snapshot { … }, Flashd.after_restore { … }.
+  HOOKS = { before_snapshot: [], after_restore: [] }.freeze
+  HOOKS.each { |name, blocks| define_singleton_method(name) { |&block| blocks << block } }
 
   class Instance
     def initialize(io, root)
@@ -67,13 +71,21 @@ module Flashd
         key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
       end
       # In a fork of a function template it is loaded.
-      unless @handler || @failure
+      if @handler || @failure
+        restored
+      else
         $LOAD_PATH.unshift(@root)
         load_handler(File.expand_path(@config['handler'], @root), @config['symbol'])
       end
       @load_us = now_us - started
       # There is nobody to answer yet; a request that comes nevertheless is told the same.
       write(ERROR, 0, *@failure) if @failure && @data.empty?
+    end
+
+    def restored
+      HOOKS[:after_restore].each(&:call)
+    rescue Exception => error
+      @failure = [LOAD, Flashd.describe(error, __dir__)]
     end
 
     # Names of temporary files come from a generator of their own, where that was loaded before the freeze.
@@ -102,7 +114,8 @@ module Flashd
         event = Flashd.decode(meta, body, flags & BODY_BINARY != 0)
         context = Context.new(@config, event['requestContext']['requestId'], left_ms)
         started = now_us
-        result = @handler.call(event: event, context: context) unless kind == PING
+        HOOKS[:before_snapshot].reverse_each(&:call) if kind == FREEZE
+        result = @handler.call(event: event, context: context) if kind == REQUEST
         fault, spent = BAD_RESPONSE, now_us - started
         response = Flashd.encode(result)
       rescue Exception => error

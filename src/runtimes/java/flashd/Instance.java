@@ -9,6 +9,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import org.crac.Core;
 
 /** One instance's life on its channel: INIT, then requests. */
 final class Instance {
@@ -64,6 +65,7 @@ final class Instance {
       else config.put(key, value);
     }
     if (handler != null || failure != null) {  // in a fork of a function template it is loaded
+      restored();
       loadUs = Math.max(1, microseconds(started));
       return;
     }
@@ -79,6 +81,15 @@ final class Instance {
     if (failure != null && init.last()) channel.send(Channel.ERROR, 0, fault, failure, NOTHING, told(), 0);  // nobody to answer yet; a request that comes nevertheless is told the same
   }
 
+  private void restored() {
+    try {
+      Core.getGlobalContext().afterRestore(null);
+    } catch (Throwable error) {
+      fault = Channel.LOAD;
+      failure = Payload.describe(error);
+    }
+  }
+
   private void answer(Channel.Frame request) {
     long started = System.nanoTime();
     if (failure != null) {
@@ -92,7 +103,8 @@ final class Instance {
       Map<String, Object> event = Payload.decode(request);
       Invocation context = new Invocation(config, String.valueOf(((Map<?, ?>) event.get("requestContext")).get("requestId")), request.aux());
       started = System.nanoTime();
-      Object result = request.type() == Channel.PING ? null : handler.call(event, context);
+      if (request.type() == Channel.FREEZE) Core.getGlobalContext().beforeCheckpoint(null);
+      Object result = request.type() == Channel.REQUEST ? handler.call(event, context) : null;
       handlerUs = microseconds(started);
       stage = Channel.BAD_RESPONSE;
       response = Payload.encode(result);
