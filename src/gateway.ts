@@ -160,6 +160,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     logger,
     peer: (fd) => addon.peer(fd),
     functionUrl: (name) => `http://${reachable(host)}:${publicPort}/function/${name}`,
+    templateOf: (name) => dispatcher.find(name)?.pool.template.condition ?? 'none',
     invoke: (name, call, signal) => invokeLocally(dispatcher, name, call, config.maxBodyBytes, signal),
     report: async () => gatewayReport(config, version, sandbox, pools, registry.list().length),
     maxBodyBytes: config.maxBodyBytes,

@@ -5,6 +5,8 @@ import type { VersionReply } from '../deploy/management-api.ts';
 import type { FunctionSummary } from '../registry/index.ts';
 import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from './verb.ts';
 
+const TEMPLATE_STATES: ReadonlySet<string> = new Set(['ready', 'making', 'none']);
+
 export function listCommand(): Command {
   return remoteVerb('list', 'list the functions, or the versions of one', ['flashd list', 'flashd list hello-python', 'flashd list --json'])
     .argument('[name]', 'a function, to list its versions')
@@ -19,18 +21,19 @@ export function listCommand(): Command {
         ]);
         return;
       }
-      const functions = await client.json<(FunctionSummary & { url: string })[]>('GET', '/functions');
+      const functions = await client.json<(FunctionSummary & { template: string; url: string })[]>('GET', '/functions');
       output.value(functions);
       if (functions.length === 0) output.line('no functions yet: flashd deploy DIR');
       else {
         output.table([
-          ['FUNCTION', 'VERSION', 'RUNTIME', 'VERSIONS', 'LIVE SINCE', 'URL'],
+          ['FUNCTION', 'VERSION', 'RUNTIME', 'VERSIONS', 'LIVE SINCE', 'TEMPLATE', 'URL'],
           ...functions.map((each) => [
             each.name,
             shortVersion(each.version),
             each.runtime,
             String(each.versions),
             each.updatedAt,
+            TEMPLATE_STATES.has(each.template) ? each.template : `none: ${each.template}`,
             each.url,
           ]),
         ]);

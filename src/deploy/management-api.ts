@@ -2,7 +2,7 @@
  * What the management socket speaks: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
  *
  *   POST   /functions/NAME/deploy    a tar (or tar.gz) of the directory        → DeployReply
- *   GET    /functions                                                          → FunctionSummary[]
+ *   GET    /functions                                                          → FunctionSummary[] with template and url
  *   GET    /functions/NAME/versions                                            → VersionReply[]
  *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
  *   DELETE /functions/NAME                                                     → {"name"}

@@ -22,6 +22,8 @@ export type ManagementOptions = {
   /** SO_PEERCRED. */
   peer: (fd: number) => { uid: number; gid: number };
   functionUrl: (name: string) => string;
+  /** Of the function's template: ready, making, none, or why there is none. */
+  templateOf: (name: string) => string;
   /** Throws FlashdError for everything that an HTTP client would have got an error response for. */
   invoke: (name: string, call: InvokeCall, signal: AbortSignal) => Promise<InvokeReply>;
   report: () => Promise<GatewayReport>;
@@ -136,7 +138,7 @@ export class ManagementServer {
   #list({ response }: Request): void {
     sendJson(
       response,
-      this.#options.registry.list().map((summary) => ({ ...summary, url: this.#options.functionUrl(summary.name) })),
+      this.#options.registry.list().map((summary) => ({ ...summary, template: this.#options.templateOf(summary.name), url: this.#options.functionUrl(summary.name) })),
     );
   }
 

@@ -12,6 +12,9 @@ import type { EventKind, Invocation } from './invocation.ts';
 import { endError, failedError, faultError } from './outcome.ts';
 import { Tally } from './tally.ts';
 
+/** Templates may die one after the other, each as an invocation is about to have its fork; the loss of the last one is told a moment later. */
+const RUNTIME_RETRIES_MAX = 4;
+
 /** What a version means for the dispatcher. */
 export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number };
 
@@ -228,7 +231,7 @@ export class FunctionQueue implements Demand {
 
   /** No byte reached user code: once more, at the head of the queue, whatever the queue's bounds. */
   #again(invocation: Invocation, error: FlashdError): void {
-    if (invocation.attempts > 1 || this.#removed !== undefined || invocation.aborted) return this.#fail(invocation, error);
+    if (invocation.attempts > (error.code === 'runtime_not_ready' ? RUNTIME_RETRIES_MAX : 1) || this.#removed !== undefined || invocation.aborted) return this.#fail(invocation, error);
     if (invocation.state === 'running') this.#host.running--;
     this.tally.retries++;
     invocation.instance = undefined;

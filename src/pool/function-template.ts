@@ -36,12 +36,19 @@ export class FunctionTemplateMaker {
   #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
   #origin: Origin = FROM_LANGUAGE;
   #bytes = 0;
+  #refusal = '';
   #candidate: Candidate | undefined;
   #again: NodeJS.Timeout | undefined;
 
   constructor(host: TemplateHost, events: WarmUp) {
     this.#host = host;
     this.#events = events;
+  }
+
+  /** ready, making, none, or why there is none. */
+  get condition(): string {
+    if (this.#state === 'refused') return this.#refusal;
+    return this.#state === 'closed' ? 'none' : this.#state;
   }
 
   /** What the next instance is forked from. */
@@ -90,7 +97,10 @@ export class FunctionTemplateMaker {
     const passing = error.kind === 'capacity' || error.code === 'runtime_not_ready' || error.code === 'sandbox_unavailable';
     this.#state = passing ? 'none' : 'refused';
     if (passing) this.#later();
-    else this.#host.templateSettled(error.message);
+    else {
+      this.#refusal = error.message;
+      this.#host.templateSettled(error.message);
+    }
   }
 
   #drop(state: 'none' | 'closed'): void {

@@ -137,6 +137,7 @@ describe('function templates', () => {
         assert.equal((await flashd.http('GET', `/function/${name}`)).body.toString(), '"alive"');
       }
       assert.match(logged()!, reason);
+      assert.match((JSON.parse(await flashd.cli('list', '--json')) as { name: string; template: string }[]).find((each) => each.name === name)!.template, reason);
       const answer = await flashd.http('GET', `/function/${name}`);
       assert.deepEqual([answer.body.toString(), startOf(answer)], ['"alive"', 'language-template']);
     });

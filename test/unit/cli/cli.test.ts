@@ -43,6 +43,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
   });
   const calls: InvokeCall[] = [];
   const server = new ManagementServer({
+    templateOf: () => 'ready',
     socketPath: join(stateDir, 'flashd.sock'),
     registry,
     deployer,
