@@ -50,6 +50,22 @@ static uint64_t resident_bytes(void)
   return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Distinct templates (boots of them) that the gateway's instances were forked from. */
+static uint32_t layouts(const struct fl_daemon *daemon)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < daemon->instances; i++) {
+    const struct fl_instance *instance = daemon->instance[i];
+    bool counted = instance->create_request == 0 || instance->layout == 0;
+
+    for (uint32_t j = 0; j < i && !counted; j++)
+      counted = daemon->instance[j]->create_request != 0 && daemon->instance[j]->layout == instance->layout;
+    count += !counted;
+  }
+  return count;
+}
+
 static void stats(struct fl_daemon *daemon, uint64_t request)
 {
   struct fl_parts_levels levels;
@@ -62,7 +78,7 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
     reply.spares += fl_spares_count(daemon, i, NULL, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
-  reply.layouts = fl_instances_layouts(daemon);
+  reply.layouts = layouts(daemon);
   reply.functions = daemon->functions;
   reply.template_rotations = daemon->template_rotations;
   reply.sandboxes_pooled = levels.pooled;

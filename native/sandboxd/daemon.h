@@ -7,6 +7,7 @@
  *   templates.c  language templates: boot, freeze, choose, replace
  *   spares.c     how many forks are kept parked ahead of need
  *   probe.c      a template's first fork, which shows what every fork will write to
+ *   bundle.c     a version's directory as a mount
  *   functions.c  function templates: freeze an instance, make its image a template
  */
 #ifndef FLASHD_DAEMON_H
@@ -155,8 +156,6 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon);
 void fl_instances_kill_all(struct fl_daemon *daemon);
-/* Distinct templates (boots of them) that the gateway's instances were forked from. */
-uint32_t fl_instances_layouts(const struct fl_daemon *daemon);
 /* Ends the spares of a template; true when none of its forks is still on its way. */
 bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template);
 /* Some fork's pid is not known yet: an unknown child that ends may be it. */
@@ -172,6 +171,8 @@ void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon);
 void fl_templates_readable(struct fl_daemon *daemon, uint32_t index);
 bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+/* It does not take fork requests any more. */
+void fl_templates_broken(struct fl_daemon *daemon, const struct fl_template *template);
 struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runtime);
 uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime);
 /* A number for the child's main thread inside its pid namespace, unlike any id the template has. */
@@ -179,6 +180,9 @@ int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_templat
 void fl_templates_close(struct fl_daemon *daemon);
 /* The template's probe has ended, one way or another: the template may be used. */
 void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);
+
+/* bundle.c: a mount of its own, to be moved to where it is needed. */
+int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err);
 
 /* functions.c */
 void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freeze);

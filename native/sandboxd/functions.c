@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -145,23 +144,17 @@ void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freez
   }
 }
 
-static int clone_mount(int bundle)
-{
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
-  fl_autoclose int mount = open_tree(bundle, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-
-  return mount < 0 || mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0 ? -errno : fl_steal_fd(&mount);
-}
-
 /* Its language template forks it. */
 static int start_template(struct fl_daemon *daemon, struct fl_function *function, struct fl_error *err)
 {
   struct fl_template *template = &function->template;
   struct fl_fork fork = {.request = FUNCTION_REQUEST | function->id, .cgroup_fd = FL_NO_FD, .home = function->captured.home, .table_bytes = function->captured.table_bytes};
-  fl_autoclose int self = pidfd_open(getpid(), 0), mount = clone_mount(function->bundle), bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  fl_autoclose int self = pidfd_open(getpid(), 0), mount = -1, bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   int pair[2];
 
-  if (self < 0 || bell < 0 || mount < 0 || fcntl(function->image, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
+  if (fl_bundle_mount(function->bundle, &mount, err) < 0)
+    return -err->errno_value;
+  if (self < 0 || bell < 0 || fcntl(function->image, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return fl_fail_errno(err, "function_template");
   fl_autoclose int theirs = pair[1];

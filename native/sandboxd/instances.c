@@ -10,9 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,23 +44,6 @@ static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const
   if (instance->create_request && !instance->silent)
     fl_commands_refuse(daemon, instance->create_request, err);
   instance->announced = true;
-}
-
-/* The directory becomes a mount of its own: read-only, no set-uid, no devices. The gateway could open it, so there is nothing in it that it may not read. */
-static int clone_bundle(int bundle, int *ret_mount, struct fl_error *err)
-{
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
-  struct stat status;
-
-  if (fstat(bundle, &status) < 0 || !S_ISDIR(status.st_mode))
-    return fl_fail(err, FL_ERR_BAD_MESSAGE, ENOTDIR, "bundle", "the bundle is not a directory");
-  fl_autoclose int mount = open_tree(bundle, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-  if (mount < 0)
-    return fl_fail_errno(err, "open_tree");
-  if (mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
-    return fl_fail_errno(err, "mount_setattr");
-  *ret_mount = fl_steal_fd(&mount);
-  return 0;
 }
 
 static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
@@ -146,8 +127,13 @@ static void start(struct fl_daemon *daemon, struct fl_instance *instance)
       fl_parts_end(daemon->parts, &instance->sandbox);
   }
   if (r < 0) {
+    struct fl_template *template = instance->template;
+    struct fl_function *function = instance->function;
+
     refuse(daemon, instance, &err);
     forget(daemon, instance);
+    if (err.code == FL_ERR_TEMPLATE && err.errno_value == EPIPE)       /* it has ended, which its parent hears of only when all its memory is gone */
+      function ? fl_functions_forget(daemon, function->id) : fl_templates_broken(daemon, template);
   }
 }
 
@@ -199,7 +185,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (clone_bundle(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+  else if (fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
            !(instance = enlist(daemon, create->runtime, function)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
@@ -438,21 +424,6 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
       forget(daemon, instance);
     }
   }
-}
-
-uint32_t fl_instances_layouts(const struct fl_daemon *daemon)
-{
-  uint32_t count = 0;
-
-  for (uint32_t i = 0; i < daemon->instances; i++) {
-    const struct fl_instance *instance = daemon->instance[i];
-    bool counted = instance->create_request == 0 || instance->layout == 0;
-
-    for (uint32_t j = 0; j < i && !counted; j++)
-      counted = daemon->instance[j]->create_request != 0 && daemon->instance[j]->layout == instance->layout;
-    count += !counted;
-  }
-  return count;
 }
 
 bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template)

@@ -251,6 +251,13 @@ bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status)
   return false;
 }
 
+void fl_templates_broken(struct fl_daemon *daemon, const struct fl_template *template)
+{
+  for (uint32_t i = 0; i < daemon->template_slots; i++)
+    if (&daemon->template_slot[i].template == template && template->state == FL_TEMPLATE_READY)
+      failed(daemon, &daemon->template_slot[i], "fork", &(struct fl_error){FL_ERR_TEMPLATE, EPIPE, "fork_request", "the template ended"});
+}
+
 struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runtime)
 {
   struct fl_template *chosen = NULL;

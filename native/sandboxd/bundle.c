@@ -1,0 +1,26 @@
+/* A version's directory, as the gateway hands it over. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sandboxd/daemon.h"
+
+/* The directory becomes a mount of its own: read-only, no set-uid, no devices. The gateway could open it, so there is nothing in it that it may not read. */
+int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err)
+{
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  struct stat status;
+
+  if (fstat(bundle, &status) < 0 || !S_ISDIR(status.st_mode))
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, ENOTDIR, "bundle", "the bundle is not a directory");
+  fl_autoclose int mount = open_tree(bundle, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (mount < 0)
+    return fl_fail_errno(err, "open_tree");
+  if (mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+    return fl_fail_errno(err, "mount_setattr");
+  *ret_mount = fl_steal_fd(&mount);
+  return 0;
+}
