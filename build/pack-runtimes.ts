@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { root } from './steps.ts';
 
 export type Runtime = {
-  name: string; event: 'json' | 'http'; argv: string[]; env: Record<string, string>; files: { path: string; from: string; mode: string }[];
+  name: string; event: 'json' | 'http'; argv: string[]; env: Record<string, string>; etc?: string[]; files: { path: string; from: string; mode: string }[];
   warmup?: { handler: string; symbol: string }; keepsProcessId?: boolean;
 };
 
-const PACK_VERSION = 1;
+const PACK_VERSION = 2;
 const KEEPS_PID = 1;
 const FRAME_INIT = 1;
 const FRAME_REQUEST = 2;
@@ -63,6 +63,7 @@ function packRuntime(runtime: Runtime): Buffer {
     str(runtime.name), flags,
     u32(runtime.argv.length), ...runtime.argv.map(str),
     u32(env.length), ...env,
+    u32(runtime.etc?.length ?? 0), ...(runtime.etc ?? []).map(str),
     u32(files.length), ...files,
   ]);
 }

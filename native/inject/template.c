@@ -160,7 +160,8 @@ int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_
 
 void fl_template_kill(struct fl_template *template)
 {
-  if (template->state == FL_TEMPLATE_BOOTING || template->state == FL_TEMPLATE_READY)
+  /* A function template whose pid is not known yet ends with its socket. */
+  if (template->pid > 0 && (template->state == FL_TEMPLATE_BOOTING || template->state == FL_TEMPLATE_READY))
     kill(template->pid, SIGKILL);
   template->state = FL_TEMPLATE_DEAD;
   pass_on_complaints(template);

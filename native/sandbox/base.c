@@ -160,7 +160,7 @@ static int build_base(const struct fl_pack *pack, struct fl_error *err)
   etc = open("etc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
   if (etc < 0)
     return failed(err, "open", "etc");
-  result = fl_base_etc(etc, err);
+  result = fl_base_etc(etc, pack, err);
   if (result == 0)
     result = set_flags(".", MOUNT_ATTR_RDONLY, err);
   return result == 0 && chdir("..") < 0 ? failed(err, "chdir", "..") : result;

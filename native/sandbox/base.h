@@ -32,5 +32,5 @@ struct fl_root {
 int fl_base_enter(const struct fl_root *root, int *ret_scratch_fd, struct fl_error *err);
 
 /* The synthetic /etc, into the directory etc_fd. */
-int fl_base_etc(int etc_fd, struct fl_error *err);
+int fl_base_etc(int etc_fd, const struct fl_pack *pack, struct fl_error *err);
 #endif

@@ -31,13 +31,12 @@ static const struct { const char *path, *text; } own[] = {
   { "machine-id", "" },
 };
 
-/* Paths below /etc whose copy a runtime needs; the last component may be a pattern. */
+/* Paths below /etc whose copy every runtime may need; the last component may be a pattern. What one alone needs stands in its runtime.json. */
 static const struct { const char *directory, *pattern; } copied[] = {
   { "", "ld.so.cache" }, { "", "ld.so.conf" }, { "", "ld.so.conf.d" },          /* the dynamic loader */
-  { "", "alternatives" },                                                        /* /usr/bin/java and the like are symlinks through it */
-  { "", "python3*" }, { "", "java-*" }, { "", "php" }, { "", "perl" },           /* configuration of the runtimes themselves */
+  { "", "alternatives" },                                                        /* programs in /usr/bin are symlinks through it */
   { "", "mime.types" }, { "", "services" }, { "", "protocols" }, { "", "os-release" }, { "", "debian_version" },
-  { "ssl", "openssl.cnf" }, { "ssl/certs", "ca-certificates.crt" }, { "ssl/certs", "java" }, { "pki", "tls" }, { "", "ca-certificates" },
+  { "ssl", "openssl.cnf" }, { "ssl/certs", "ca-certificates.crt" }, { "pki", "tls" }, { "", "ca-certificates" },
 };
 
 struct copying { unsigned files; };
@@ -160,7 +159,19 @@ static int copy_matching(struct copying *state, int etc_fd, const char *director
   return 0;
 }
 
-int fl_base_etc(int etc_fd, struct fl_error *err)
+/* What the runtime needs: "directory/pattern". */
+static int copy_for(struct copying *state, int etc_fd, const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  char directory[FL_PACK_PATH_MAX + 1];
+
+  if (strlen(path) > FL_PACK_PATH_MAX)
+    return -ENAMETOOLONG;
+  snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) : 0, path);
+  return copy_matching(state, etc_fd, directory, slash ? slash + 1 : path);
+}
+
+int fl_base_etc(int etc_fd, const struct fl_pack *pack, struct fl_error *err)
 {
   struct copying state = { 0 };
 
@@ -170,6 +181,13 @@ int fl_base_etc(int etc_fd, struct fl_error *err)
     if (result < 0)
       return fl_fail(err, FL_ERR_SYSTEM, -result, "copy /etc", "%s/%s", copied[index].directory, copied[index].pattern);
   }
+  for (uint32_t index = 0; pack && index < pack->count; index++)
+    for (char *const *path = pack->runtime[index].etc; *path; path++) {
+      int result = copy_for(&state, etc_fd, *path);
+
+      if (result < 0)
+        return fl_fail(err, FL_ERR_SYSTEM, -result, "copy /etc", "%s", *path);
+    }
   for (size_t index = 0; index < FL_COUNT(own); index++) {
     int result = fl_file_put(etc_fd, own[index].path, 0444, own[index].text, strlen(own[index].text));
 

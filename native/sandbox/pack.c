@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 
-enum { VERSION = 1, TEXT_MAX = 4096 };
+enum { VERSION = 2, TEXT_MAX = 4096 };
 
 struct reader { const uint8_t *at; size_t left; struct fl_error *err; };
 
@@ -130,6 +130,11 @@ static int take_runtime(struct reader *from, const struct fl_pack *pack, struct 
     if (**variable == '=' || !strchr(*variable, '='))
       return bad(from, "an environment variable is not NAME=value");
   if (result == 0)
+    result = take_list(from, ret_runtime->etc);
+  for (char **path = ret_runtime->etc; result == 0 && *path; path++)
+    if (!path_valid(*path))
+      return bad(from, "a path below /etc is not relative and plain");
+  if (result == 0)
     result = take_u32(from, FL_PACK_FILES_MAX, &files);
   while (result == 0 && ret_runtime->files < files)
     result = take_file(from, &ret_runtime->file[ret_runtime->files++]);
@@ -177,6 +182,7 @@ void fl_pack_free(struct fl_pack *pack)
     for (int at = 0; at < FL_PACK_ARGS_MAX; at++) {
       free(runtime->argv[at]);
       free(runtime->envp[at]);
+      free(runtime->etc[at]);
     }
     for (uint32_t file = 0; file < runtime->files; file++)
       free((char *)runtime->file[file].path);

@@ -2,11 +2,12 @@
  * The runtimes' pack: what the packaged binary embeds for its languages, encoded by build/pack-runtimes.ts, read once by sandboxd.
  * It comes from our own binary, yet every length is checked.
  *
- *   "FLPK" u32 version=1 u32 count, then per runtime:
- *     str name · u32 flags (1: keeps_pid) · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 files, files × { str path, u32 mode, u32 size, bytes }
+ *   "FLPK" u32 version=2 u32 count, then per runtime:
+ *     str name · u32 flags (1: keeps_pid) · u32 argc, argc × str · u32 envc, envc × str ("NAME=value") · u32 etcs, etcs × str · u32 files, files × { str path, u32 mode, u32 size, bytes }
  *   str = u32 length, bytes (no NUL inside). u32 little-endian. Nothing follows the last runtime.
  *
  * argv[0] is an absolute path inside the base root, or a bare name that is looked for in the host's directories of programs. A path is relative, without "." or "..": the file stands at /opt/flashd/<name>/<path>.
+ * etc: paths below the host's /etc that the runtime needs a copy of; the last component may be a pattern (fnmatch).
  */
 #ifndef FLASHD_PACK_H
 #define FLASHD_PACK_H
@@ -28,6 +29,7 @@ struct fl_pack_runtime {
   bool keeps_pid;                              /* forks have the process id of their template: the runtime remembers it */
   char *argv[FL_PACK_ARGS_MAX + 1];            /* NULL-terminated */
   char *envp[FL_PACK_ARGS_MAX + 1];
+  char *etc[FL_PACK_ARGS_MAX + 1];
   uint32_t files;
   struct fl_pack_file file[FL_PACK_FILES_MAX];
 };

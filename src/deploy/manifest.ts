@@ -117,7 +117,7 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
     await requireFile(directory, handler, runtime);
     return { runtime, handler };
   }
-  const candidates = given.runtime === undefined ? [...RUNTIMES.values()] : [runtimeNamed(given.runtime)];
+  const candidates = given.runtime === undefined ? detectable() : [runtimeNamed(given.runtime)];
   const found: { runtime: Runtime; handler: string }[] = [];
   for (const runtime of candidates) {
     const handler = await preferred(directory, files, runtime);
@@ -142,6 +142,8 @@ function hasSource(recipe: Unbuilt['recipe'], files: readonly string[]): boolean
   return recipe.sources.some((source) => files.includes(source));
 }
 
+const detectable = (): Runtime[] => [...RUNTIMES.values()].filter(({ detected }) => detected !== false);
+
 async function preferred(directory: string, files: string[], runtime: Runtime): Promise<string | undefined> {
   for (const pattern of runtime.handlers) {
     for (const file of files) {
@@ -154,7 +156,7 @@ async function preferred(directory: string, files: string[], runtime: Runtime): 
 /** By its name, else by the extension that only one runtime's handlers have. */
 function runtimeOfFile(handler: string): Runtime {
   const name = handler.slice(handler.lastIndexOf('/') + 1);
-  const runtimes = [...RUNTIMES.values()];
+  const runtimes = detectable();
   const byName = runtimes.filter((runtime) => isHandlerOf(runtime, name));
   const byExtension = runtimes.filter(
     (runtime) => extname(name) !== '' && runtime.handlers.some((pattern) => extname(pattern) === extname(name)),

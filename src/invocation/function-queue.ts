@@ -291,12 +291,12 @@ export class FunctionQueue implements Demand {
     if (!invocation.aborted) invocation.fail(error);
   }
 
-  /** What a new instance was forked from is known only now. */
+  /** It was to be forked from a function template, which was gone. */
   #name(invocation: Invocation, from: PooledInstance): void {
-    if (invocation.start !== 'language-template' || from.created?.fromFunction !== true) return;
-    this.tally.starts['language-template']--;
-    this.tally.starts['function-template']++;
-    invocation.start = 'function-template';
+    if (invocation.start !== 'function-template' || from.created?.fromFunction !== false) return;
+    this.tally.starts['function-template']--;
+    this.tally.starts['language-template']++;
+    invocation.start = 'language-template';
   }
 
   #settle(invocation: Invocation): void {

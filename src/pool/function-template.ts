@@ -12,6 +12,9 @@ import type { Failed, Instance, InstanceEnd, InstanceOwner, InstanceSpec, Origin
 /** For loading and the warm-up. */
 const READY_MS = 60_000;
 const AGAIN_MS = 1000;
+const EVICTED_AGAIN_MS = 60_000;
+/** Page tables and what else the kernel keeps of a process, beside its pages. */
+const OVERHEAD_BYTES = 1 << 20;
 const WARM_UP_ID = 1;
 const FREEZE_ID = 2;
 const CANDIDATE: Origin = { template: 0, candidate: true };
@@ -33,6 +36,8 @@ export type WarmUp = { readonly ping: string; readonly request: string | undefin
 export class FunctionTemplateMaker {
   readonly #host: TemplateHost;
   readonly #events: WarmUp;
+  /** Monotonic milliseconds: when an instance was forked from it last. */
+  usedAt = 0;
   #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
   #origin: Origin = FROM_LANGUAGE;
   #bytes = 0;
@@ -68,8 +73,9 @@ export class FunctionTemplateMaker {
         if (this.#state !== 'making') return this.#host.sandbox.forget(template);
         this.#state = 'ready';
         this.#origin = { template, candidate: false };
-        this.#bytes = bytes;
-        this.#host.templateBytes(bytes);
+        this.#bytes = bytes + OVERHEAD_BYTES;
+        this.usedAt = performance.now();
+        this.#host.templateBytes(this.#bytes);
         this.#host.templateSettled(undefined);
       },
       (error) => this.#failed(error),
@@ -82,6 +88,15 @@ export class FunctionTemplateMaker {
     if (this.#state !== 'ready') return;
     this.#drop('none');
     this.#later();
+  }
+
+  /** Its memory is needed for instances. */
+  evict(): void {
+    const { template } = this.#origin;
+    if (this.#state !== 'ready') return;
+    this.#drop('none');
+    this.#host.sandbox.forget(template);
+    this.#later(EVICTED_AGAIN_MS);
   }
 
   close(): void {
@@ -110,11 +125,11 @@ export class FunctionTemplateMaker {
     this.#state = state;
   }
 
-  #later(): void {
+  #later(ms = AGAIN_MS): void {
     this.#again ??= setTimeout(() => {
       this.#again = undefined;
       this.begin();
-    }, AGAIN_MS).unref();
+    }, ms).unref();
   }
 }
 

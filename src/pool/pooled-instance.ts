@@ -70,8 +70,9 @@ export class PooledInstance implements InstanceOwner {
   }
 
   /** How the next work would find it. */
-  get start(): 'warm' | 'standby' | 'language-template' {
-    return this.standby ? 'standby' : this.answered === 0 ? 'language-template' : 'warm';
+  get start(): 'warm' | 'standby' | 'function-template' | 'language-template' {
+    if (this.standby || this.answered > 0) return this.standby ? 'standby' : 'warm';
+    return this.#fromTemplate ? 'function-template' : 'language-template';
   }
 
   /** FAST PATH. False: nothing was sent, the instance is broken and no longer in the pool. */

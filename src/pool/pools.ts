@@ -9,6 +9,8 @@ import { VersionPool, type Demand, type PoolSpec } from './version-pool.ts';
 
 /** Of the shared bounds: what standbys may fill. */
 const STANDBY_SHARE = 0.9;
+/** What function templates may fill. */
+const TEMPLATE_SHARE = 0.5;
 /** Standbys that load their code at one time. */
 const WARMING_MAX = 4;
 
@@ -37,6 +39,8 @@ export class Pools {
   #instances = 0;
   #ending = 0;
   #memoryBytes = 0;
+  /** Of it, what function templates use. */
+  #templateBytes = 0;
   #measuring: NodeJS.Timeout | undefined;
   #helping = false;
   #drained: (() => void) | undefined;
@@ -128,10 +132,11 @@ export class Pools {
 
   /** Whether the pool may make its function template now: as a standby may be made. */
   admitTemplate(pool: VersionPool): boolean {
-    return this.#hasRoomAhead(pool);
+    return this.#hasRoomAhead(pool) && this.#templateBytes < this.#options.bounds.memoryBudgetBytes * TEMPLATE_SHARE;
   }
 
   templateBytes(change: number): void {
+    this.#templateBytes += change;
     this.#memoryBytes += change;
   }
 
@@ -224,9 +229,19 @@ export class Pools {
 
   #evictOne(): boolean {
     const oldest = victim(this.#allStandbys()) ?? victim(this.#idleInstances());
-    if (oldest === undefined) return false;
+    if (oldest === undefined) return this.#evictTemplate();
     this.counters.evicted++;
     oldest.pool.evict(oldest);
+    return true;
+  }
+
+  /** The one that was used longest ago. */
+  #evictTemplate(): boolean {
+    let oldest: VersionPool | undefined;
+    for (const pool of this.#pools) if (pool.template.origin.template !== 0 && (oldest === undefined || pool.template.usedAt < oldest.template.usedAt)) oldest = pool;
+    if (oldest === undefined) return false;
+    this.counters.evicted++;
+    oldest.template.evict();
     return true;
   }
 

@@ -281,6 +281,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
+    this.template.usedAt = performance.now();
     instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, origin), origin.template !== 0);
     this.#all.add(instance);
     this.#pools.added(instance);

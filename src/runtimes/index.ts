@@ -3,6 +3,7 @@
  * A new language is its folder and its line here; a test compares the two.
  */
 import java from './java/runtime.json' with { type: 'json' };
+import javaG1 from './java-g1/runtime.json' with { type: 'json' };
 import native from './native/runtime.json' with { type: 'json' };
 import node from './node/runtime.json' with { type: 'json' };
 import perl from './perl/runtime.json' with { type: 'json' };
@@ -31,11 +32,13 @@ export type Runtime = {
    * on /function, and what it writes to stdout becomes the product. again: a function that has a handler may ask for it too ("bundle" in function.json).
    */
   readonly build?: { readonly sources: readonly string[]; readonly product: string; readonly program: string; readonly timeoutMs: number; readonly memoryMb: number; readonly again?: boolean };
+  /** false: only for functions that name it. */
+  readonly detected?: boolean;
   /** The most requests that one instance can work on at a time. */
   readonly maxConcurrency: number;
 };
 
-const described = [python, node, java, native, perl, php, ruby] as readonly unknown[] as readonly Runtime[];
+const described = [python, node, java, javaG1, native, perl, php, ruby] as readonly unknown[] as readonly Runtime[];
 
 export const RUNTIMES: ReadonlyMap<string, Runtime> = new Map(described.map((runtime) => [runtime.name, runtime]));
 

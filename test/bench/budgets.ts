@@ -1,5 +1,5 @@
 /** What flashd promises, measured against this run. */
-import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
+import { CONCURRENCIES, FLASHD_LANGUAGES, WARM_INSTANCES } from './systems/flashd.ts';
 import { HEAVY_LANGUAGES } from './programs/heavy.ts';
 import type { Rows } from './rows.ts';
 import { LANGUAGES } from './series.ts';
@@ -10,6 +10,9 @@ const OTHERS_US: Readonly<Record<string, number>> = { node: 3000, java: 5000, ru
 const STANDBY_US: Readonly<Record<string, number>> = { c: 300, python: 400, node: 900, java: 600 };
 const FROZEN_US: Readonly<Record<string, number>> = { c: 500, python: 1000, node: 1800, java: 2200 };
 const HEAVY_TIMES = 50;
+/** kB that only the process itself has. */
+const STANDBY_KB = (language: string): number => (language === 'node' ? 1500 : 700);
+const FROZEN_KB = 2500;
 const STARTS_PER_CORE = 500;
 const DOCKER_TIMES = 150;
 const RUNC_TIMES = 20;
@@ -46,6 +49,11 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
   for (const [language, limit] of Object.entries(STANDBY_US)) check(`standby ${language}, 100 ms apart: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/standby`), us => us <= limit, ms);
   for (const [language, limit] of Object.entries(FROZEN_US)) check(`function template ${language}, 100 ms apart: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/function-template`), us => us <= limit, ms);
   for (const language of HEAVY_LANGUAGES) check(`heavy ${language}: ≥ ${HEAVY_TIMES} times faster than from nothing`, ratios[`heavy-${language}-exec/function-template`], ratio => ratio >= HEAVY_TIMES, times);
+  for (const language of FLASHD_LANGUAGES) {
+    const kilobytes = (value: number) => `${value} kB`;
+    check(`idle standby ${language}: USS ≤ ${STANDBY_KB(language)} kB`, p50(`memory/${language}/standby/uss`), value => value <= STANDBY_KB(language), kilobytes);
+    check(`function template ${language}: USS ≤ ${FROZEN_KB} kB`, p50(`memory/${language}/function-template/uss`), value => value <= FROZEN_KB, kilobytes);
+  }
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));
   check(`cold python, ${busiest} at once: bound by the CPU (≥ ${BUSY_PERCENT} % busy)`, p50(`cold/python/concurrency-${busiest}/cpu-busy`), busy => busy >= BUSY_PERCENT, busy => `${busy.toFixed(0)} %`);
   check(

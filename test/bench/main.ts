@@ -19,6 +19,7 @@ import { dockerSystem } from './systems/docker.ts';
 import { execSystem } from './systems/exec.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
+import { memorySystem } from './systems/memory.ts';
 import { runcSystem } from './systems/runc.ts';
 import { uwsBareSystem } from './systems/uws-bare.ts';
 import { workerdSystem } from './systems/workerd.ts';
@@ -66,7 +67,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(),
+    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace),
   ];
 }
 

@@ -12,6 +12,7 @@ export const GROUPS: readonly Group[] = [
   { name: 'concurrency', title: 'starts at once', turns: () => 3 },
   { name: 'latency', title: 'warm latency', turns: n => n },
   { name: 'throughput', title: 'warm throughput', turns: n => Math.ceil(n / 10) },
+  { name: 'memory', title: 'memory', turns: () => 1 },
 ];
 
 export type Chosen = { readonly system: System; readonly series: readonly Series[] };

@@ -3,10 +3,10 @@
 /** Row name → samples, in the order in which they were taken. */
 export type Samples = ReadonlyMap<string, readonly number[]>;
 
-export type Unit = 'us' | 'req/s' | 'starts/s' | '%';
+export type Unit = 'us' | 'req/s' | 'starts/s' | '%' | 'kB';
 
 /** Series of one group are measured together, interleaved; a group's systems are the only ones that run meanwhile. */
-export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput';
+export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory';
 
 export type Series = {
   /** Of its main row; others that it yields stand below the prefixes in `also`. */
@@ -37,6 +37,7 @@ export const ARRIVALS = [
 ] as const;
 
 export function unitOf(row: string): Unit {
+  if (row.startsWith('memory/')) return 'kB';
   if (row.endsWith('/cpu-busy')) return '%';
   if (row.endsWith('/throughput')) return row.startsWith('cold/') ? 'starts/s' : 'req/s';
   return row.endsWith('/throughput-per-core') ? 'starts/s' : 'us';

@@ -87,6 +87,21 @@ describe('function templates', () => {
     });
   }
 
+  test('java with the G1 collector: forks of both templates answer', async () => {
+    const fixture = prepareFixture('java', 'body');
+    fixtures.push(fixture);
+    const body = Buffer.alloc(1 << 20, 'x');
+    for (const functionTemplate of [0, 1]) {
+      writeFileSync(join(fixture.directory, 'function.json'), JSON.stringify({ runtime: 'java-g1', functionTemplate }));
+      await flashd.cli('deploy', fixture.directory);
+      if (functionTemplate > 0) await flashd.frozen(fixture.name);
+      for (let round = 0; round < 25; round++) {
+        const answer = await flashd.http('POST', `/function/${fixture.name}`, { 'content-type': 'text/plain' }, body);
+        assert.ok(answer.status === 200 && answer.body.equals(body), `${answer.status}`);
+      }
+    }
+  });
+
   test('a fork of it is isolated like every instance, and nothing of its making is left', async () => {
     await deploy('look', LOOK);
     const pids = new Set<number>();

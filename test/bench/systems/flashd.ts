@@ -109,7 +109,7 @@ function allColdSeries(server: Server, languages: readonly string[], row: string
   return languages.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), language, row, phasePath, suffix, gapUs)));
 }
 
-function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction): string {
+export function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction): string {
   const directory = join(workspace.directory, 'functions', name);
   const handler = HANDLERS[language]!;
   mkdirSync(directory, { recursive: true });

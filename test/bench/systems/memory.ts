@@ -1,0 +1,69 @@
+/**
+ * What an idle standby, a frozen function template and an instance that has served a request hold of memory, in kB: USS (pages that are its own alone) and PSS (those that it shares, divided by
+ * how many share them), as /proc/PID/smaps_rollup tells.
+ */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Flashd, startOf } from '../../conformance/packaged.ts';
+import { family } from '../../e2e/footprint.ts';
+import { RUNTIMES } from '../../../src/runtimes/index.ts';
+import type { Samples, Series, System } from '../series.ts';
+import type { Workspace } from '../workspace.ts';
+import { FLASHD_LANGUAGES, makeFunction } from './flashd.ts';
+
+const IDLE_MS = 3000;
+const KINDS = ['standby', 'function-template', 'used'] as const;
+type Kind = (typeof KINDS)[number];
+
+export function memorySystem(workspace: Workspace): System {
+  let flashd: Flashd | undefined;
+  const name = (language: string): string => `memory-${language}`;
+  const series = (language: string): Series => ({
+    name: `memory/${language}`,
+    group: 'memory',
+    total: () => 1,
+    sample: () => measure(flashd!, name(language), language),
+  });
+  return {
+    name: 'flashd memory',
+    series: FLASHD_LANGUAGES.map(series),
+    prepare: async () => {
+      flashd = await Flashd.start();
+      await flashd.cli('deploy', ...FLASHD_LANGUAGES.map(language => makeFunction(workspace, { name: name(language), language, manifest: { standby: 1 } })));
+      while (!(JSON.parse(await flashd.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready')) await sleep(100);
+      await sleep(IDLE_MS);
+    },
+    cleanup: async () => {
+      await flashd?.stop();
+      flashd = undefined;
+    },
+  };
+}
+
+async function measure(flashd: Flashd, name: string, language: string): Promise<Samples> {
+  const before = processesOf(flashd.pid, language);
+  const standby = before.find(({ kind }) => kind === 'instance')!.pid;
+  const samples = new Map([...rows(language, 'standby', standby), ...rows(language, 'function-template', before.find(({ kind }) => kind === 'template')!.pid)]);
+  const answer = await flashd.http('GET', `/function/${name}`);
+  if (startOf(answer) !== 'standby') throw new Error(`a start was "${startOf(answer)}" instead of "standby"`);
+  await sleep(IDLE_MS);
+  return new Map([...samples, ...rows(language, 'used', standby)]);
+}
+
+/** Of all its processes those that have the function's directory mounted; a template is root's. */
+function processesOf(supervisor: number, language: string): { pid: number; kind: 'instance' | 'template' }[] {
+  const mark = RUNTIMES.get(language === 'c' ? 'native' : language)!.argv.at(-2)!;
+  return family(supervisor).filter(({ command }) => command.includes(mark)).flatMap(({ pid }) => {
+    if (!/ \/function /.test(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) return [];
+    const isRoot = /^Uid:\t0\t/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    if (!isRoot && readlinkSync(`/proc/${pid}/cwd`) !== '/function') return [];
+    return [{ pid, kind: isRoot ? 'template' as const : 'instance' as const }];
+  });
+}
+
+function rows(language: string, kind: Kind, pid: number): [string, number[]][] {
+  const text = readFileSync(join('/proc', String(pid), 'smaps_rollup'), 'utf8');
+  const field = (label: string): number => Number(new RegExp(`^${label}:\\s+(\\d+) kB`, 'm').exec(text)![1]);
+  return [[`memory/${language}/${kind}/uss`, [field('Private_Clean') + field('Private_Dirty')]], [`memory/${language}/${kind}/pss`, [field('Pss')]]];
+}
