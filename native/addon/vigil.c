@@ -5,14 +5,15 @@
 #include <stdint.h>
 #include <unistd.h>
 
-enum { EXPECTED_MAX = 2, VIGIL_NS = 250000, VIGIL_COLD_NS = 1000000, IN_VAIN_MAX = 6, PROCESSORS_MIN = 3 };
+enum { EXPECTED_MAX = 2, VIGIL_NS = 250000, VIGIL_NEXT_NS = 60000, VIGIL_COLD_NS = 1000000, IN_VAIN_MAX = 6, NEXT_IN_VAIN_MAX = 8, PROCESSORS_MIN = 3 };
 
 static struct {
   uv_idle_t idle;                              /* while it is active, the loop does not wait */
   bool able, awake;
   uint32_t expected;
   uint32_t in_vain, pause;                     /* in a row; requests to let pass */
-  uint64_t until_ns;
+  uint32_t next_in_vain;                       /* answers in a row behind which no request came at once */
+  uint64_t until_ns, answered_ns;
 } vigil;
 
 static void on_idle(uv_idle_t *handle)
@@ -42,13 +43,17 @@ static void sleep_again(void)
 
 void fl_vigil_expect(bool soon)
 {
+  uint64_t now = uv_hrtime();
+
   vigil.expected++;
   if (!vigil.able)
     return;
+  if (now - vigil.answered_ns < VIGIL_NEXT_NS)
+    vigil.next_in_vain = 0;
   if (vigil.pause > 0)
     vigil.pause--;
   else if (vigil.expected <= EXPECTED_MAX)
-    vigil.until_ns = uv_hrtime() + (soon ? VIGIL_NS : VIGIL_COLD_NS);
+    vigil.until_ns = now + (soon ? VIGIL_NS : VIGIL_COLD_NS);
 }
 
 void fl_vigil_answered(void)
@@ -57,8 +62,11 @@ void fl_vigil_answered(void)
   if (!vigil.until_ns)
     return;
   vigil.in_vain = 0;
-  if (vigil.expected == 0)
-    vigil.until_ns = 0;
+  if (vigil.expected > 0)
+    return;
+  vigil.answered_ns = uv_hrtime();
+  vigil.until_ns = vigil.next_in_vain < NEXT_IN_VAIN_MAX ? vigil.answered_ns + VIGIL_NEXT_NS : 0;
+  vigil.next_in_vain++;
 }
 
 void fl_vigil_decide(void)

@@ -1,7 +1,7 @@
 /*
  * The vigil: while an answer is expected within the time that falling asleep and being woken takes, the loop polls without waiting. A virtual processor that went idle is woken by an
  * interrupt through the hypervisor, which costs more than most handlers run. Kept only for few requests at a time (with more, the loop hardly ever waits), for a limited time each, and
- * given up for a while when it was in vain. After the kernel's halt polling (Documentation/virt/guest-halt-polling.rst).
+ * given up for a while when it was in vain. Behind an answer it goes on for a moment, for the client's next request, as long as those come at once. After the kernel's halt polling (Documentation/virt/guest-halt-polling.rst).
  */
 #ifndef FLASHD_VIGIL_H
 #define FLASHD_VIGIL_H
