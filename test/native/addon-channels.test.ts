@@ -311,7 +311,7 @@ test('arguments of the wrong shape are refused with a TypeError and change nothi
   const channel = channelOf(t, 'echo');
   const call = addon as unknown as Record<string, (...values: unknown[]) => unknown>;
   const bad: [string, unknown[]][] = [
-    ['send', []], ['send', ['0', 2, 0, 1, 0, '', []]], ['send', [channel, 4, 0, 1, 0, '', []]], ['send', [channel, 2, 0, 0, 0, '', []]],
+    ['send', []], ['send', ['0', 2, 0, 1, 0, '', []]], ['send', [channel, 5, 0, 1, 0, '', []]], ['send', [channel, 2, 0, 0, 0, '', []]],
     ['send', [channel, 2, 65536, 1, 0, '', []]], ['send', [channel, 2, 0, 2 ** 32, 0, '', []]], ['send', [channel, 2, 0, 1, -1, '', []]],
     ['send', [channel, 2, 0, 1, 0, 7, []]], ['send', [channel, 2, 0, 1, 0, '', 'body']], ['send', [channel, 2, 0, 1, 0, '', ['body']]],
     ['send', [channel, 2, 0, 1, 0, '', [new Uint16Array(1)]]], ['openChannel', ['packet', 1]], ['openChannel', [new Uint8Array(16), -1]],
