@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { readAsset } from './assets.ts';
@@ -169,6 +170,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => management.close());
 
   publicPort = await server.listen();
+  if (config.pulseMs > 0 && availableParallelism() > 1) startPulse(addon, host, publicPort, server.pulseRequest, config.pulseMs, report);
+  stack.defer(() => addon.stopPulse());
   stack.defer(async () => {
     server.stopListening();
     await dispatcher.drain(config.drainSeconds * 1000);
@@ -212,6 +215,17 @@ function gatewayReport(config: Config, version: string, sandbox: SandboxClient, 
     },
     runtimes: sandbox.runtimes.map(({ name, state, templates, detail }) => ({ name, state, templates, detail })),
   };
+}
+
+/** Names are not looked up for it: whoever listens on one has no pulse but with "localhost". */
+function startPulse(addon: Addon, host: string, port: number, request: Uint8Array, periodMs: number, report: (error: unknown) => void): void {
+  const address = host === '0.0.0.0' || host === 'localhost' ? '127.0.0.1' : host;
+  if (isIP(address) === 0) return;
+  try {
+    addon.startPulse(address, port, request, periodMs);
+  } catch (error) {
+    report(error);
+  }
 }
 
 /** An address that a client on this machine can use. */

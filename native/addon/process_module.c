@@ -1,14 +1,16 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd.
+ * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "addon/gateway_filter.h"
 #include "addon/process.h"
+#include "addon/pulse.h"
 #include "addon/values.h"
 
 napi_value fl_js_memfd(napi_env env, napi_callback_info info)
@@ -54,6 +56,35 @@ napi_value fl_js_confine(napi_env env, napi_callback_info info)
 
   (void)info;
   return count < 0 ? fl_throw(env, &error) : fl_int(env, count);
+}
+
+napi_value fl_js_start_pulse(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  uint32_t port, period_ms;
+  napi_value argument[4];
+  const uint8_t *request;
+  size_t length;
+  char *host;
+  int result;
+
+  if (!fl_arguments(env, info, 4, argument) || !fl_get_uint32(env, argument[1], "port", &port) || !fl_get_bytes(env, argument[2], "request", &request, &length) ||
+      !fl_get_uint32(env, argument[3], "periodMs", &period_ms) || !fl_get_text(env, argument[0], "host", &host))
+    return NULL;
+  if (port == 0 || port > UINT16_MAX || period_ms == 0)
+    result = fl_fail(&error, FL_ERR_BAD_LIMIT, ERANGE, "startPulse", "port %u, period %u ms", port, period_ms);
+  else
+    result = fl_pulse_start(host, (uint16_t)port, (const char *)request, length, period_ms, &error);
+  free(host);
+  return result < 0 ? fl_throw(env, &error) : NULL;
+}
+
+napi_value fl_js_stop_pulse(napi_env env, napi_callback_info info)
+{
+  (void)env;
+  (void)info;
+  fl_pulse_stop();
+  return NULL;
 }
 
 napi_value fl_js_notify(napi_env env, napi_callback_info info)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "addon/channel.h"
+#include "addon/pulse.h"
 #include "addon/values.h"
 #include "addon/vigil.h"
 
@@ -158,6 +159,8 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
     else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT) {
       channel->outstanding++;
       fl_vigil_expect(channel->answered);
+      if (type == FL_FRAME_REQUEST)
+        fl_pulse_used(uv_hrtime());
     }
     if (error.code != FL_OK)
       fl_throw(env, &error);

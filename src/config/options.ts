@@ -75,6 +75,8 @@ export const OPTIONS = {
   ),
   drainSeconds: integer(20, 0, 3600, 'how long running requests may still take when flashd stops'),
 
+  pulseMs: integer(5, 0, 1000, "milliseconds between the beats that keep a request's path in the processor's caches while requests come now and then; 0: none"),
+
   spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
   templateForks: integer(10_000, 1, 4_294_967_295, 'forks after which a language template is replaced, so that address-space layouts change'),

@@ -2,13 +2,14 @@
  * The public side: the only importer of uWebSockets.js (with the files beside it that name its types). It routes a request, refuses what must not reach a
  * function, and hands the rest to the dispatcher. No handler here may throw: an exception would unwind into C++.
  */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { App, us_listen_socket_close, us_socket_local_port, type HttpRequest, type HttpResponse, type TemplatedApp, type us_listen_socket } from 'uWebSockets.js';
 import { isFunctionName } from '../deploy/function-name.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import type { Dispatcher } from '../invocation/dispatcher.ts';
 import type { FunctionQueue } from '../invocation/function-queue.ts';
 import { clientAddress } from './address.ts';
+import { Beat } from './beat.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
 import { Exchange } from './exchange.ts';
 import { RequestHead, checkPath } from './head.ts';
@@ -44,6 +45,7 @@ export class HttpServer {
   /** ".example.org", or "" */
   readonly #suffix: string;
   readonly #app: TemplatedApp;
+  readonly #pulsePath = '/' + randomBytes(16).toString('hex');
   #socket: us_listen_socket | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -53,6 +55,11 @@ export class HttpServer {
     this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
     this.#app = App();
     this.#app.any('/*', (res, req) => this.#handle(res, req));
+  }
+
+  /** What the pulse sends: nobody else knows its path. */
+  get pulseRequest(): Buffer {
+    return Buffer.from(`GET ${this.#pulsePath} HTTP/1.1\r\nhost: localhost\r\nuser-agent: flashd\r\naccept: */*\r\n\r\n`, 'latin1');
   }
 
   get bodyBytes(): number {
@@ -113,6 +120,7 @@ export class HttpServer {
       if (end === -1) return this.#invoke(res, head, url.slice(PREFIX.length), '/');
       return this.#invoke(res, head, url.slice(PREFIX.length, end), url.slice(end));
     }
+    if (url === this.#pulsePath) return this.#beat(res, head);
     const close = head.bodyLength() !== 0;
     const isHead = head.rawMethod === 'head';
     if (url !== '/healthz' && url !== '/metrics') return writeError(res, isHead, new FlashdError('not_found'), marks(), close);
@@ -121,6 +129,12 @@ export class HttpServer {
     this.#metrics(res, isHead);
   }
 
+  /** A request of our own walks the way of those that it is to be quick for. */
+  #beat(res: HttpResponse, head: RequestHead): void {
+    const beat = new Beat(res, head, '', '/', clientAddress(res), this.#bodies.budget);
+    if (!this.#dispatcher.beat(beat)) return writeText(res, false, 200, 'text/plain', '');
+    res.onAborted(() => (beat.aborted = true));
+  }
 
   #nameOfHost(host: string): string | undefined {
     const colon = host.indexOf(':');

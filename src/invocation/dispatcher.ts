@@ -39,6 +39,10 @@ const PINGS: Readonly<Record<EventKind, string>> = {
   }),
 };
 
+/** A beat of the pulse is for one of the functions used last, so many of them, so long ago at most. */
+const BEATEN_MAX = 4;
+const BEATS_FOR_MS = 10_000;
+
 /** One inode for each 4 KiB of the writable layer, up to what the protocol allows: as the launcher reckons for pooled sandboxes. */
 const TMP_INODES_PER_MIB = 256;
 
@@ -58,6 +62,9 @@ export class Dispatcher implements QueueHost, SandboxListener {
   readonly #stopListening: () => void;
   #refusing: FlashdError | undefined;
   #quiet: (() => void) | undefined;
+  /** The last one first. */
+  #used: FunctionQueue[] = [];
+  #beats = 0;
   queued = 0;
   running = 0;
 
@@ -83,7 +90,15 @@ export class Dispatcher implements QueueHost, SandboxListener {
     if (this.#refusing === undefined) this.find(name)?.anticipate();
   }
 
+  /** A beat of the pulse, for one of the functions used last, in turn. False: nothing was sent. */
+  beat(beat: Invocation): boolean {
+    const now = performance.now();
+    while (this.#used.length > 0 && now - this.#used.at(-1)!.usedAt > BEATS_FOR_MS) this.#used.pop();
+    return this.#used[this.#beats++ % this.#used.length]?.beat(beat) ?? false;
+  }
+
   submit(queue: FunctionQueue, invocation: Invocation): void {
+    if (this.#used[0] !== queue) this.#touch(queue);
     if (this.#refusing === undefined) return queue.submit(invocation);
     invocation.release();
     invocation.fail(this.#refusing);
@@ -127,6 +142,10 @@ export class Dispatcher implements QueueHost, SandboxListener {
     await within(limitMs, (done) => void this.#pools.drained().then(done));
   }
 
+  #touch(queue: FunctionQueue): void {
+    this.#used = [queue, ...this.#used.filter((each) => each !== queue).slice(0, BEATEN_MAX - 1)];
+  }
+
   #open(name: string): FunctionQueue | undefined {
     const version = this.#registry.live(name);
     if (version === undefined) return undefined;
@@ -143,6 +162,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     if (queue === undefined) return void this.#open(name);
     if (version !== undefined) return queue.change(targetOf(version));
     this.#functions.delete(name);
+    this.#used = this.#used.filter((each) => each !== queue);
     queue.remove(new FlashdError('function_not_found', { message: `the function ${name} was removed` }));
   }
 }

@@ -15,6 +15,9 @@ import { Tally } from './tally.ts';
 /** Templates may die one after the other, each as an invocation is about to have its fork; the loss of the last one is told a moment later. */
 const RUNTIME_RETRIES_MAX = 4;
 
+/** Thousandths of a processor that a function must have to be kept in the caches: a beat takes some of them. */
+const BEAT_CPU_MILLIS = 250;
+
 /** What a version means for the dispatcher. */
 export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number };
 
@@ -40,6 +43,8 @@ export class FunctionQueue implements Demand {
   #deadlines: Deadlines;
   #waiting = new Set<Invocation>();
   #patience: NodeJS.Timeout | undefined;
+  /** Monotonic milliseconds of its last submission. */
+  usedAt = 0;
   /** Why it takes nothing any more: it was removed between the arrival of a request's head and its body. */
   #removed: FlashdError | undefined;
 
@@ -73,9 +78,16 @@ export class FunctionQueue implements Demand {
     }
   }
 
+  /** Goes as a ping to the instance that the next invocation would get. False: there is none now, or its processor time is scarce. */
+  beat(beat: Invocation): boolean {
+    if (this.#pool.spec.limits.cpuMillis < BEAT_CPU_MILLIS) return false;
+    return this.#pool.next?.beat(beat, beat.meta(this.#target.event)) ?? false;
+  }
+
   /** FAST PATH: an idle instance takes it before this returns. */
   submit(invocation: Invocation): void {
     const now = performance.now();
+    this.usedAt = now;
     invocation.queue = this;
     invocation.arrivedAt = now;
     invocation.deadlines = this.#deadlines;

@@ -31,6 +31,8 @@ export class PooledInstance implements InstanceOwner {
   /** Made ahead of need, and never given any work yet. */
   standby = false;
   #pingId = 0;
+  /** What the ping that it is answering was sent for, when not to prepare it. */
+  #beat: Work | undefined;
   /** Takes no more work and is destroyed when what it works on is over. */
   condemned = false;
   memoryBytes: number;
@@ -67,6 +69,15 @@ export class PooledInstance implements InstanceOwner {
     this.standby = true;
     this.#pingId = this.#nextId();
     this.#instance!.ping(this.#pingId, ping);
+  }
+
+  /** A ping that only walks the way of a request. False: nothing was sent. */
+  beat(work: Work, meta: string): boolean {
+    if (this.#pingId !== 0 || this.#slots.length > 0) return false;
+    this.#pingId = this.#nextId();
+    this.#beat = work;
+    this.#instance!.ping(this.#pingId, meta);
+    return true;
   }
 
   /** How the next work would find it. */
@@ -109,7 +120,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onResponse(id: number, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
-    if (id === this.#pingId) return this.#pong();
+    if (id === this.#pingId) return this.#pong(status, headers, body, loadUs, handlerUs);
     const slot = this.#take(id);
     if (slot === undefined) return this.#confused(id);
     this.answered++;
@@ -158,8 +169,11 @@ export class PooledInstance implements InstanceOwner {
     });
   }
 
-  #pong(): void {
+  #pong(status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
+    const beat = this.#beat;
     this.#pingId = 0;
+    this.#beat = undefined;
+    if (beat !== undefined) return beat.onResponse(this, status, headers, body, loadUs, handlerUs);
     this.answered++;
     this.#pool.prepared(this);
   }
@@ -180,5 +194,7 @@ export class PooledInstance implements InstanceOwner {
     const slots = this.#slots.splice(0);
     this.#pool.gone(this);
     for (const slot of slots) slot.work.onInstanceEnd(this, end);
+    this.#beat?.onInstanceEnd(this, end);
+    this.#beat = undefined;
   }
 }

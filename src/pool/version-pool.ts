@@ -103,13 +103,18 @@ export class VersionPool implements StandbyHost, TemplateHost {
 
   /** FAST PATH: one with room, or a standby; SLOW PATH: a new one; undefined when there may be none now. Throws what sandbox.create throws. */
   acquire(): PooledInstance | undefined {
-    const made = this.#available.at(-1) ?? this.standbys.best;
-    if (made !== undefined) return made;
+    const { next } = this;
+    if (next !== undefined) return next;
     if (this.#draining || this.living >= this.spec.maxInstances) return undefined;
     if (this.readiness !== 'ready' || !this.#pools.admit(this)) return undefined;
     const instance = this.#create();
     this.#available.push(instance);
     return instance;
+  }
+
+  /** The one that acquire would give without making one. */
+  get next(): PooledInstance | undefined {
+    return this.#available.at(-1) ?? this.standbys.best;
   }
 
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */

@@ -75,6 +75,12 @@ export interface Addon {
   exec(fd: number, argv: readonly string[], env: readonly string[], keepFds: readonly number[]): never;
   /** The gateway's own seccomp filter on every thread (TSYNC). Irreversible. Returns the number of BPF instructions. */
   confine(): number;
+  /**
+   * From now on, while REQUEST frames are sent now and then, these bytes are sent to a numeric address every periodMs and the answer is read (native/addon/pulse.h). Once per process,
+   * before confine.
+   */
+  startPulse(host: string, port: number, request: Uint8Array, periodMs: number): void;
+  stopPulse(): void;
   /** sd_notify(3) to $NOTIFY_SOCKET; false when it is not set. */
   notify(state: string): boolean;
   /** SO_PEERCRED of a connected unix socket. */

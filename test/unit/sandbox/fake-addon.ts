@@ -39,6 +39,8 @@ export class FakeAddon implements Addon {
   }
 
   stop(): void {}
+  startPulse(): void {}
+  stopPulse(): void {}
   openLifeline(): void {}
   openControl(): void {
     this.#generation++;
