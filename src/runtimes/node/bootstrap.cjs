@@ -46,7 +46,7 @@ class Instance {
   #take(header, meta, body) {
     if (header.type === TYPE.INIT) return this.#start(header, meta);
     this.#unanswered.add(header.id);
-    const event = header.type !== TYPE.REQUEST ? undefined : decode(meta, body, (header.flags & BODY_BINARY) !== 0);
+    const event = decode(meta, body, (header.flags & BODY_BINARY) !== 0);
     if (this.#waiting) this.#waiting.push([header, event]);
     else this.#answer(header, event);
   }
@@ -121,8 +121,9 @@ class Instance {
     const failed = (error) => this.#fail(id, FAULT.CALL, describe(error, __dirname), started);
     try {
       if (type === TYPE.FREEZE) process.emit('beforeSnapshot');
-      if (type !== TYPE.REQUEST) return this.#respond(id, null, started);
-      const result = this.#call(event, new Context(this.#config, event.requestContext.requestId, aux));
+      const context = new Context(this.#config, event.requestContext.requestId, aux);
+      if (type !== TYPE.REQUEST) return this.#respond(id, event, started);  // a ping goes all the way but through the handler
+      const result = this.#call(event, context);
       if (typeof result?.then !== 'function') this.#respond(id, result, started);
       else Promise.resolve(result).then((value) => this.#respond(id, value, started), failed);
     } catch (error) {

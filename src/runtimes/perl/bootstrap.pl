@@ -117,7 +117,7 @@ sub answer($header, $meta, $body) {
   my @response = eval {
     local $SIG{__DIE__} = \&remember;
     if ($kind == FREEZE) { $_->() for reverse @before_snapshot }
-    $result = $handler->($event, $context) if $kind == REQUEST;
+    $result = $kind == REQUEST ? $handler->($event, $context) : $event;    # a ping goes all the way but through the handler
     ($fault, $spent) = (BAD_RESPONSE, Flashd::Payload::now() - $started);
     Flashd::Payload::response($result);
   };

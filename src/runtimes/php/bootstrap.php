@@ -142,7 +142,7 @@ final class Instance
       $context = new \Context($this->config, $event['requestContext']['requestId'], $header['aux']);
       $started = hrtime(true);
       if ($header['type'] === FREEZE) Hooks::run('before_snapshot');
-      $result = $header['type'] === REQUEST ? ($this->handler)($event, $context) : null;
+      $result = $header['type'] === REQUEST ? ($this->handler)($event, $context) : $event;  // a ping goes all the way but through the handler
       [$fault, $spent] = [BAD_RESPONSE, hrtime(true) - $started];
       $response = encodeResponse($result);
     } catch (Throwable $error) {

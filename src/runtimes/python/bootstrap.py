@@ -103,7 +103,7 @@ class Instance:
     try:
       if header[3] == FREEZE:
         hooks.run_before()
-      result = self.handler(event, context) if header[3] == REQUEST else None
+      result = self.handler(event, context) if header[3] == REQUEST else event  # a ping goes all the way but through the handler
       fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
       kind, (aux, meta, body) = RESPONSE, payload.encode(result)
     except BaseException as error:

@@ -115,7 +115,7 @@ module Flashd
         context = Context.new(@config, event['requestContext']['requestId'], left_ms)
         started = now_us
         HOOKS[:before_snapshot].reverse_each(&:call) if kind == FREEZE
-        result = @handler.call(event: event, context: context) if kind == REQUEST
+        result = kind == REQUEST ? @handler.call(event: event, context: context) : event  # a ping goes all the way but through the handler
         fault, spent = BAD_RESPONSE, now_us - started
         response = Flashd.encode(result)
       rescue Exception => error

@@ -104,7 +104,7 @@ final class Instance {
       Invocation context = new Invocation(config, String.valueOf(((Map<?, ?>) event.get("requestContext")).get("requestId")), request.aux());
       started = System.nanoTime();
       if (request.type() == Channel.FREEZE) Core.getGlobalContext().beforeCheckpoint(null);
-      Object result = request.type() == Channel.REQUEST ? handler.call(event, context) : null;
+      Object result = request.type() == Channel.REQUEST ? handler.call(event, context) : event;  // a ping goes all the way but through the handler
       handlerUs = microseconds(started);
       stage = Channel.BAD_RESPONSE;
       response = Payload.encode(result);
