@@ -11,6 +11,7 @@ const { pathToFileURL } = require('node:url');
 const v8 = require('node:v8');
 const vm = require('node:vm');
 const { Channel, TYPE, FAULT, BODY_BINARY } = require('./channel.cjs');
+const { eagerly } = require('./eager.cjs');
 const { Context, decode, encode, describe } = require('./payload.cjs');
 const { prepare, forget, renew } = require('./process.cjs');
 const { warm } = require('./warm.cjs');
@@ -67,7 +68,7 @@ class Instance {
       return;
     }
     try {
-      const module = this.#load(path.join(this.#root, config.handler));
+      const file = path.join(this.#root, config.handler), module = header.next === TYPE.PING || header.next === TYPE.FREEZE ? eagerly(file, load) : load(file);
       if (!(module instanceof Promise)) return this.#loaded(module, started);
       this.#waiting = [];
       module.then((imported) => this.#loaded(imported, started), (error) => this.#unloadable(error, this.#waiting.length === 0, started));
@@ -82,16 +83,6 @@ class Instance {
     } catch (error) {
       this.#failure = [FAULT.LOAD, describe(error, __dirname)];
     }
-  }
-
-  /** A module, or the promise of one that can only be imported: on top-level await, or because this Node cannot require ES modules. require() waits for no other thread. */
-  #load(file) {
-    try {
-      return require(file);
-    } catch (error) {
-      if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
-    }
-    return import(pathToFileURL(file).href);
   }
 
   #loaded(module, started) {
@@ -162,6 +153,16 @@ class Instance {
     this.#loadUs = 0;
     return loadUs;
   }
+}
+
+/** A module, or the promise of one that can only be imported: on top-level await, or because this Node cannot require ES modules. require() waits for no other thread. */
+function load(file) {
+  try {
+    return require(file);
+  } catch (error) {
+    if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
+  }
+  return import(pathToFileURL(file).href);
 }
 
 /** Twice: what the first finds unreachable may have kept more alive. The function does not see gc. */

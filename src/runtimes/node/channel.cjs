@@ -61,7 +61,8 @@ class Channel {
       this.#need = left < HEADER_BYTES ? HEADER_BYTES : HEADER_BYTES + bytes.readUInt32LE(at);
       if (left < this.#need) break;
       const body = at + HEADER_BYTES + bytes.readUInt32LE(at + 4), end = at + this.#need;
-      const header = { id: bytes.readUInt32LE(at + 8), type: bytes.readUInt16LE(at + 12), flags: bytes.readUInt16LE(at + 14), aux: bytes.readUInt32LE(at + 16), last: end === bytes.length };
+      const next = end + HEADER_BYTES <= bytes.length ? bytes.readUInt16LE(end + 12) : 0;  // the type of a frame that has come along, as far as is known
+      const header = { id: bytes.readUInt32LE(at + 8), type: bytes.readUInt16LE(at + 12), flags: bytes.readUInt16LE(at + 14), aux: bytes.readUInt32LE(at + 16), last: end === bytes.length, next };
       onFrame(header, bytes.subarray(at + HEADER_BYTES, body), bytes.subarray(body, end));
       at = end;
     }
