@@ -112,6 +112,7 @@ struct fl_daemon {
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
   uint32_t template_slots;
   struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
+  uint32_t template_places;                    /* for each runtime: its replicas, and one for the successor of an only one */
   char runtime_detail[FL_RUNTIMES_MAX][256];   /* why it failed, or empty */
   char executable[FL_RUNTIMES_MAX][256];       /* resolved on the host */
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];

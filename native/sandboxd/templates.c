@@ -18,16 +18,17 @@ enum { FIRST_CHILD_PID = 300, MILLISECOND = 1000000 };
 
 int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err)
 {
-  uint32_t replicas = daemon->options.templates;
+  uint32_t places = daemon->options.templates > 1 ? daemon->options.templates : 2;
 
-  if (daemon->pack->count * replicas > FL_TEMPLATES_MAX)
-    return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "templates", "%u runtimes with %u replicas", daemon->pack->count, replicas);
-  daemon->template_slots = daemon->pack->count * replicas;
+  if (daemon->pack->count * places > FL_TEMPLATES_MAX)
+    return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "templates", "%u runtimes with %u replicas", daemon->pack->count, daemon->options.templates);
+  daemon->template_places = places;
+  daemon->template_slots = daemon->pack->count * places;
   daemon->next_pid = FIRST_CHILD_PID;
   for (uint32_t i = 0; i < daemon->template_slots; i++) {
     struct fl_template_slot *slot = &daemon->template_slot[i];
 
-    slot->template = (struct fl_template){.runtime = i / replicas, .data_fd = -1, .stderr_fd = -1, .infection = {.socket = -1, .bell = -1}};
+    slot->template = (struct fl_template){.runtime = i / places, .data_fd = -1, .stderr_fd = -1, .infection = {.socket = -1, .bell = -1}};
     slot->probe_fd = -1;
   }
   return 0;
@@ -56,7 +57,7 @@ static bool wanted(const struct fl_daemon *daemon, uint32_t runtime)
 
 bool fl_templates_booting(const struct fl_daemon *daemon, uint32_t runtime)
 {
-  return wanted(daemon, runtime) && daemon->template_slot[runtime * daemon->options.templates].failures < FL_BOOT_FAILURES_MAX;
+  return wanted(daemon, runtime) && daemon->template_slot[runtime * daemon->template_places].failures < FL_BOOT_FAILURES_MAX;
 }
 
 void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
@@ -66,7 +67,7 @@ void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
   const char *name = daemon->pack->runtime[runtime].argv[0];
   if (resolve(name, daemon->executable[runtime], sizeof daemon->executable[0])) {
     daemon->runtime_detail[runtime][0] = 0;
-    daemon->template_slot[runtime * daemon->options.templates].boot_at_ns = 1;
+    daemon->template_slot[runtime * daemon->template_places].boot_at_ns = 1;
   } else {
     daemon->executable[runtime][0] = 0;
     snprintf(daemon->runtime_detail[runtime], sizeof daemon->runtime_detail[0], "%s is not installed", name);
@@ -124,16 +125,43 @@ static uint64_t retires_at_ns(const struct fl_daemon *daemon, const struct fl_te
   return template->forks >= daemon->options.template_forks ? 1 : template->booted_ns + daemon->options.template_seconds * SECOND;
 }
 
+/* Ready, booting or about to, and to stay. */
+static uint32_t replicas(const struct fl_daemon *daemon, uint32_t runtime)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < daemon->template_places; i++) {
+    const struct fl_template_slot *slot = &daemon->template_slot[runtime * daemon->template_places + i];
+
+    count += slot->boot_at_ns || (!slot->retiring && (slot->template.state == FL_TEMPLATE_BOOTING || slot->template.state == FL_TEMPLATE_READY));
+  }
+  return count;
+}
+
+static void boot_successor(struct fl_daemon *daemon, uint32_t runtime)
+{
+  for (uint32_t i = 0; i < daemon->template_places && replicas(daemon, runtime) < 2; i++) {
+    struct fl_template_slot *slot = &daemon->template_slot[runtime * daemon->template_places + i];
+
+    if (slot->template.pid == 0)
+      slot->boot_at_ns = 1;
+  }
+}
+
 /*
- * One that has served its time stops forking when another one of its runtime can (a single replica goes on). The many forks of one template share its address-space
+ * One that has served its time stops forking when another one of its runtime can; an only one has a successor booted first. The many forks of one template share its address-space
  * layout, and so would an attacker's knowledge of it (Lee et al., "From Zygote to Morula", IEEE S&P 2014).
  */
 static void retire(struct fl_daemon *daemon, struct fl_template_slot *slot, uint64_t now_ns)
 {
   struct fl_template *template = &slot->template;
 
-  if (!slot->retiring && (!usable(slot, template->runtime) || retires_at_ns(daemon, template) > now_ns || fl_templates_ready(daemon, template->runtime) < 2))
+  if (!slot->retiring && (!usable(slot, template->runtime) || retires_at_ns(daemon, template) > now_ns))
     return;
+  if (!slot->retiring && fl_templates_ready(daemon, template->runtime) < 2) {
+    boot_successor(daemon, template->runtime);
+    return;
+  }
   slot->retiring = true;
   if (!fl_instances_template_unused(daemon, template))
     return;
@@ -187,7 +215,7 @@ void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot
   if (index + 1 < daemon->template_slots) {
     struct fl_template_slot *next = &daemon->template_slot[index + 1];
 
-    if (next->template.runtime == slot->template.runtime && next->template.state == FL_TEMPLATE_NONE)
+    if (next->template.runtime == slot->template.runtime && next->template.state == FL_TEMPLATE_NONE && replicas(daemon, next->template.runtime) < daemon->options.templates)
       next->boot_at_ns = 1;
   }
   fl_commands_announce_runtime(daemon, slot->template.runtime);
@@ -243,7 +271,7 @@ bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status)
     snprintf(err.detail, sizeof err.detail, "the runtime ended with status %#x", status);
     if (slot->template.state != FL_TEMPLATE_DEAD)
       failed(daemon, slot, "wait", &err);
-    else if (slot->retiring)
+    else if (slot->retiring && replicas(daemon, slot->template.runtime) < daemon->options.templates)
       slot->boot_at_ns = 1;
     slot->template.pid = 0;
     return true;

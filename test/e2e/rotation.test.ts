@@ -6,8 +6,8 @@ import { Flashd } from '../conformance/packaged.ts';
 
 const WAIT_MS = 10_000;
 
-test('templates are replaced after their forks, layouts change, and no request fails meanwhile', async (t) => {
-  const flashd = await Flashd.start({ FLASHD_TEMPLATES: '2', FLASHD_TEMPLATE_FORKS: '25', FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0' });
+for (const replicas of [1, 2]) test(`templates are replaced after their forks, layouts change, and no request fails meanwhile: ${replicas} of each`, async (t) => {
+  const flashd = await Flashd.start({ FLASHD_TEMPLATES: String(replicas), FLASHD_TEMPLATE_FORKS: '25', FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0' });
   t.after(() => flashd.stop());
   const fixture = prepareFixture('native', 'context');
   t.after(() => fixture.remove());
