@@ -6,33 +6,12 @@ const { Writable } = require('node:stream');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
 const { syncBuiltinESMExports } = require('node:module');
+const random = require('./random.cjs');
 
 /* lib/internal/crypto/random.js: kCacheSize and kBatchSize */
 const INTEGERS_AHEAD = 1024, UUIDS_AHEAD = 128;
 
 const drawing = new Set();
-const state = new Uint32Array(4);
-let seeded = false;
-
-/** xoshiro128**, 53 bits of two steps. V8's own cannot be reseeded; this one is, from the system's generator, when an instance first asks. */
-function random() {
-  if (!seeded) {
-    crypto.randomFillSync(state);
-    seeded = true;
-  }
-  return ((step() >>> 5) * 0x4000000 + (step() >>> 6)) / 0x20000000000000;
-}
-
-function step() {
-  const [, second] = state, times5 = Math.imul(second, 5), result = Math.imul((times5 << 7) | (times5 >>> 25), 9), shifted = second << 9;
-  state[2] ^= state[0];
-  state[3] ^= state[1];
-  state[1] ^= state[2];
-  state[0] ^= state[3];
-  state[2] ^= shifted;
-  state[3] = (state[3] << 11) | (state[3] >>> 21);
-  return result;
-}
 
 /** stdout and stderr: a write is over when it returns, as Node does it for files; so nothing is lost and nothing is to be flushed. */
 class Output extends Writable {
@@ -62,7 +41,7 @@ function own(object, name, value) {
 
 /** In the template, once. */
 function prepare() {
-  own(Math, 'random', random);
+  random.prepare(own);
   watch('randomInt');
   watch('randomUUID');
   syncBuiltinESMExports();
@@ -72,7 +51,7 @@ function prepare() {
 
 /** At the end of the template: whatever has been drawn or looked up so far is forgotten. */
 function forget() {
-  seeded = false;
+  random.forget();
   Object.defineProperty(process, 'pid', {
     configurable: true, enumerable: true,
     get() {
