@@ -50,18 +50,20 @@ static uint64_t resident_bytes(void)
   return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Distinct templates (boots of them) that the gateway's instances were forked from. */
+/* Distinct templates (boots of them) that the gateway's instances were forked from, as far as there is room to tell them apart. */
 static uint32_t layouts(const struct fl_daemon *daemon)
 {
+  uint64_t seen[FL_TEMPLATES_MAX];
   uint32_t count = 0;
 
-  for (uint32_t i = 0; i < daemon->instances; i++) {
-    const struct fl_instance *instance = daemon->instance[i];
-    bool counted = instance->create_request == 0 || instance->layout == 0;
+  for (uint32_t i = 0; i < daemon->instances && count < FL_COUNT(seen); i++) {
+    uint64_t layout = daemon->instance[i]->create_request ? daemon->instance[i]->layout : 0;
+    bool counted = layout == 0;
 
-    for (uint32_t j = 0; j < i && !counted; j++)
-      counted = daemon->instance[j]->create_request != 0 && daemon->instance[j]->layout == instance->layout;
-    count += !counted;
+    for (uint32_t j = 0; j < count && !counted; j++)
+      counted = seen[j] == layout;
+    if (!counted)
+      seen[count++] = layout;
   }
   return count;
 }

@@ -16,6 +16,7 @@
 #include <flashd/protocol.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "inject/pin.h"
@@ -68,6 +69,8 @@ struct fl_instance {
   bool parked, resumed, announced, killed, pooled;
   bool silent;                                 /* the gateway that asked for it is gone */
   uint64_t accepted_ns, deadline_ns;  /* deadline: of the fork, or of the grace period; 0: none */
+  LIST_ENTRY(fl_instance) spares;              /* spares.c: with the others that were made as spares for the same demand and not taken since */
+  bool among_spares;
   struct fl_fork_report report;
 };
 
@@ -81,7 +84,8 @@ struct fl_template_slot {
   int probe_fd;                                /* our end of the probe's data socket, or -1 */
 };
 
-struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; };
+LIST_HEAD(fl_spare_list, fl_instance);
+struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; struct fl_spare_list spares; };
 
 enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY };
 
@@ -95,6 +99,7 @@ struct fl_function {
   pid_t helper;                                /* freezes the instance; 0 when it is done */
   int answer, image, bundle;                   /* of the helper; until READY; all else -1 */
   struct fl_demand demand;
+  LIST_ENTRY(fl_function) demanded;            /* while demand.taken_ns is not 0 */
 };
 
 struct fl_early_end { pid_t pid; int status; uint64_t cpu_us; };
@@ -110,6 +115,8 @@ struct fl_daemon {
   uint32_t next_pid, pid_limit;
   uint32_t instances, waiting;                 /* living; of those, WAITING */
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
+  uint64_t instances_due_ns, functions_due_ns; /* no deadline of any is earlier */
+  uint64_t sweep_ns, sweep_took_ns;            /* when to look for children whose end no signal told, 0: never; how long it took the last time */
   uint32_t template_slots;
   struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
   uint32_t template_places;                    /* for each runtime: its replicas, and one for the successor of an only one */
@@ -118,6 +125,7 @@ struct fl_daemon {
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
   struct fl_demand demand[FL_RUNTIMES_MAX];    /* for spares of the runtimes */
+  LIST_HEAD(, fl_function) demanded;           /* whose spares may be wanted, or too many */
   uint64_t next_function;
   uint32_t functions;
   struct fl_function *function[FL_FUNCTIONS_MAX];  /* by index, with holes */
@@ -200,6 +208,9 @@ uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon);
 void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 
 /* spares.c */
+/* It was made as a spare. / It is none any more: taken, or gone. */
+void fl_spares_join(struct fl_daemon *daemon, struct fl_instance *instance);
+bool fl_spares_leave(struct fl_instance *instance);
 /* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
 uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function, bool parked);
 /* The one that is furthest, or NULL. */
@@ -207,6 +218,8 @@ struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runt
 void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function, uint64_t now_ns);
 void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_spares_deadline_ns(struct fl_daemon *daemon);
+/* The function is about to be freed. */
+void fl_spares_forget(struct fl_function *function);
 
 /* probe.c */
 /* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */

@@ -36,9 +36,14 @@ static void drop(struct fl_daemon *daemon, struct fl_function *function)
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i]->function == function) {
+      bool spare = fl_spares_leave(daemon->instance[i]);
+
       daemon->instance[i]->function = NULL;
       daemon->instance[i]->template = NULL;
+      if (spare)                                 /* one that waits for its sandbox becomes the runtime's */
+        fl_spares_join(daemon, daemon->instance[i]);
     }
+  fl_spares_forget(function);
   fl_close(&function->answer);
   fl_close(&function->image);
   fl_close(&function->bundle);
@@ -76,7 +81,7 @@ static struct fl_function *enlist(struct fl_daemon *daemon)
   struct fl_function *function = index < FL_FUNCTIONS_MAX ? calloc(1, sizeof *function) : NULL;
   if (!function)
     return NULL;
-  *function = (struct fl_function){.id = ++daemon->next_function, .state = FL_FUNCTION_FREEZING, .index = index, .answer = -1, .image = -1, .bundle = -1,
+  *function = (struct fl_function){.id = ++daemon->next_function * FL_FUNCTIONS_MAX + index, .state = FL_FUNCTION_FREEZING, .index = index, .answer = -1, .image = -1, .bundle = -1,
                                    .template = {.data_fd = -1, .stderr_fd = -1, .infection = {.socket = -1, .bell = -1}}};
   daemon->function[index] = function;
   daemon->functions++;
@@ -138,6 +143,8 @@ void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freez
   function->template.boot = instance->template->boot;
   function->bundle = fl_steal_fd(&instance->bundle);
   function->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FREEZE_MS * MILLISECOND;
+  if (function->deadline_ns < daemon->functions_due_ns)
+    daemon->functions_due_ns = function->deadline_ns;
   if (start_helper(daemon, function, instance, &err) < 0) {
     function->helper = 0;
     end(daemon, function, &err);
@@ -231,12 +238,12 @@ void fl_functions_readable(struct fl_daemon *daemon, uint32_t index)
     fail(daemon, function, -r, "the function template ended");
 }
 
+/* An id ends with the index. */
 static struct fl_function *by_id(const struct fl_daemon *daemon, uint64_t id)
 {
-  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && id; i++)
-    if (daemon->function[i] && daemon->function[i]->id == id)
-      return daemon->function[i];
-  return NULL;
+  struct fl_function *function = daemon->function[id % FL_FUNCTIONS_MAX];
+
+  return function && function->id == id ? function : NULL;
 }
 
 void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
@@ -302,17 +309,22 @@ void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_templa
 
 void fl_functions_expire(struct fl_daemon *daemon, uint64_t now_ns)
 {
-  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++)
-    if (daemon->function[i] && daemon->function[i]->deadline_ns && daemon->function[i]->deadline_ns <= now_ns)
+  uint64_t nearest = UINT64_MAX;
+
+  if (daemon->functions_due_ns > now_ns)
+    return;
+  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++) {
+    uint64_t deadline_ns = daemon->function[i] ? daemon->function[i]->deadline_ns : 0;
+
+    if (deadline_ns && deadline_ns <= now_ns)
       fail(daemon, daemon->function[i], ETIMEDOUT, "it takes too long");
+    else if (deadline_ns && deadline_ns < nearest)
+      nearest = deadline_ns;
+  }
+  daemon->functions_due_ns = nearest;
 }
 
 uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon)
 {
-  uint64_t nearest = UINT64_MAX;
-
-  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++)
-    if (daemon->function[i] && daemon->function[i]->deadline_ns && daemon->function[i]->deadline_ns < nearest)
-      nearest = daemon->function[i]->deadline_ns;
-  return nearest;
+  return daemon->functions_due_ns;
 }

@@ -23,8 +23,17 @@
 enum { MILLISECOND = 1000000 };
 enum { CREATE_DATA, CREATE_STDOUT, CREATE_STDERR, CREATE_BUNDLE };      /* order in the CREATE packet */
 
+/* 0: none. */
+static void set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns)
+{
+  instance->deadline_ns = at_ns;
+  if (at_ns && at_ns < daemon->instances_due_ns)
+    daemon->instances_due_ns = at_ns;
+}
+
 static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
 {
+  fl_spares_leave(instance);
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
     fl_close(&instance->fds[i]);
   fl_close(&instance->assignment);
@@ -73,7 +82,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
   fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template);
   instance->layout = instance->template->boot;
   instance->state = FL_INSTANCE_FORKING;
-  instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
+  set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
   instance->template->forks++;
   if (instance->function)
     instance->function->language->forks++;
@@ -101,7 +110,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   if (r < 0)
     return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
   instance->state = FL_INSTANCE_STARTING;
-  instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND;
+  set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
   daemon->forks += instance->create_request != 0;
   fl_close(&instance->assignment);
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
@@ -170,8 +179,10 @@ void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struc
 {
   struct fl_instance *instance = enlist(daemon, runtime, function);
 
-  if (instance)
-    start(daemon, instance);
+  if (!instance)
+    return;
+  fl_spares_join(daemon, instance);
+  start(daemon, instance);
 }
 
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
@@ -194,6 +205,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
     fl_commands_refuse(daemon, create->header.request, &err);
     return;
   }
+  fl_spares_leave(instance);
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
@@ -258,7 +270,7 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
   instance->state = FL_INSTANCE_RUNNING;
   instance->deadline_ns = 0;
   if (instance->probe) {
-    instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_PROBE_MS * MILLISECOND;
+    set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_PROBE_MS * MILLISECOND);
     fl_probe_running(daemon, instance->probe, instance->pid);
     return;
   }
@@ -397,7 +409,7 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
   }
   instance->destroy_request = destroy->header.request;
   if (destroy->flags & FL_DESTROY_EXPECT_EXIT)
-    instance->deadline_ns = fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND;
+    set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND);
   else
     fl_instances_kill(instance);
 }
@@ -444,11 +456,16 @@ bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_temp
 
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
 {
+  if (daemon->instances_due_ns > now_ns)
+    return;
+  daemon->instances_due_ns = UINT64_MAX;
   for (uint32_t i = 0; i < daemon->instances; i++) {
     struct fl_instance *instance = daemon->instance[i];
 
-    if (!instance->deadline_ns || instance->deadline_ns > now_ns)
+    if (!instance->deadline_ns || instance->deadline_ns > now_ns) {
+      set_deadline(daemon, instance, instance->deadline_ns);
       continue;
+    }
     instance->deadline_ns = 0;
     if (instance->state == FL_INSTANCE_RUNNING)
       fl_instances_kill(instance);
@@ -461,12 +478,7 @@ void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
 
 uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon)
 {
-  uint64_t nearest = UINT64_MAX;
-
-  for (uint32_t i = 0; i < daemon->instances; i++)
-    if (daemon->instance[i]->deadline_ns && daemon->instance[i]->deadline_ns < nearest)
-      nearest = daemon->instance[i]->deadline_ns;
-  return nearest;
+  return daemon->instances_due_ns;
 }
 
 void fl_instances_kill_all(struct fl_daemon *daemon)

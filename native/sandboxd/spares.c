@@ -3,6 +3,8 @@
  * each runtime's template at least options.spares (0: none ever), of a function's template only as long as it is in demand; more of both by what is taken in an eighth of a second, and never
  * more than half of all slots. They are replaced in the background, a moment after one was taken, so that the request that took it has the processors to itself; at once when half of them are
  * gone. What nobody took for a while goes again.
+ *
+ * What is asked here is asked on each turn of the loop, with a thousand functions too: each demand has a list of what was made for it, and the functions in demand are a list.
  */
 #include "sandboxd/daemon.h"
 
@@ -18,30 +20,49 @@ static struct kind kind_of(struct fl_daemon *daemon, uint32_t runtime, struct fl
   return (struct kind){runtime, function, function ? &function->demand : &daemon->demand[runtime]};
 }
 
-static bool spare(const struct fl_instance *instance, uint32_t runtime, const struct fl_function *function)
+/* The list has those too that were killed and are not reaped yet. */
+static bool spare(const struct fl_instance *instance)
 {
-  return instance->runtime == runtime && instance->function == function && !instance->create_request && !instance->probe && instance->state <= FL_INSTANCE_PARKED;
+  return instance->state <= FL_INSTANCE_PARKED;
+}
+
+static const struct fl_spare_list *list_of(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function)
+{
+  return function ? &function->demand.spares : &daemon->demand[runtime].spares;
+}
+
+void fl_spares_join(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  LIST_INSERT_HEAD(&kind_of(daemon, instance->runtime, instance->function).demand->spares, instance, spares);
+  instance->among_spares = true;
+}
+
+bool fl_spares_leave(struct fl_instance *instance)
+{
+  if (!instance->among_spares)
+    return false;
+  LIST_REMOVE(instance, spares);
+  instance->among_spares = false;
+  return true;
 }
 
 uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function, bool parked)
 {
+  const struct fl_instance *instance;
   uint32_t count = 0;
 
-  for (uint32_t i = 0; i < daemon->instances; i++)
-    count += spare(daemon->instance[i], runtime, function) && (!parked || daemon->instance[i]->state == FL_INSTANCE_PARKED);
+  LIST_FOREACH(instance, list_of(daemon, runtime, function), spares)
+    count += spare(instance) && (!parked || instance->state == FL_INSTANCE_PARKED);
   return count;
 }
 
 struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function)
 {
-  struct fl_instance *best = NULL;
+  struct fl_instance *best = NULL, *instance;
 
-  for (uint32_t i = 0; i < daemon->instances; i++) {
-    struct fl_instance *instance = daemon->instance[i];
-
-    if (spare(instance, runtime, function) && (!best || instance->state > best->state || (instance->state == best->state && instance->id < best->id)))
+  LIST_FOREACH(instance, list_of(daemon, runtime, function), spares)
+    if (spare(instance) && (!best || instance->state > best->state || (instance->state == best->state && instance->id < best->id)))
       best = instance;
-  }
   return best;
 }
 
@@ -49,10 +70,11 @@ struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runt
 static void trim(struct fl_daemon *daemon, const struct kind *kind, uint32_t kept)
 {
   uint32_t excess = fl_spares_count(daemon, kind->runtime, kind->function, true);
+  struct fl_instance *instance;
 
-  for (uint32_t i = 0; i < daemon->instances && excess > kept; i++)
-    if (spare(daemon->instance[i], kind->runtime, kind->function) && daemon->instance[i]->state == FL_INSTANCE_PARKED) {
-      fl_instances_kill(daemon->instance[i]);
+  LIST_FOREACH(instance, &kind->demand->spares, spares)
+    if (instance->state == FL_INSTANCE_PARKED && excess > kept) {
+      fl_instances_kill(instance);
       excess--;
     }
 }
@@ -68,9 +90,18 @@ void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, struct fl_funct
 {
   struct kind kind = kind_of(daemon, runtime, function);
 
+  if (function && kind.demand->taken_ns == 0)
+    LIST_INSERT_HEAD(&daemon->demanded, function, demanded);
   kind.demand->taken = current_demand(kind.demand, now_ns) + 1;
   kind.demand->counted_ns = now_ns;
   kind.demand->taken_ns = now_ns;
+}
+
+void fl_spares_forget(struct fl_function *function)
+{
+  if (function->demand.taken_ns)
+    LIST_REMOVE(function, demanded);
+  function->demand.taken_ns = 0;
 }
 
 static bool is_idle(const struct fl_demand *demand, uint64_t now_ns)
@@ -129,11 +160,13 @@ static void fill(struct fl_daemon *daemon, const struct kind *kind, uint64_t now
   if (trim_ns(daemon, kind) <= now_ns)
     trim(daemon, kind, kind->function ? 0 : daemon->options.spares);
   if (kind->function && is_idle(kind->demand, now_ns))
-    kind->demand->taken_ns = 0;
+    fl_spares_forget(kind->function);
   while (due_ns(daemon, kind, now_ns) <= now_ns) {
-    uint32_t before = daemon->instances;
+    uint32_t before = daemon->instances, functions = daemon->functions;
 
     fl_instances_create_spare(daemon, kind->runtime, kind->function);
+    if (daemon->functions != functions)        /* a template was found to have ended, maybe this one's: what we hold of it may be gone */
+      return;
     if (daemon->instances == before)
       kind->demand->pause_until_ns = now_ns + (uint64_t)RETRY_MS * MILLISECOND;
   }
@@ -147,15 +180,14 @@ static void each(struct fl_daemon *daemon, void (*visit)(struct fl_daemon *, con
 
     visit(daemon, &kind, now_ns, to);
   }
-  for (uint32_t index = 0, left = daemon->functions; left > 0; index++) {
-    struct fl_function *function = daemon->function[index];
-
-    if (!function)
-      continue;
-    left--;
+  for (struct fl_function *function = LIST_FIRST(&daemon->demanded), *next; function; function = next) {
     struct kind kind = kind_of(daemon, function->runtime, function);
-    if (function->demand.taken_ns)
-      visit(daemon, &kind, now_ns, to);
+    uint32_t functions = daemon->functions;
+
+    next = LIST_NEXT(function, demanded);
+    visit(daemon, &kind, now_ns, to);
+    if (daemon->functions != functions)        /* some are gone, maybe the next one: from the beginning, with fewer */
+      next = LIST_FIRST(&daemon->demanded);
   }
 }
 
