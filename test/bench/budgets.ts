@@ -1,8 +1,9 @@
 /** What flashd promises, measured against this run. */
-import { CONCURRENCIES, FLASHD_LANGUAGES, WARM_INSTANCES } from './systems/flashd.ts';
+import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
 import { HEAVY_LANGUAGES } from './programs/heavy.ts';
+import { RESIDENTS } from './systems/residents.ts';
 import type { Rows } from './rows.ts';
-import { LANGUAGES } from './series.ts';
+import { LANGUAGES, MAIN_LANGUAGES } from './series.ts';
 
 const COLD_US = { c: 800, python: 1800 } as const;
 /** From the language template, and from a standby. */
@@ -17,6 +18,8 @@ const STARTS_PER_CORE = 500;
 const DOCKER_TIMES = 150;
 const RUNC_TIMES = 20;
 const ADDED_US = 60;
+/** The first request to any of many functions, from its standby, beside that to one of a few. */
+const RESIDENT_TIMES = 2;
 const WARM_PER_SECOND = 40_000;
 /** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
 const BUSY_PERCENT = 85;
@@ -35,7 +38,7 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
   const perSecond = (value: number) => `${Math.round(value)} req/s`;
 
   for (const [suffix, dashed, words] of [['', '', 'back to back'], ['/gap-50ms', '-gap-50ms', '50 ms apart']] as const) {
-    for (const language of LANGUAGES) {
+    for (const language of MAIN_LANGUAGES) {
       const limit = COLD_US[language];
       for (const [path, note] of [['language-template', ''], ['spares-0', ', spares 0']] as const) {
         check(`cold ${language}${note}, ${words}: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/${path}${suffix}`), us => us <= limit, ms);
@@ -49,11 +52,19 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
   for (const [language, limit] of Object.entries(STANDBY_US)) check(`standby ${language}, 100 ms apart: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/standby`), us => us <= limit, ms);
   for (const [language, limit] of Object.entries(FROZEN_US)) check(`function template ${language}, 100 ms apart: p50 ≤ ${limit / 1000} ms`, p50(`cold/${language}/function-template`), us => us <= limit, ms);
   for (const language of HEAVY_LANGUAGES) check(`heavy ${language}: ≥ ${HEAVY_TIMES} times faster than from nothing`, ratios[`heavy-${language}-exec/function-template`], ratio => ratio >= HEAVY_TIMES, times);
-  for (const language of FLASHD_LANGUAGES) {
+  for (const language of LANGUAGES) {
     const kilobytes = (value: number) => `${value} kB`;
     check(`idle standby ${language}: USS ≤ ${STANDBY_KB(language)} kB`, p50(`memory/${language}/standby/uss`), value => value <= STANDBY_KB(language), kilobytes);
     check(`function template ${language}: USS ≤ ${FROZEN_KB} kB`, p50(`memory/${language}/function-template/uss`), value => value <= FROZEN_KB, kilobytes);
   }
+  for (const language of LANGUAGES) {
+    const [many, few] = [rows.get(`resident/${RESIDENTS}/${language}/first`), rows.get(`resident/${LANGUAGES.length}/${language}/first`)];
+    if (many === undefined || few === undefined) continue;
+    for (const at of ['p50', 'p99'] as const) {
+      check(`first request to one of ${RESIDENTS} functions, ${language}: ${at} ≤ ${RESIDENT_TIMES} × that of one alone`, many[at] / few[at], ratio => ratio <= RESIDENT_TIMES, times);
+    }
+  }
+  check(`${RESIDENTS} functions: a standby of each`, p50(`resident/${RESIDENTS}/count/standbys`), value => value >= RESIDENTS, String);
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));
   check(`cold python, ${busiest} at once: bound by the CPU (≥ ${BUSY_PERCENT} % busy)`, p50(`cold/python/concurrency-${busiest}/cpu-busy`), busy => busy >= BUSY_PERCENT, busy => `${busy.toFixed(0)} %`);
   check(

@@ -20,6 +20,7 @@ import { execSystem } from './systems/exec.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
 import { memorySystem } from './systems/memory.ts';
+import { residentsSystem } from './systems/residents.ts';
 import { runcSystem } from './systems/runc.ts';
 import { uwsBareSystem } from './systems/uws-bare.ts';
 import { workerdSystem } from './systems/workerd.ts';
@@ -67,7 +68,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace),
+    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace),
   ];
 }
 
@@ -80,7 +81,7 @@ function choose(systems: readonly System[], pattern: RegExp): Chosen[] {
 
 async function measureAll(workspace: Workspace, chosen: readonly Chosen[], n: number, signal: AbortSignal): Promise<Row[]> {
   const has = (...names: string[]) => chosen.some(({ system }) => names.includes(system.name));
-  await workspace.prepare({ debian: has('docker', 'runc', 'bwrap'), peers: has('workerd', 'functions-framework') });
+  await workspace.prepare({ debian: has('docker', 'runc', 'bwrap'), peers: has('workerd', 'functions-framework'), rootfs: has('docker', 'runc', 'bwrap', 'exec') });
   const samples = new Map<string, readonly number[]>();
   for (const group of GROUPS) {
     const members = chosen.map(({ system, series }) => ({ system, series: series.filter(each => each.group === group.name) })).filter(({ series }) => series.length > 0);

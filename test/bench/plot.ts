@@ -1,7 +1,9 @@
 /** The result as one SVG: for each row its samples as light dots, a mark at p50, a line into the bad tail. Times on a logarithmic axis, throughput on a linear one. */
 import type { Machine } from './machine.ts';
 import { percentile, type Row, type Rows } from './rows.ts';
+import { LANGUAGES, MAIN_LANGUAGES, type Language } from './series.ts';
 import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
+import { RESIDENTS } from './systems/residents.ts';
 
 const WIDTH = 1080;
 const LABELS = 250;
@@ -51,18 +53,22 @@ function makePanels(rows: Rows): Panel[] {
     const lines = wanted.flatMap(([name, label, system]) => (rows.has(name) ? [{ row: rows.get(name)!, label, system }] : []));
     if (lines.length > 0) panels.push({ title, note, lines, scale: makeScale(lines.map(({ row }) => row)) });
   };
-  for (const [language, title] of [['python', 'Python'], ['c', 'C']] as const) {
+  for (const language of LANGUAGES) {
     const wanted = ['', '/gap-50ms'].flatMap(suffix => [
       [`cold/${language}/language-template${suffix}`, 'flashd', 'flashd'] as const,
       [`cold/${language}/spares-0${suffix}`, 'flashd, spares 0', 'flashd'] as const,
       ...['exec', 'bwrap', 'runc', 'docker'].map(system => [`${system}/${language}${suffix}`, SYSTEM_TEXT[system]!, system] as const),
     ].map(([name, label, system]) => [name, label + (suffix === '' ? '' : ', 50 ms apart'), system] as const));
-    add(`${title}: a fresh instance`, 'flashd: first response at the HTTP client; the others: first byte of output', wanted, timeScale);
+    add(`${TITLES[language]}: a fresh instance`, 'flashd: first response at the HTTP client; the others: first byte of output', wanted, timeScale);
   }
-  for (const [language, title] of [['python', 'Python'], ['c', 'C']] as const) {
+  for (const language of MAIN_LANGUAGES) {
     const wanted = CONCURRENCIES.map(connections => [`cold/${language}/concurrency-${connections}`, `${connections} at once`, 'flashd'] as const);
-    add(`${title}: fresh instances at once`, 'first response at the HTTP client, each connection with one start outstanding', wanted, timeScale);
+    add(`${TITLES[language]}: fresh instances at once`, 'first response at the HTTP client, each connection with one start outstanding', wanted, timeScale);
   }
+  add(`The first request to each of ${RESIDENTS} functions, from its standby`, 'first response at the HTTP client; the grey ones: one function per language', LANGUAGES.flatMap(language => [
+    [`resident/${RESIDENTS}/${language}/first`, `${TITLES[language]}, ${RESIDENTS} functions`, 'flashd'] as const,
+    [`resident/${LANGUAGES.length}/${language}/first`, `${TITLES[language]}, ${LANGUAGES.length} functions`, 'exec'] as const,
+  ]), timeScale);
   const peers = ['uws-bare', 'workerd', 'functions-framework'] as const;
   add('A warm request at one connection', 'response at the HTTP client', [
     ['warm/c/latency', 'flashd, C', 'flashd'], ['warm/python/latency', 'flashd, Python', 'flashd'],
@@ -75,6 +81,8 @@ function makePanels(rows: Rows): Panel[] {
   ], rateScale);
   return panels;
 }
+
+const TITLES: Readonly<Record<Language, string>> = { python: 'Python', c: 'C', node: 'Node.js', java: 'Java', ruby: 'Ruby', php: 'PHP', perl: 'Perl' };
 
 const SYSTEM_TEXT: Readonly<Record<string, string>> = {
   exec: 'plain exec, no isolation', bwrap: 'bwrap, namespaces only', runc: 'runc run', docker: 'docker run',

@@ -3,10 +3,10 @@
 /** Row name → samples, in the order in which they were taken. */
 export type Samples = ReadonlyMap<string, readonly number[]>;
 
-export type Unit = 'us' | 'req/s' | 'starts/s' | '%' | 'kB';
+export type Unit = 'us' | 's' | 'req/s' | 'starts/s' | '%' | 'kB' | 'functions';
 
 /** Series of one group are measured together, interleaved; a group's systems are the only ones that run meanwhile. */
-export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory';
+export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory' | 'resident';
 
 export type Series = {
   /** Of its main row; others that it yields stand below the prefixes in `also`. */
@@ -27,8 +27,11 @@ export interface System {
   cleanup(): Promise<void>;
 }
 
-export type Language = 'python' | 'c';
-export const LANGUAGES: readonly Language[] = ['python', 'c'];
+export const LANGUAGES = ['python', 'c', 'node', 'java', 'ruby', 'php', 'perl'] as const;
+export type Language = (typeof LANGUAGES)[number];
+/** Those that everything is measured with; the others only where languages differ. */
+export const MAIN_LANGUAGES = ['python', 'c'] as const satisfies readonly Language[];
+export const isMain = (language: Language): boolean => MAIN_LANGUAGES.some(each => each === language);
 
 /** Arrivals: the next start right after the last, or after a pause, which shows stalls that a tight loop hides. */
 export const ARRIVALS = [
@@ -38,6 +41,8 @@ export const ARRIVALS = [
 
 export function unitOf(row: string): Unit {
   if (row.startsWith('memory/')) return 'kB';
+  if (row.endsWith('-seconds')) return 's';
+  if (row.includes('/count/')) return 'functions';
   if (row.endsWith('/cpu-busy')) return '%';
   if (row.endsWith('/throughput')) return row.startsWith('cold/') ? 'starts/s' : 'req/s';
   return row.endsWith('/throughput-per-core') ? 'starts/s' : 'us';

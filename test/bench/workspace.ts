@@ -2,12 +2,11 @@
  * What the systems under test share: programs downloaded or compiled once below build/cache/bench, and a temporary directory of this run with the
  * root filesystem that all sandboxes of other systems get. Nothing is installed on the machine; remove() takes the directory away.
  */
-import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { cache, root, run, stepIfChanged } from '../../build/steps.ts';
-import type { Language } from './series.ts';
+import { cache, run, stepIfChanged } from '../../build/steps.ts';
+import { makeRootfs } from './rootfs.ts';
 
 const own = join(cache, 'bench');
 const source = import.meta.dirname;
@@ -28,11 +27,6 @@ export const programs = {
 };
 export const peers = join(own, 'peers');
 
-/** The hello functions as programs, with the paths that they have inside a sandbox. */
-export const COMMANDS: Record<Language, readonly string[]> = {
-  python: ['/usr/bin/python3', '-I', '-B', '/function/main.py'],
-  c: ['/function/hello'],
-};
 export const GREETING = 'Hello, world!';
 
 export class Workspace {
@@ -44,12 +38,12 @@ export class Workspace {
     chmodSync(this.directory, 0o755);
   }
 
-  async prepare(needs: { readonly debian: boolean; readonly peers: boolean }): Promise<void> {
+  async prepare(needs: { readonly debian: boolean; readonly peers: boolean; readonly rootfs: boolean }): Promise<void> {
     mkdirSync(own, { recursive: true });
     for (const name of ['first-output', 'http-client']) await compile(join(source, 'tools', `${name}.c`), join(own, name));
     if (needs.debian) await unpackPackages();
     if (needs.peers) await installPeers();
-    await makeRootfs(this.rootfs);
+    if (needs.rootfs) await makeRootfs(this.rootfs);
   }
 
   remove(): void {
@@ -90,25 +84,4 @@ async function installPeers(): Promise<void> {
     for (const name of files) cpSync(join(source, 'peers', name), join(peers, name));
     await run('npm', ['ci', '--prefix', peers, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
   });
-}
-
-/** Python of the host with its libraries, the two programs, and the empty directories that sandboxes mount on. */
-async function makeRootfs(rootfs: string): Promise<void> {
-  const python = realpathSync('/usr/bin/python3');
-  for (const folder of ['usr/bin', 'usr/lib/x86_64-linux-gnu', 'usr/lib64', 'function', 'proc', 'sys', 'dev', 'tmp', 'etc', 'run']) mkdirSync(join(rootfs, folder), { recursive: true });
-  symlinkSync('usr/lib', join(rootfs, 'lib'));
-  symlinkSync('usr/lib64', join(rootfs, 'lib64'));
-  cpSync(python, join(rootfs, python));
-  symlinkSync(basename(python), join(rootfs, 'usr/bin/python3'));
-  for (const [, library] of execFileSync('ldd', [python], { encoding: 'utf8' }).matchAll(/=> (\S+)/g)) {
-    cpSync(realpathSync(library!), join(rootfs, 'usr/lib/x86_64-linux-gnu', basename(library!)));
-  }
-  cpSync(realpathSync('/lib64/ld-linux-x86-64.so.2'), join(rootfs, 'usr/lib64/ld-linux-x86-64.so.2'));
-  const modules = join('/usr/lib', basename(python));
-  // With other timestamps Python would take its compiled modules for stale, and compile each at every start. Neither the static library nor the test suites are of
-  // use to a program; sitecustomize would point out of the root filesystem.
-  cpSync(modules, join(rootfs, modules), { recursive: true, preserveTimestamps: true, filter: path => !/\/(config-[^/]*|test|sitecustomize\.py)$/.test(path) });
-  cpSync(join(root, 'functions/hello-python/handler.py'), join(rootfs, 'function/handler.py'));
-  cpSync(join(source, 'programs/main.py'), join(rootfs, 'function/main.py'));
-  await run('gcc', ['-O2', '-o', join(rootfs, 'function/hello'), join(source, 'programs/hello.c')]);
 }

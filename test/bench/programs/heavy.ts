@@ -1,7 +1,8 @@
 /** Functions that take long to load, one for each kind of weight: a library in C with its Python around it, one large bundle, many classes. Written into a directory, with the command that runs the same from nothing. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { interpreter } from '../rootfs.ts';
 
 export const HEAVY_LANGUAGES = ['python', 'node', 'java'] as const;
 export type HeavyLanguage = (typeof HEAVY_LANGUAGES)[number];
@@ -40,9 +41,6 @@ const JAVA_HANDLER = `public class Handler {
   public static void main(String[] arguments) { System.out.println(new Handler().handle(null)); }
 }
 `;
-
-/** Where flashd looks for it, too. */
-const interpreter = (name: string): string => ['/usr/local/bin', '/usr/bin', '/bin'].map(folder => join(folder, name)).find(path => existsSync(path)) ?? name;
 
 /** Writes the function and returns what starts it from nothing and ends with a line of output. */
 export function writeHeavy(language: HeavyLanguage, directory: string): readonly string[] {

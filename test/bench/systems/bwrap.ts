@@ -1,6 +1,7 @@
 /** bubblewrap with every namespace and no capabilities; it has neither cgroup limits nor a system call filter of its own, so it does less than the others. */
 import type { Language, System } from '../series.ts';
-import { COMMANDS, programs, type Workspace } from '../workspace.ts';
+import { COMMANDS } from '../rootfs.ts';
+import { programs, type Workspace } from '../workspace.ts';
 import { checkGreetings, startSeries } from './program.ts';
 
 export function bwrapSystem(workspace: Workspace): System {
@@ -11,7 +12,7 @@ export function bwrapSystem(workspace: Workspace): System {
   const commandOf = (language: Language) => [programs.bwrap, ...sandbox, '--', ...COMMANDS[language]];
   return {
     name: 'bwrap',
-    series: startSeries('bwrap', commandOf),
+    series: startSeries('bwrap', commandOf, 3),
     prepare: () => checkGreetings(commandOf),
     cleanup: () => Promise.resolve(),
   };

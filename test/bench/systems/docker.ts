@@ -1,6 +1,6 @@
 /** `docker run` as people use it, with the same limits as an instance and no network to set up. Its default has no user namespace and keeps some capabilities. */
 import type { Language, System } from '../series.ts';
-import { COMMANDS } from '../workspace.ts';
+import { COMMANDS } from '../rootfs.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import { checkGreetings, startSeries } from './program.ts';
 
@@ -12,7 +12,7 @@ export function dockerSystem(daemon: DockerDaemon): System {
   return {
     name: 'docker',
     // Its starts take so long that a gap before them says nothing new about C.
-    series: startSeries('docker', commandOf).filter(({ name }) => name !== 'docker/c/gap-50ms'),
+    series: startSeries('docker', commandOf, 5).filter(({ name }) => name !== 'docker/c/gap-50ms'),
     async prepare() {
       await daemon.start();
       await checkGreetings(commandOf);

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { HEAVY_LANGUAGES, writeHeavy, type HeavyLanguage } from '../programs/heavy.ts';
 import type { Language, System } from '../series.ts';
-import { COMMANDS, type Workspace } from '../workspace.ts';
+import { COMMANDS } from '../rootfs.ts';
+import type { Workspace } from '../workspace.ts';
 import { checkGreetings, commandSeries, startSeries } from './program.ts';
 
 export function execSystem(workspace: Workspace): System {
@@ -10,7 +11,7 @@ export function execSystem(workspace: Workspace): System {
   const heavy = new Map<HeavyLanguage, readonly string[]>();
   return {
     name: 'exec',
-    series: [...startSeries('exec', commandOf), ...HEAVY_LANGUAGES.map(language => commandSeries(`heavy/${language}/exec`, 0, () => heavy.get(language)!))],
+    series: [...startSeries('exec', commandOf, 3), ...HEAVY_LANGUAGES.map(language => commandSeries(`heavy/${language}/exec`, 0, () => heavy.get(language)!))],
     prepare: async () => {
       await checkGreetings(commandOf);
       for (const language of HEAVY_LANGUAGES) heavy.set(language, writeHeavy(language, join(workspace.directory, 'heavy', language)));

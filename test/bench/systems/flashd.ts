@@ -9,16 +9,15 @@ import { prepareFunctions } from '../../../build/functions.ts';
 import { root } from '../../../build/steps.ts';
 import { Flashd } from '../../conformance/packaged.ts';
 import { HEAVY_LANGUAGES, writeHeavy, type HeavyLanguage } from '../programs/heavy.ts';
-import { ARRIVALS, LANGUAGES, type Samples, type Series, type System } from '../series.ts';
+import { ARRIVALS, LANGUAGES, MAIN_LANGUAGES, type Language, type Samples, type Series, type System } from '../series.ts';
 import type { Workspace } from '../workspace.ts';
 import { requests, type HttpSample } from './http-client.ts';
 import { latencySeries, throughputSeries, warmUp, type HttpTarget } from './warm.ts';
 
 const COLD = 'language-template';
 const FROZEN = 'function-template';
-/** Language → its hello's handler. The others are started by flashd alone. */
-const HANDLERS: Readonly<Record<string, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', java: 'Handler.java', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
-export const FLASHD_LANGUAGES: readonly string[] = Object.keys(HANDLERS);
+/** Language → its hello's handler. */
+export const HANDLERS: Readonly<Record<Language, string>> = { python: 'handler.py', c: 'handler.so', node: 'index.mjs', java: 'Handler.java', ruby: 'handler.rb', php: 'handler.php', perl: 'handler.pl' };
 /** Only spares that demand calls for, and the host ids beyond those of the flashd beside it. */
 const NO_SPARES = { FLASHD_SPARES: '0', FLASHD_UID_BASE: String(2_013_265_920) };
 /** Connections that each have one start outstanding. */
@@ -32,18 +31,18 @@ const SPARSE_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 
-type BenchFunction = { readonly name: string; readonly language: string; readonly manifest: object; readonly heavy?: HeavyLanguage };
-const cold = (language: string): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: COLD_INSTANCES } });
-const frozen = (language: string): BenchFunction => ({ name: `frozen-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0 } });
+type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object; readonly heavy?: HeavyLanguage };
+const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: COLD_INSTANCES } });
+const frozen = (language: Language): BenchFunction => ({ name: `frozen-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0 } });
 const heavy = (language: HeavyLanguage): BenchFunction[] => [0, 1].map(functionTemplate => (
   { name: `heavy-${language}-${functionTemplate}`, language, heavy: language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate, memoryMb: 512 } }
 ));
-const standby = (language: string): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
-const warm = (language: string, instances: number): BenchFunction => (
+const standby = (language: Language): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
+const warm = (language: Language, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
 const FUNCTIONS: readonly BenchFunction[] = [
-  ...FLASHD_LANGUAGES.map(cold), ...FLASHD_LANGUAGES.map(standby), ...FLASHD_LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
+  ...LANGUAGES.map(cold), ...LANGUAGES.map(standby), ...LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
 ];
 
 export function flashdSystem(workspace: Workspace): System {
@@ -52,11 +51,11 @@ export function flashdSystem(workspace: Workspace): System {
   return {
     name: 'flashd',
     series: [
-      ...allColdSeries(server, FLASHD_LANGUAGES, COLD, ''),
-      ...FLASHD_LANGUAGES.map(language => sparseSeries(server.target(`standby-${language}`), `cold/${language}/standby`, 'standby')),
-      ...FLASHD_LANGUAGES.map(language => sparseSeries(server.target(`frozen-${language}`), `cold/${language}/function-template`, FROZEN)),
+      ...allColdSeries(server, LANGUAGES, COLD, ''),
+      ...LANGUAGES.map(language => sparseSeries(server.target(`standby-${language}`), `cold/${language}/standby`, 'standby')),
+      ...LANGUAGES.map(language => sparseSeries(server.target(`frozen-${language}`), `cold/${language}/function-template`, FROZEN)),
       ...HEAVY_LANGUAGES.flatMap(language => [COLD, FROZEN].map((start, kind) => sparseSeries(server.target(`heavy-${language}-${kind}`), `heavy/${language}/${start}`, start))),
-      ...LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
+      ...MAIN_LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
       latencySeries('warm/c/latency', server.target('warm-c-4'), allWarm),
       latencySeries('warm/python/latency', server.target('warm-python-4'), allWarm),
       ...WARM_INSTANCES.map(instances => throughputSeries(`warm/c/instances-${instances}/throughput`, server.target(`warm-c-${instances}`))),
@@ -68,8 +67,8 @@ export function flashdSystem(workspace: Workspace): System {
 }
 
 export function flashdWithoutSparesSystem(workspace: Workspace): System {
-  const server = new Server(workspace, NO_SPARES, FUNCTIONS.filter(({ name, language }) => name.startsWith('cold-') && LANGUAGES.some(each => each === language)));
-  return { name: 'flashd without spares', series: allColdSeries(server, LANGUAGES, 'spares-0', 'spares-0/'), prepare: () => server.start(), cleanup: () => server.stop() };
+  const server = new Server(workspace, NO_SPARES, FUNCTIONS.filter(({ name, language }) => name.startsWith('cold-') && MAIN_LANGUAGES.some(each => each === language)));
+  return { name: 'flashd without spares', series: allColdSeries(server, MAIN_LANGUAGES, 'spares-0', 'spares-0/'), prepare: () => server.start(), cleanup: () => server.stop() };
 }
 
 class Server {
@@ -111,7 +110,7 @@ function allColdSeries(server: Server, languages: readonly string[], row: string
 
 export function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction): string {
   const directory = join(workspace.directory, 'functions', name);
-  const handler = HANDLERS[language]!;
+  const handler = HANDLERS[language];
   mkdirSync(directory, { recursive: true });
   if (heavy === undefined) cpSync(join(root, `functions/hello-${language}`, handler), join(directory, handler));
   else writeHeavy(heavy, directory);

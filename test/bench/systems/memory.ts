@@ -6,11 +6,11 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Flashd, startOf } from '../../conformance/packaged.ts';
-import { family } from '../../e2e/footprint.ts';
+import { family, type Process } from '../../e2e/footprint.ts';
 import { RUNTIMES } from '../../../src/runtimes/index.ts';
-import type { Samples, Series, System } from '../series.ts';
+import { LANGUAGES, type Language, type Samples, type Series, type System } from '../series.ts';
 import type { Workspace } from '../workspace.ts';
-import { FLASHD_LANGUAGES, makeFunction } from './flashd.ts';
+import { makeFunction } from './flashd.ts';
 
 const IDLE_MS = 3000;
 const KINDS = ['standby', 'function-template', 'used'] as const;
@@ -19,7 +19,7 @@ type Kind = (typeof KINDS)[number];
 export function memorySystem(workspace: Workspace): System {
   let flashd: Flashd | undefined;
   const name = (language: string): string => `memory-${language}`;
-  const series = (language: string): Series => ({
+  const series = (language: Language): Series => ({
     name: `memory/${language}`,
     group: 'memory',
     total: () => 1,
@@ -27,10 +27,10 @@ export function memorySystem(workspace: Workspace): System {
   });
   return {
     name: 'flashd memory',
-    series: FLASHD_LANGUAGES.map(series),
+    series: LANGUAGES.map(series),
     prepare: async () => {
       flashd = await Flashd.start();
-      await flashd.cli('deploy', ...FLASHD_LANGUAGES.map(language => makeFunction(workspace, { name: name(language), language, manifest: { standby: 1 } })));
+      await flashd.cli('deploy', ...LANGUAGES.map(language => makeFunction(workspace, { name: name(language), language, manifest: { standby: 1 } })));
       while (!(JSON.parse(await flashd.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready')) await sleep(100);
       await sleep(IDLE_MS);
     },
@@ -42,7 +42,7 @@ export function memorySystem(workspace: Workspace): System {
 }
 
 async function measure(flashd: Flashd, name: string, language: string): Promise<Samples> {
-  const before = processesOf(flashd.pid, language);
+  const before = processesOf(family(flashd.pid), language);
   const standby = before.find(({ kind }) => kind === 'instance')!.pid;
   const samples = new Map([...rows(language, 'standby', standby), ...rows(language, 'function-template', before.find(({ kind }) => kind === 'template')!.pid)]);
   const answer = await flashd.http('GET', `/function/${name}`);
@@ -51,10 +51,10 @@ async function measure(flashd: Flashd, name: string, language: string): Promise<
   return new Map([...samples, ...rows(language, 'used', standby)]);
 }
 
-/** Of all its processes those that have the function's directory mounted; a template is root's. */
-function processesOf(supervisor: number, language: string): { pid: number; kind: 'instance' | 'template' }[] {
+/** Of a flashd's processes those that have the function's directory mounted; a template is root's. */
+export function processesOf(processes: readonly Process[], language: string): { pid: number; kind: 'instance' | 'template' }[] {
   const mark = RUNTIMES.get(language === 'c' ? 'native' : language)!.argv.at(-2)!;
-  return family(supervisor).filter(({ command }) => command.includes(mark)).flatMap(({ pid }) => {
+  return processes.filter(({ command }) => command.includes(mark)).flatMap(({ pid }) => {
     if (!/ \/function /.test(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) return [];
     const isRoot = /^Uid:\t0\t/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
     if (!isRoot && readlinkSync(`/proc/${pid}/cwd`) !== '/function') return [];
@@ -63,7 +63,18 @@ function processesOf(supervisor: number, language: string): { pid: number; kind:
 }
 
 function rows(language: string, kind: Kind, pid: number): [string, number[]][] {
-  const text = readFileSync(join('/proc', String(pid), 'smaps_rollup'), 'utf8');
-  const field = (label: string): number => Number(new RegExp(`^${label}:\\s+(\\d+) kB`, 'm').exec(text)![1]);
-  return [[`memory/${language}/${kind}/uss`, [field('Private_Clean') + field('Private_Dirty')]], [`memory/${language}/${kind}/pss`, [field('Pss')]]];
+  const { uss, pss } = memoryOf(pid)!;
+  return [[`memory/${language}/${kind}/uss`, [uss]], [`memory/${language}/${kind}/pss`, [pss]]];
+}
+
+/** In kB; undefined when the process has ended meanwhile. */
+export function memoryOf(pid: number): { readonly uss: number; readonly pss: number } | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join('/proc', String(pid), 'smaps_rollup'), 'utf8');
+  } catch {
+    return undefined;
+  }
+  const field = (label: string): number => Number(new RegExp(`^${label}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
+  return { uss: field('Private_Clean') + field('Private_Dirty'), pss: field('Pss') };
 }

@@ -1,6 +1,6 @@
 /** What the systems that start a program have in common: time from the start to its first byte of output, for each language and arrival. */
 import { execFile } from 'node:child_process';
-import { ARRIVALS, LANGUAGES, type Language, type Samples, type Series } from '../series.ts';
+import { ARRIVALS, LANGUAGES, isMain, type Language, type Samples, type Series } from '../series.ts';
 import { DEBIAN_ENVIRONMENT, GREETING, programs } from '../workspace.ts';
 
 export type CommandOf = (language: Language) => readonly string[];
@@ -23,15 +23,18 @@ export async function checkGreetings(commandOf: CommandOf): Promise<void> {
   }
 }
 
-export function startSeries(system: string, commandOf: CommandOf): Series[] {
-  return LANGUAGES.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => commandSeries(`${system}/${language}${suffix}`, gapUs, () => commandOf(language))));
+/** Of the languages beside the main ones so many times fewer samples, and none after a gap: a start of theirs takes long. */
+export function startSeries(system: string, commandOf: CommandOf, fewer: number): Series[] {
+  return LANGUAGES.flatMap(language => ARRIVALS.filter(({ gapUs }) => isMain(language) || gapUs === 0).map(({ suffix, gapUs }) => (
+    commandSeries(`${system}/${language}${suffix}`, gapUs, () => commandOf(language), isMain(language) ? 1 : fewer)
+  )));
 }
 
-export function commandSeries(name: string, gapUs: number, command: () => readonly string[]): Series {
+export function commandSeries(name: string, gapUs: number, command: () => readonly string[], fewer = 1): Series {
   return {
     name,
     group: 'start',
-    total: n => n,
+    total: n => Math.ceil(n / fewer),
     async sample(count): Promise<Samples> {
       const lines = await output(programs.firstOutput, [String(count), String(gapUs), ...command()]);
       return new Map([[name, lines.trim().split('\n').map(line => Number(line) / 1000)]]);

@@ -6,7 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Language, System } from '../series.ts';
 import { LANGUAGES } from '../series.ts';
-import { COMMANDS, programs, type Workspace } from '../workspace.ts';
+import { COMMANDS } from '../rootfs.ts';
+import { programs, type Workspace } from '../workspace.ts';
 import type { DockerDaemon } from './docker-daemon.ts';
 import { removeCgroups } from './docker-daemon.ts';
 import { checkGreetings, startSeries } from './program.ts';
@@ -21,7 +22,7 @@ export function runcSystem(workspace: Workspace, docker: DockerDaemon): System {
   const commandOf = (language: Language) => [programs.runc, '--root', join(directory, 'state'), 'run', '--bundle', join(directory, language), `flashd-bench-${language}`];
   return {
     name: 'runc',
-    series: startSeries('runc', commandOf),
+    series: startSeries('runc', commandOf, 3),
     async prepare() {
       const seccomp = await docker.defaultSeccomp();
       for (const language of LANGUAGES) {

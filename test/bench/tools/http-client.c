@@ -1,5 +1,6 @@
 /* A small HTTP client over kept-alive connections to 127.0.0.1, each with one request outstanding.
- *   http-client requests PORT PATH CONNECTIONS COUNT GAP_US   a line for each response: nanoseconds TAB x-flashd-start TAB server-timing; "#" elapsed nanoseconds at the end
+ *   http-client requests PORT PATH CONNECTIONS COUNT GAP_US [FIRST]   a line for each response: nanoseconds TAB x-flashd-start TAB server-timing; "#" elapsed nanoseconds at the end
+ *                        a * in PATH stands for the number of the request, from FIRST (0) on; with one connection only
  *   http-client load PORT PATH CONNECTIONS WINDOWS WINDOW_MS  a line for each window: responses in it
  * Time runs from just before the request is written until the response's last byte has been read. One connection is read blocking, several through epoll.
  * Any status but 200, a response without Content-Length, and a closed connection end the run with status 1. */
@@ -57,6 +58,17 @@ static int open_connection(int port) {
   return fd;
 }
 
+static void make_request(int port, const char *path, long number) {
+  const char *star = strchr(path, '*');
+  char digits[24] = "";
+  if (star) snprintf(digits, sizeof digits, "%ld", number);
+  int before = star ? (int)(star - path) : (int)strlen(path);
+  int size = snprintf(request, sizeof request, "GET %.*s%s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: flashd-bench\r\nAccept: */*\r\n\r\n",
+                      before, path, digits, star ? star + 1 : "", port);
+  if (size >= (int)sizeof request) die("a path that is too long");
+  request_size = size;
+}
+
 static void send_request(struct connection *c) {
   c->used = 0;
   c->sent_ns = now_ns();
@@ -108,8 +120,9 @@ static void receive(struct connection *c) {
   c->used += got;
 }
 
-static void one_by_one(long count, long gap_us, struct sample *samples) {
+static void one_by_one(int port, const char *path, long first, long count, long gap_us, struct sample *samples) {
   for (long i = 0; i < count; i++) {
+    make_request(port, path, first + i);
     if (gap_us) usleep(gap_us);
     send_request(&connections[0]);
     do receive(&connections[0]);
@@ -171,15 +184,15 @@ static void load(long connection_count, long windows, long window_ms) {
 }
 
 int main(int argc, char **argv) {
-  bool requests = argc == 7 && !strcmp(argv[1], "requests");
+  bool requests = (argc == 7 || argc == 8) && !strcmp(argv[1], "requests");
   if (!requests && !(argc == 7 && !strcmp(argv[1], "load"))) {
-    fprintf(stderr, "usage: http-client requests PORT PATH CONNECTIONS COUNT GAP_US\n       http-client load PORT PATH CONNECTIONS WINDOWS WINDOW_MS\n");
+    fprintf(stderr, "usage: http-client requests PORT PATH CONNECTIONS COUNT GAP_US [FIRST]\n       http-client load PORT PATH CONNECTIONS WINDOWS WINDOW_MS\n");
     return 100;
   }
   int port = atoi(argv[2]);
   long connection_count = atol(argv[4]), count = atol(argv[5]), last = atol(argv[6]);
   if (connection_count < 1 || connection_count > CONNECTIONS_MAX) die("too many connections");
-  request_size = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: flashd-bench\r\nAccept: */*\r\n\r\n", argv[3], port);
+  make_request(port, argv[3], 0);
   for (long i = 0; i < connection_count; i++) connections[i].fd = open_connection(port);
   if (!requests) {
     load(connection_count, count, last);
@@ -188,7 +201,7 @@ int main(int argc, char **argv) {
   struct sample *samples = calloc(count, sizeof *samples);
   if (!samples) die("calloc");
   int64_t started = now_ns();
-  if (connection_count == 1) one_by_one(count, last, samples);
+  if (connection_count == 1) one_by_one(port, argv[3], argc == 8 ? atol(argv[7]) : 0, count, last, samples);
   else at_once(connection_count, count, samples);
   int64_t elapsed = now_ns() - started;
   for (long i = 0; i < count; i++) printf("%lld\t%s\t%s\n", (long long)samples[i].duration_ns, samples[i].start, samples[i].timing);
