@@ -183,7 +183,7 @@ static long park(struct child *child, int32_t fd)
     result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned, 0);
     if (result == -FL_EAGAIN)
       result = await_announced(child, fd);
-  } while (result == -FL_EAGAIN);
+  } while (result == -FL_EAGAIN || result == -FL_EINTR);
   if (result == -FL_EPIPE)
     fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
   child->report.assigned_ns = fl_now();

@@ -31,8 +31,8 @@
 #include "parasite/timers.h"
 #include "sandbox/plan.h"
 
-/* A packet of this length announces the assignment: waking up takes as long as making it. */
-enum { FL_NUDGE_BYTES = 1 };
+/* A packet of one length announces the assignment: waking up takes as long as making it. One of the other only keeps the way from there to here in the processor's caches. */
+enum { FL_NUDGE_BYTES = 1, FL_TOUCH_BYTES = 2 };
 
 enum { FL_PARASITE_TOUCHES_MAX = 512, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
 

@@ -8,7 +8,7 @@
 #include "parasite/arch/x86_64/numbers.h"
 #include "parasite/parasite.h"
 
-enum { FL_EAGAIN = 11, FL_ENOMEM = 12, FL_EINVAL = 22, FL_EPIPE = 32, FL_EPROTO = 71 };
+enum { FL_EINTR = 4, FL_EAGAIN = 11, FL_ENOMEM = 12, FL_EINVAL = 22, FL_EPIPE = 32, FL_EPROTO = 71 };
 enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_DONTWAIT = 0x40, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
 enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O_NONBLOCK = 04000, FL_O_CLOEXEC = 02000000, FL_SEEK_SET = 0, FL_F_SETFL = 4 };
 enum { FL_AF_UNIX = 1, FL_SOCK_STREAM = 1 };
@@ -70,6 +70,8 @@ static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int3
     return length < 0 ? length : -FL_EPIPE;
   if (length == FL_NUDGE_BYTES && message.control_bytes == 0)
     return -FL_EAGAIN;
+  if (length == FL_TOUCH_BYTES && message.control_bytes == 0)
+    return -FL_EINTR;
   if (length != (long)bytes || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)
     return -FL_EPROTO;
   long count = (long)((control.head.length - sizeof control.head) / sizeof(int32_t));

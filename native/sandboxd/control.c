@@ -17,6 +17,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_BOOT, sizeof(struct fl_boot), 0},
     {FL_MSG_FREEZE, sizeof(struct fl_freeze), 0},
     {FL_MSG_FORGET, sizeof(struct fl_forget), 0},
+    {FL_MSG_PULSE, sizeof(struct fl_pulse), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -59,6 +60,10 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     if (ret_request->create.runtime >= FL_RUNTIMES_MAX || (ret_request->create.flags & ~(uint32_t)FL_CREATE_CANDIDATE))
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
     return fl_limits_check(&ret_request->create.limits, err);
+  case FL_MSG_PULSE:
+    if (ret_request->pulse.runtime >= FL_RUNTIMES_MAX || ret_request->pulse.reserved)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "pulse: runtime %u", ret_request->pulse.runtime);
+    return 0;
   case FL_MSG_BOOT:
     if (ret_request->boot.runtime >= FL_RUNTIMES_MAX || ret_request->boot.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "boot: runtime %u", ret_request->boot.runtime);

@@ -15,6 +15,7 @@ union fl_request {
   struct fl_boot boot;
   struct fl_freeze freeze;
   struct fl_forget forget;
+  struct fl_pulse pulse;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

@@ -155,6 +155,8 @@ struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t i
 /* Kills the sandbox; the instance is gone once its process is reaped. */
 void fl_instances_kill(struct fl_instance *instance);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
+/* Keeps the way to the spare that a CREATE would take in the caches. */
+void fl_instances_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
 void fl_instances_retry_waiting(struct fl_daemon *daemon);

@@ -96,6 +96,14 @@ static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spar
     fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
 }
 
+void fl_instances_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse)
+{
+  struct fl_instance *spare = pulse->runtime < daemon->pack->count ? fl_spares_best(daemon, pulse->runtime, fl_functions_find(daemon, pulse->function)) : NULL;
+
+  if (spare && spare->state == FL_INSTANCE_PARKED)
+    fl_packet_send(spare->assignment, "\0", FL_TOUCH_BYTES, NULL, 0);
+}
+
 /* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
 static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {

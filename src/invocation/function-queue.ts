@@ -78,10 +78,14 @@ export class FunctionQueue implements Demand {
     }
   }
 
-  /** Goes as a ping to the instance that the next invocation would get. False: there is none now, or its processor time is scarce. */
+  /** Goes as a ping to the instance that the next invocation would get; without one sandboxd has the beat. False: there is none now, or its processor time is scarce. */
   beat(beat: Invocation): boolean {
     if (this.#pool.spec.limits.cpuMillis < BEAT_CPU_MILLIS) return false;
-    return this.#pool.next?.beat(beat, beat.meta(this.#target.event)) ?? false;
+    const meta = beat.meta(this.#target.event);
+    const { next } = this.#pool;
+    if (next !== undefined) return next.beat(beat, meta);
+    this.#pool.pulse();
+    return false;
   }
 
   /** FAST PATH: an idle instance takes it before this returns. */

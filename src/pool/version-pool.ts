@@ -117,6 +117,11 @@ export class VersionPool implements StandbyHost, TemplateHost {
     return this.#available.at(-1) ?? this.standbys.best;
   }
 
+  /** Nothing is there for the next invocation: what will have to be made for it is made near at hand. */
+  pulse(): void {
+    this.#pools.sandbox.pulse(this.spec.runtime, this.template.origin);
+  }
+
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */
   anticipate(): void {
     if (this.#available.length > 0 || this.standbys.count > 0) return;

@@ -14,6 +14,7 @@ import {
   encodeBoot,
   encodeCreate,
   encodeForget,
+  encodePulse,
   encodeFreeze,
   encodeHello,
   encodeStats,
@@ -140,6 +141,16 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   forget(template: number): void {
     if (this.#state === 'ready') this.addon.sendControl(encodeForget(this.nextRequest(), template));
+  }
+
+  pulse(name: string, { template }: Origin): void {
+    const runtime = this.#state === 'ready' ? this.#runtimes.get(name) : undefined;
+    if (runtime === undefined) return;
+    try {
+      this.addon.sendControl(encodePulse(this.nextRequest(), template, runtime.index));
+    } catch {
+      // It has too much to do to read this: its path is warm enough.
+    }
   }
 
   async stats(): Promise<Stats> {

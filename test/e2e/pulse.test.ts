@@ -1,10 +1,11 @@
 /** The pulse (native/addon/pulse.h) from outside: seen by nobody, and over some time after the last request. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { prepareFixture, type Fixture } from '../conformance/fixtures.ts';
-import { Flashd } from '../conformance/packaged.ts';
+import { Flashd, startOf } from '../conformance/packaged.ts';
 
 const QUIET_MS = 12_000;
 const ESTABLISHED = '01';
@@ -45,5 +46,20 @@ describe('the pulse', () => {
     assert.equal((await flashd.http('GET', `/function/${fixture.name}`)).status, 200);
     await sleep(100);
     assert.equal(connectionsTo(flashd.port), 1, 'it beats again');
+  });
+
+  test('beats leave what instances are forked from as it was', async () => {
+    const cold = prepareFixture('native', 'context');
+    writeFileSync(join(cold.directory, 'function.json'), JSON.stringify({ keepWarmSeconds: 0, standby: 0, functionTemplate: 0 }));
+    try {
+      await flashd.cli('deploy', cold.directory);
+      for (let round = 0; round < 8; round++) {
+        const answer = await flashd.http('GET', `/function/${cold.name}`);
+        assert.deepEqual([answer.status, startOf(answer)], [200, 'language-template']);
+        await sleep(150);
+      }
+    } finally {
+      cold.remove();
+    }
   });
 });

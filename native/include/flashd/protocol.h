@@ -12,6 +12,7 @@
  *      │ FREEZE ──────────────────────────────▶ │  an instance that was created for it, and waits
  *      │ ◀───────────────── FROZEN or FAILED    │  it is gone; CREATE may name the function template
  *      │ FORGET ──────────────────────────────▶ │
+ *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
  *      │ STATS ───────────────────────────────▶ │
  *      │ ◀─────────────────────────── STATS_OK  │
  *      │ USAGE ───────────────────────────────▶ │
@@ -44,6 +45,7 @@ enum fl_message_type {
   FL_MSG_BOOT = 6,
   FL_MSG_FREEZE = 7,
   FL_MSG_FORGET = 8,
+  FL_MSG_PULSE = 9,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -141,6 +143,7 @@ struct fl_frozen {
   uint64_t bytes;                              /* memory that it has of its own */
 };
 struct fl_forget { struct fl_header header; uint64_t function; };
+struct fl_pulse { struct fl_header header; uint64_t function; uint32_t runtime, reserved; };  /* as in CREATE */
 
 enum fl_phase {                                /* CREATED.phase_ns: durations, consecutive */
   FL_PHASE_ACCEPT = 0,                         /* CREATE received → part taken, sent to the template */

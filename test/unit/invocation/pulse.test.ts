@@ -38,6 +38,12 @@ describe('beats of the pulse', () => {
     assert.deepEqual([next.outcome, next.start], ['200 hello', 'warm']);
   });
 
+  test('without an instance sandboxd has it', async () => {
+    const { addon, dispatcher, pools } = await used('hello', { keepWarmSeconds: 0 });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual([pools.instances, dispatcher.beat(new Beat()), addon.pulses, addon.channels.length], [0, false, 1, 1]);
+  });
+
   test('none goes to an instance that is working, or has not answered the last one', async () => {
     const { dispatcher, channel, submit } = await used('hello');
     assert.equal(dispatcher.beat(new Beat()), true);

@@ -13,6 +13,8 @@ export class FakeAddon implements Addon {
   events!: AddonEvents;
   readonly channels: FakeChannel[] = [];
   readonly notified: string[] = [];
+  /** PULSE messages. */
+  pulses = 0;
   /** What an instance does with a request. */
   onRequest: (request: FakeRequest) => void = () => {};
   /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
@@ -69,6 +71,9 @@ export class FakeAddon implements Addon {
         if (this.endsWhenDestroyed) this.#soon(() => this.ended(channel, { how: PROTOCOL.FL_END_DESTROYED }));
         return;
       }
+      case PROTOCOL.FL_MSG_PULSE:
+        this.pulses++;
+        return;
       case PROTOCOL.FL_MSG_USAGE:
         return this.#soon(() => this.#usage(request));
     }
