@@ -81,7 +81,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   const report = (error: unknown): void => logger.error({ err: error }, error instanceof Error ? error.message : String(error));
   const bundlesDir = join(config.stateDir, 'bundles');
   const store = new SqliteStore({ path: join(config.stateDir, 'registry.db'), nativeBinding: loadSqlite() });
-  const registry = new LiveRegistry(store, { bundlesDir, keepVersions: config.keepVersions, maxFunctions: config.maxFunctions });
+  const registry = new LiveRegistry(store, { bundlesDir, secretKeyPath: join(config.stateDir, 'secrets.key'), keepVersions: config.keepVersions, maxFunctions: config.maxFunctions });
   stack.defer(() => registry.close());
 
   const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());

@@ -18,6 +18,8 @@ export type Manifest = FunctionDefaults & {
   readonly handler: string;
   readonly symbol: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Environment variables whose values are kept by the registry. */
+  readonly secrets?: readonly string[];
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
 
@@ -70,6 +72,10 @@ async function readGiven(directory: string): Promise<Given> {
       message: `environment in ${MANIFEST_FILE} takes ${bytes} bytes, more than ${ENVIRONMENT_BYTES_MAX}`,
       hint: 'put large values into a file of the function',
     });
+  }
+  const twice = given.secrets?.find((name) => Object.hasOwn(given.environment ?? {}, name));
+  if (twice !== undefined) {
+    throw new FlashdError('manifest_invalid', { message: `${twice} stands in ${MANIFEST_FILE} under environment and under secrets`, hint: 'leave it in one of them' });
   }
   return given;
 }
@@ -230,7 +236,8 @@ function invalid(problem: ErrorObject, given: unknown): FlashdError {
   const [key, inner] = path.split('.') as [string, string?];
   const property = (schema.properties as Record<string, { description?: string; minimum?: number; maximum?: number; type?: string }>)[key];
   const found = (given as Record<string, unknown>)[key];
-  const shown = inner === undefined && found !== undefined ? ` is ${JSON.stringify(found).slice(0, 100)}, but` : '';
+  // Whoever mistakes "secrets" for a place to put values must not find them in a log.
+  const shown = inner === undefined && found !== undefined && key !== 'secrets' ? ` is ${JSON.stringify(found).slice(0, 100)}, but` : '';
   const range =
     property?.minimum === undefined
       ? ''

@@ -41,6 +41,7 @@ export const ERROR_TABLE = {
   function_load_failed: entry('function', 502, 'the function failed while its code was loaded', 'see details.errorMessage and `flashd logs NAME`'),
   function_error: entry('function', 502, 'the function threw an error', 'see details.errorMessage and `flashd logs NAME`'),
   response_invalid: entry('function', 502, 'what the function returned cannot be sent as a response', 'return a JSON value, or {statusCode, headers, body}'),
+  secret_missing: entry('function', 502, 'a secret that the function needs is not set', 'set it with `flashd secret set NAME KEY`'),
   response_too_large: entry('function', 502, 'the function returned more than the limit', 'return less, or raise maxResponseBytes in the configuration'),
   function_exited: entry('function', 502, 'the function ended its process before it answered', 'return from the handler instead of exiting'),
   function_crashed: entry('function', 502, 'the function was killed by a signal before it answered', 'see `flashd logs NAME`; a native handler may have a memory error'),
@@ -69,12 +70,16 @@ export const ERROR_TABLE = {
   version_not_found: entry('client', 404, 'the function has no such version', 'see `flashd list NAME`'),
   too_many_functions: entry('client', 409, 'no further function may be deployed', 'remove one with `flashd remove NAME`, or raise maxFunctions in the configuration'),
 
+  secret_not_found: entry('client', 404, 'the function has no such secret', 'see `flashd secret list NAME`'),
+  secret_invalid: entry('client', 400, 'this cannot be a secret', 'a name is that of an environment variable, a value is text of at most 32 KiB'),
+
   // Operating flashd
   usage: entry('client', 400, 'the command line is not right', 'see `flashd --help`'),
   config_invalid: entry('client', 400, 'the configuration is not valid', 'see `flashd serve --help` for every option'),
   gateway_unreachable: entry('capacity', 503, 'no running flashd can be reached', 'start it with `flashd serve`, or name its state directory with --state-dir', true),
   system_error: entry('internal', 500, 'the operating system refused an operation', 'see `flashd doctor`'),
   registry_failed: entry('internal', 500, 'the registry cannot be read or written', 'check the state directory: free space, permissions, and that no other flashd uses it'),
+  secrets_unreadable: entry('internal', 500, "the functions' secrets cannot be read", 'put secrets.key back into the state directory as it was (0600, of the service user), or remove the secrets of all functions with `flashd secret remove NAME KEY` and set them anew'),
   internal_error: entry('internal', 500, 'this is a fault of flashd', 'please report it with the log lines of this request'),
 } as const satisfies Record<string, ErrorEntry>;
 

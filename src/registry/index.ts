@@ -3,8 +3,11 @@
  * the store first and is durable when the call returns, then the map changes, then the listeners hear of it.
  */
 import { join } from 'node:path';
+import { FlashdError } from '../errors/index.ts';
+import { SecretVault, type SecretSummary } from './secrets.ts';
 import type { FunctionSummary, NewVersion, RegistryStore, VersionRecord } from './store.ts';
 
+export { SECRET_BYTES_MAX, type SecretSummary } from './secrets.ts';
 export type { FunctionSummary, NewVersion, RegistryStore } from './store.ts';
 export { SqliteStore } from './sqlite.ts';
 
@@ -24,17 +27,27 @@ export interface Registry {
   publish(version: NewVersion): Version;
   rollback(name: string, to?: string): Version;
   remove(name: string): void;
-  /** Called after the live version of a function has changed or the function is gone. Returns the way to stop listening. */
+  /** Of a deployed function, by name; never their values. */
+  secrets(functionName: string): SecretSummary[];
+  /** False: it had this value already. */
+  setSecret(functionName: string, name: string, value: Uint8Array): boolean;
+  removeSecret(functionName: string, name: string): void;
+  /** What the version names and nobody has set. */
+  missingSecrets(version: Version): string[];
+  /** The values of what the version names and somebody has set. Throws secrets_unreadable. */
+  secretValues(version: Version): Record<string, string>;
+  /** Called after the live version of a function or a secret that it names has changed, or the function is gone. Returns the way to stop listening. */
   onChange(listener: (name: string) => void): () => void;
   digests(): Set<string>;
   close(): void;
 }
 
-export type RegistryOptions = { bundlesDir: string; keepVersions: number; maxFunctions: number };
+export type RegistryOptions = { bundlesDir: string; secretKeyPath: string; keepVersions: number; maxFunctions: number };
 
 export class LiveRegistry implements Registry {
   readonly #store: RegistryStore;
   readonly #options: RegistryOptions;
+  readonly #vault: SecretVault;
   readonly #live = new Map<string, Version>();
   readonly #listeners = new Set<(name: string) => void>();
 
@@ -42,6 +55,7 @@ export class LiveRegistry implements Registry {
   constructor(store: RegistryStore, options: RegistryOptions) {
     this.#store = store;
     this.#options = options;
+    this.#vault = new SecretVault(store, options.secretKeyPath);
     for (const version of store.live()) this.#live.set(version.functionName, this.#located(version));
   }
 
@@ -75,6 +89,33 @@ export class LiveRegistry implements Registry {
     this.#tell(name);
   }
 
+  secrets(functionName: string): SecretSummary[] {
+    this.#deployed(functionName);
+    return this.#vault.list(functionName);
+  }
+
+  setSecret(functionName: string, name: string, value: Uint8Array): boolean {
+    const version = this.#deployed(functionName);
+    const changed = this.#vault.set(functionName, name, value);
+    if (changed && namedBy(version).includes(name)) this.#tell(functionName);
+    return changed;
+  }
+
+  removeSecret(functionName: string, name: string): void {
+    const version = this.#deployed(functionName);
+    this.#vault.remove(functionName, name);
+    if (namedBy(version).includes(name)) this.#tell(functionName);
+  }
+
+  missingSecrets(version: Version): string[] {
+    const set = new Set(this.#vault.list(version.functionName).map(({ name }) => name));
+    return namedBy(version).filter((name) => !set.has(name));
+  }
+
+  secretValues(version: Version): Record<string, string> {
+    return this.#vault.values(version.functionName, namedBy(version));
+  }
+
   onChange(listener: (name: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -87,6 +128,12 @@ export class LiveRegistry implements Registry {
   close(): void {
     this.#listeners.clear();
     this.#store.close();
+  }
+
+  #deployed(name: string): Version {
+    const version = this.#live.get(name);
+    if (version === undefined) throw new FlashdError('function_not_found', { message: `there is no function "${name}"` });
+    return version;
   }
 
   #switch(next: VersionRecord): Version {
@@ -110,3 +157,6 @@ export class LiveRegistry implements Registry {
     });
   }
 }
+
+/** A version that was deployed by a flashd without secrets says nothing of them. */
+const namedBy = (version: Version): readonly string[] => version.manifest.secrets ?? [];

@@ -31,4 +31,15 @@ export const MIGRATIONS: readonly string[] = [
     FOREIGN KEY (function_name, version) REFERENCES versions (function_name, version) ON DELETE CASCADE
   ) STRICT;
   `,
+  `
+  CREATE TABLE secrets (
+    function_name TEXT NOT NULL REFERENCES functions (name) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    -- nonce, ciphertext and tag: src/registry/secrets.ts
+    sealed BLOB NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (function_name, name)
+  ) STRICT;
+  `,
 ];

@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import { FlashdError } from '../errors/index.ts';
 import type { Manifest } from '../deploy/manifest.ts';
 import { MIGRATIONS } from './migrations.ts';
-import type { FunctionSummary, NewVersion, RegistryStore, VersionRecord } from './store.ts';
+import type { FunctionSummary, NewVersion, RegistryStore, SealedSecret, VersionRecord } from './store.ts';
 
 const LIVE = 'live';
 /** Rollbacks that can follow one another; older steps are forgotten. */
@@ -121,6 +121,33 @@ export class SqliteStore implements RegistryStore {
     });
   }
 
+  secrets(functionName: string): SealedSecret[] {
+    return this.#all<SealedSecret>('SELECT name, sealed, created_at AS createdAt, updated_at AS updatedAt FROM secrets WHERE function_name = ? ORDER BY name', functionName);
+  }
+
+  putSecret(functionName: string, name: string, sealed: Uint8Array): void {
+    const now = new Date().toISOString();
+    this.#change(() => {
+      this.#run(
+        `INSERT INTO secrets (function_name, name, sealed, created_at, updated_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (function_name, name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at`,
+        functionName,
+        name,
+        sealed,
+        now,
+        now,
+      );
+    });
+  }
+
+  removeSecret(functionName: string, name: string): boolean {
+    return this.#change(() => this.#run('DELETE FROM secrets WHERE function_name = ? AND name = ?', functionName, name).changes > 0);
+  }
+
+  hasSecrets(): boolean {
+    return this.#get('SELECT 1 FROM secrets LIMIT 1') !== undefined;
+  }
+
   digests(): Set<string> {
     return new Set(this.#all<{ digest: string }>('SELECT DISTINCT digest FROM versions').map((row) => row.digest));
   }
@@ -203,7 +230,7 @@ export class SqliteStore implements RegistryStore {
     return statement;
   }
 
-  #run(sql: string, ...values: (string | number)[]): Database.RunResult {
+  #run(sql: string, ...values: (string | number | Uint8Array)[]): Database.RunResult {
     return this.#prepare(sql).run(...values);
   }
 

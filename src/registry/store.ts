@@ -28,6 +28,9 @@ export type FunctionSummary = {
   readonly updatedAt: string;
 };
 
+/** A function's secret as it is kept: never its value. */
+export type SealedSecret = { readonly name: string; readonly sealed: Uint8Array; readonly createdAt: string; readonly updatedAt: string };
+
 export interface RegistryStore {
   /** The live version of every function. */
   live(): VersionRecord[];
@@ -42,7 +45,16 @@ export interface RegistryStore {
   publish(version: NewVersion, limits: { keep: number; maxFunctions: number }): VersionRecord;
   /** Makes `to` live, or the version that was live before. */
   rollback(name: string, to?: string): VersionRecord;
+  /** With all its versions and secrets. */
   remove(name: string): void;
+  /** Of one function, by name. */
+  secrets(functionName: string): SealedSecret[];
+  /** Adds or replaces it; the function exists. */
+  putSecret(functionName: string, name: string, sealed: Uint8Array): void;
+  /** False: there was none. */
+  removeSecret(functionName: string, name: string): boolean;
+  /** Whether any function has one. */
+  hasSecrets(): boolean;
   /** Of every version of every function: all other bundles are garbage. */
   digests(): Set<string>;
   close(): void;

@@ -26,6 +26,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
   const bundlesDir = join(stateDir, 'bundles');
   const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), {
     bundlesDir,
+    secretKeyPath: join(stateDir, 'secrets.key'),
     keepVersions: 10,
     maxFunctions: 10,
   });

@@ -19,6 +19,7 @@ function setUp(t: TestContext) {
   const bundlesDir = join(stateDir, 'bundles');
   const registry = new LiveRegistry(new SqliteStore({ path: join(stateDir, 'registry.db') }), {
     bundlesDir,
+    secretKeyPath: join(stateDir, 'secrets.key'),
     keepVersions: 2,
     maxFunctions: 3,
   });

@@ -64,6 +64,10 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
     { code: 'manifest_invalid', message: /environment\.A/ },
   ],
   ['an environment name that is none', withManifest({ environment: { 'A=B': '' } }), { code: 'manifest_invalid', message: /environment/ }],
+  ['a secret name that is none', withManifest({ secrets: ['A-B'] }), { code: 'manifest_invalid', message: /secrets/ }],
+  ['a secret twice', withManifest({ secrets: ['A', 'A'] }), { code: 'manifest_invalid', message: /secrets/ }],
+  ['more than 64 secrets', withManifest({ secrets: Array.from({ length: 65 }, (_, index) => `A${index}`) }), { code: 'manifest_invalid', message: /secrets/ }],
+  ['a secret that is in the environment too', withManifest({ environment: { A: 'x' }, secrets: ['B', 'A'] }), { code: 'manifest_invalid', message: /^A stands .* under environment and under secrets/ }],
   ['a list as the manifest', withManifest([]), { code: 'manifest_invalid', message: /object/ }],
   ['a manifest that is not JSON', { 'handler.py': '', 'function.json': '{' }, { code: 'manifest_invalid', message: /not JSON/ }],
   ['too much concurrency for the runtime', withManifest({ concurrency: 999 }), { code: 'manifest_invalid', message: /at most 16/ }],
@@ -94,4 +98,16 @@ test('every folder of src/runtimes is in the table of runtimes', () => {
     entry.isDirectory(),
   );
   assert.deepEqual(folders.map((folder) => folder.name).sort(), [...RUNTIMES.keys()].sort());
+});
+
+test('values where the names of secrets should be are refused and not repeated', async (t) => {
+  for (const secrets of [{ A: 'swordfish' }, 'swordfish', ['sword fish']]) {
+    const directory = writeFiles(temporaryDirectory(t), withManifest({ secrets }));
+    await assert.rejects(readManifest(directory, defaults), (error: Error & { code: string }) => error.code === 'manifest_invalid' && !/sword/.test(JSON.stringify(error)));
+  }
+});
+
+test('names of secrets are kept in the manifest', async (t) => {
+  const { manifest } = await readManifest(writeFiles(temporaryDirectory(t), withManifest({ secrets: ['A', '_b1'], environment: { C: '' } })), defaults);
+  assert.deepEqual(manifest.secrets, ['A', '_b1']);
 });

@@ -20,7 +20,7 @@ const version = (name: string, letter: string) => ({ functionName: name, version
 function setUp(t: TestContext) {
   const directory = mkdtempSync(join(tmpdir(), 'flashd-test-'));
   const path = join(directory, 'registry.db');
-  const open = () => new LiveRegistry(new SqliteStore({ path }), { bundlesDir: '/bundles', keepVersions: 3, maxFunctions: 100 });
+  const open = () => new LiveRegistry(new SqliteStore({ path }), { bundlesDir: '/bundles', secretKeyPath: join(directory, 'secrets.key'), keepVersions: 3, maxFunctions: 100 });
   const opened: LiveRegistry[] = [];
   t.after(() => {
     for (const registry of opened) registry.close();
