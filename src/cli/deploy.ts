@@ -9,7 +9,7 @@ import { packDirectory } from '../deploy/pack.ts';
 import { FlashdError } from '../errors/index.ts';
 import type { ManagementClient } from './client.ts';
 import type { Output } from './output.ts';
-import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from './verb.ts';
+import { clientOf, outputOf, remoteVerb, shortVersion, warnOfMissingSecrets, type CommonOptions } from './verb.ts';
 
 type Options = CommonOptions & { name?: string };
 
@@ -41,6 +41,7 @@ async function deploy(client: ManagementClient, output: Output, directory: strin
   output.progress('');
   output.value(reply);
   output.line(`${reply.name}  version ${shortVersion(reply.version)} ${reply.changed ? 'live' : 'live already'}  ${reply.url}`);
+  warnOfMissingSecrets(output, reply.name, reply.missingSecrets);
 }
 
 /** What can be seen here is said here: before an upload, and with the user's own paths. */

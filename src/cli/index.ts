@@ -13,6 +13,7 @@ import { logsCommand } from './logs.ts';
 import { Output } from './output.ts';
 import { removeCommand } from './remove.ts';
 import { rollbackCommand } from './rollback.ts';
+import { secretCommand } from './secret.ts';
 import { serveCommand } from './serve.ts';
 import { installCommand, uninstallCommand } from './service.ts';
 
@@ -54,18 +55,20 @@ function programOf(entry: Entry): Command {
     logsCommand(),
     rollbackCommand(),
     removeCommand(),
+    secretCommand(),
     doctorCommand(),
     headerCommand(),
     installCommand(),
     uninstallCommand(),
   ];
-  for (const command of verbs) program.addCommand(quiet(command));
-  program.addCommand(quiet(new Command('gateway').action(entry.gateway)), { hidden: true });
+  for (const command of verbs) program.addCommand(command);
+  program.addCommand(new Command('gateway').action(entry.gateway), { hidden: true });
   return quiet(program);
 }
 
 /** Errors are thrown and printed in one place, in our form. */
 function quiet(command: Command): Command {
+  for (const inner of command.commands) quiet(inner);
   return command
     .exitOverride()
     .configureOutput({ writeErr: () => {} })

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { checkFunctionName } from '../deploy/index.ts';
 import type { VersionReply } from '../deploy/management-api.ts';
 import type { FunctionSummary } from '../registry/index.ts';
-import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from './verb.ts';
+import { clientOf, outputOf, remoteVerb, shortVersion, warnOfMissingSecrets, type CommonOptions } from './verb.ts';
 
 const TEMPLATE_STATES: ReadonlySet<string> = new Set(['ready', 'making', 'none']);
 
@@ -21,7 +21,7 @@ export function listCommand(): Command {
         ]);
         return;
       }
-      const functions = await client.json<(FunctionSummary & { template: string; url: string })[]>('GET', '/functions');
+      const functions = await client.json<(FunctionSummary & { template: string; missingSecrets: string[]; url: string })[]>('GET', '/functions');
       output.value(functions);
       if (functions.length === 0) output.line('no functions yet: flashd deploy DIR');
       else {
@@ -37,6 +37,7 @@ export function listCommand(): Command {
             each.url,
           ]),
         ]);
+        for (const each of functions) warnOfMissingSecrets(output, each.name, each.missingSecrets);
       }
     });
 }

@@ -17,6 +17,11 @@ export class Output {
     if (!this.json) this.#out.write(`${text}\n`);
   }
 
+  /** Beside the result; for people only. */
+  warn(text: string): void {
+    if (!this.json) this.#err.write(`${text}\n`);
+  }
+
   /** For machines only: one JSON value a line. */
   value(value: unknown): void {
     if (this.json) this.#out.write(`${JSON.stringify(value)}\n`);

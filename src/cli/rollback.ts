@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { checkFunctionName } from '../deploy/index.ts';
 import type { DeployReply } from '../deploy/management-api.ts';
-import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from './verb.ts';
+import { clientOf, outputOf, remoteVerb, shortVersion, warnOfMissingSecrets, type CommonOptions } from './verb.ts';
 
 type Options = CommonOptions & { to?: string };
 
@@ -19,5 +19,6 @@ export function rollbackCommand(): Command {
       const reply = await clientOf(options).json<DeployReply>('POST', `/functions/${checkFunctionName(name)}/rollback`, { body });
       output.value(reply);
       output.line(`${reply.name}  version ${shortVersion(reply.version)} ${reply.changed ? 'live' : 'live already'}  ${reply.url}`);
+      warnOfMissingSecrets(output, reply.name, reply.missingSecrets);
     });
 }

@@ -18,4 +18,9 @@ export function remoteVerb(name: string, description: string, examples: readonly
 export const outputOf = (options: CommonOptions) => new Output(options.json === true);
 export const clientOf = (options: CommonOptions) => new ManagementClient(stateDirOf(options.stateDir));
 
+/** What a deployment leaves to be done. */
+export function warnOfMissingSecrets(output: Output, functionName: string, missing: readonly string[]): void {
+  for (const name of missing) output.warn(`  ${functionName} needs the secret ${name}: flashd secret set ${functionName} ${name}`);
+}
+
 export const shortVersion = (version: string) => version.slice(0, 12);

@@ -2,11 +2,14 @@
  * What the management socket speaks: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
  *
  *   POST   /functions/NAME/deploy    a tar (or tar.gz) of the directory        → DeployReply
- *   GET    /functions                                                          → FunctionSummary[] with template and url
+ *   GET    /functions                                                          → FunctionSummary[] with template, missingSecrets and url
  *   GET    /functions/NAME/versions                                            → VersionReply[]
  *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
  *   DELETE /functions/NAME                                                     → {"name"}
  *   GET    /functions/NAME/logs?lines=N&follow=1                               → LogEntry as JSON lines
+ *   GET    /functions/NAME/secrets                                             → SecretReply[]
+ *   PUT    /functions/NAME/secrets/KEY    the value as it is                   → SecretChange
+ *   DELETE /functions/NAME/secrets/KEY                                         → SecretChange
  *   POST   /functions/NAME/invoke    InvokeCall                                → InvokeReply
  *   GET    /doctor                                                             → GatewayReport
  *   GET    /metrics                                                            → Prometheus text
@@ -19,7 +22,15 @@ export type DeployReply = {
   /** False: exactly this was live already. */
   changed: boolean;
   previous: string | null;
+  /** What it needs and nobody has set: until then its invocations are answered with secret_missing. */
+  missingSecrets: string[];
 };
+
+/** Times are null for one that is needed but not set. needed: the live version names it. */
+export type SecretReply = { name: string; needed: boolean; createdAt: string | null; updatedAt: string | null };
+
+/** changed: false when it had this value already. */
+export type SecretChange = { function: string; name: string; needed: boolean; changed: boolean };
 
 export type VersionReply = { version: string; live: boolean; runtime: string; digest: string; createdAt: string };
 

@@ -7,10 +7,10 @@ import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { checkFunctionName, type Deployer, type Deployment } from '../deploy/index.ts';
-import type { DeployReply, GatewayReport, InvokeCall, InvokeReply, VersionReply } from '../deploy/management-api.ts';
+import type { DeployReply, GatewayReport, InvokeCall, InvokeReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { LOG_LINES_MAX, type FunctionLogs, type LogEntry, type Logger, type Metrics } from '../observability/index.ts';
-import type { Registry, Version } from '../registry/index.ts';
+import { SECRET_BYTES_MAX, type Registry, type Version } from '../registry/index.ts';
 
 export type ManagementOptions = {
   socketPath: string;
@@ -30,7 +30,7 @@ export type ManagementOptions = {
   maxBodyBytes: number;
 };
 
-type Request = { message: IncomingMessage; response: ServerResponse; name: string; query: URLSearchParams; signal: AbortSignal };
+type Request = { message: IncomingMessage; response: ServerResponse; name: string; /** What is named below the function, or "". */ key: string; query: URLSearchParams; signal: AbortSignal };
 type Handler = (request: Request) => Promise<void> | void;
 
 const CONNECTIONS_MAX = 128;
@@ -57,6 +57,8 @@ export class ManagementServer {
       '/functions/*/versions': { GET: (request) => this.#versions(request) },
       '/functions/*/rollback': { POST: (request) => this.#rollback(request) },
       '/functions/*/logs': { GET: (request) => this.#logs(request) },
+      '/functions/*/secrets': { GET: (request) => this.#secrets(request) },
+      '/functions/*/secrets/*': { PUT: (request) => this.#setSecret(request), DELETE: (request) => this.#removeSecret(request) },
       '/functions/*/invoke': { POST: (request) => this.#invoke(request) },
       '/doctor': { GET: (request) => this.#report(request) },
       '/metrics': { GET: (request) => this.#metrics(request) },
@@ -107,23 +109,24 @@ export class ManagementServer {
     response.on('close', () => abort.abort());
     try {
       if (this.#denied.has(message.socket)) throw new FlashdError('forbidden');
-      const { handler, name, query } = this.#route(message);
-      await handler({ message, response, name, query, signal: abort.signal });
+      const { handler, ...route } = this.#route(message);
+      await handler({ message, response, ...route, signal: abort.signal });
     } catch (thrown) {
       this.#refuse(message, response, toFlashdError(thrown));
     }
   }
 
-  #route(message: IncomingMessage): { handler: Handler; name: string; query: URLSearchParams } {
+  #route(message: IncomingMessage): { handler: Handler } & Pick<Request, 'name' | 'key' | 'query'> {
     const url = new URL(message.url ?? '/', 'http://flashd');
-    const [, first, name, ...rest] = url.pathname.split('/');
-    const pattern = name === undefined ? `/${first}` : ['', first, '*', ...rest].join('/');
+    const parts = url.pathname.split('/');
+    const [, , name, , key = ''] = parts;
+    const pattern = parts.map((part, index) => (index === 2 || index === 4 ? '*' : part)).join('/');
     const methods = Object.hasOwn(this.#routes, pattern) ? this.#routes[pattern]! : undefined;
     if (methods === undefined)
       throw new FlashdError('not_found', { hint: 'this flashd and the one that asked may be of different versions' });
     const handler = Object.hasOwn(methods, message.method!) ? methods[message.method!]! : undefined;
     if (handler === undefined) throw new FlashdError('method_not_allowed', { hint: `allowed: ${Object.keys(methods).join(', ')}` });
-    return { handler, name: name === undefined ? '' : checkFunctionName(name), query: url.searchParams };
+    return { handler, name: name === undefined ? '' : checkFunctionName(name), key, query: url.searchParams };
   }
 
   #refuse(message: IncomingMessage, response: ServerResponse, error: FlashdError): void {
@@ -138,7 +141,12 @@ export class ManagementServer {
   #list({ response }: Request): void {
     sendJson(
       response,
-      this.#options.registry.list().map((summary) => ({ ...summary, template: this.#options.templateOf(summary.name), url: this.#options.functionUrl(summary.name) })),
+      this.#options.registry.list().map((summary) => ({
+        ...summary,
+        template: this.#options.templateOf(summary.name),
+        missingSecrets: this.#options.registry.missingSecrets(this.#live(summary.name)),
+        url: this.#options.functionUrl(summary.name),
+      })),
     );
   }
 
@@ -205,6 +213,25 @@ export class ManagementServer {
     signal.addEventListener('abort', stop, { once: true });
   }
 
+  #secrets({ response, name }: Request): void {
+    const version = this.#live(name);
+    const set: SecretReply[] = this.#options.registry.secrets(name).map((secret) => ({ ...secret, needed: isNeeded(version, secret.name) }));
+    const missing = this.#options.registry.missingSecrets(version).map((each): SecretReply => ({ name: each, needed: true, createdAt: null, updatedAt: null }));
+    sendJson(response, [...set, ...missing]);
+  }
+
+  async #setSecret({ message, response, name, key }: Request): Promise<void> {
+    const changed = this.#options.registry.setSecret(name, key, await readBody(message, SECRET_BYTES_MAX + 1));
+    this.#options.logger.info({ function: name, secret: key, changed }, 'secret set');
+    sendJson(response, { function: name, name: key, needed: isNeeded(this.#live(name), key), changed } satisfies SecretChange);
+  }
+
+  #removeSecret({ response, name, key }: Request): void {
+    this.#options.registry.removeSecret(name, key);
+    this.#options.logger.info({ function: name, secret: key }, 'secret removed');
+    sendJson(response, { function: name, name: key, needed: isNeeded(this.#live(name), key), changed: true } satisfies SecretChange);
+  }
+
   async #invoke({ message, response, name, signal }: Request): Promise<void> {
     const call = await readJson(message, this.#options.maxBodyBytes * 2 + JSON_SLACK_BYTES);
     if (!isInvokeCall(call)) throw new FlashdError('bad_request', { message: 'the call is malformed' });
@@ -234,16 +261,19 @@ export class ManagementServer {
       url: this.#options.functionUrl(version.functionName),
       changed,
       previous: previous ?? null,
+      missingSecrets: this.#options.registry.missingSecrets(version),
     };
   }
 }
+
+const isNeeded = ({ manifest }: Version, secret: string): boolean => manifest.secrets?.includes(secret) === true;
 
 function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   const body = Buffer.from(`${JSON.stringify(value)}\n`);
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
 }
 
-async function readJson(message: IncomingMessage, bytesMax: number): Promise<object> {
+async function readBody(message: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of message.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
@@ -251,9 +281,14 @@ async function readJson(message: IncomingMessage, bytesMax: number): Promise<obj
     if (bytes > bytesMax) throw new FlashdError('payload_too_large');
     chunks.push(chunk);
   }
-  if (bytes === 0) return {};
+  return Buffer.concat(chunks);
+}
+
+async function readJson(message: IncomingMessage, bytesMax: number): Promise<object> {
+  const body = await readBody(message, bytesMax);
+  if (body.length === 0) return {};
   try {
-    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    const value: unknown = JSON.parse(body.toString('utf8'));
     if (typeof value === 'object' && value !== null) return value;
   } catch (error) {
     throw new FlashdError('bad_request', { message: `the body is not JSON: ${(error as Error).message}`, cause: error });

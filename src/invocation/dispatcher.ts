@@ -2,7 +2,7 @@
  * Admission: from a function's name to its queue, kept in step with the registry and with sandboxd. It owns the queues and the pools' life;
  * shutting down is: refuse → drain with a limit → destroy → wait for the ends with a limit.
  */
-import { FlashdError } from '../errors/index.ts';
+import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { Pools } from '../pool/pools.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
 import type { Registry, Version } from '../registry/index.ts';
@@ -47,7 +47,7 @@ const BEATS_FOR_MS = 10_000;
 const TMP_INODES_PER_MIB = 256;
 
 export type DispatcherOptions = {
-  readonly registry: Pick<Registry, 'live' | 'allLive' | 'onChange'>;
+  readonly registry: Pick<Registry, 'live' | 'allLive' | 'onChange' | 'missingSecrets' | 'secretValues'>;
   readonly pools: Pools;
   readonly queueMax: number;
   readonly readyWaitMs: number;
@@ -56,7 +56,7 @@ export type DispatcherOptions = {
 export class Dispatcher implements QueueHost, SandboxListener {
   readonly queueMax: number;
   readonly readyWaitMs: number;
-  readonly #registry: Pick<Registry, 'live' | 'onChange'>;
+  readonly #registry: DispatcherOptions['registry'];
   readonly #pools: Pools;
   readonly #functions = new Map<string, FunctionQueue>();
   readonly #stopListening: () => void;
@@ -149,9 +149,19 @@ export class Dispatcher implements QueueHost, SandboxListener {
   #open(name: string): FunctionQueue | undefined {
     const version = this.#registry.live(name);
     if (version === undefined) return undefined;
-    const queue = new FunctionQueue(name, targetOf(version), this);
+    const queue = new FunctionQueue(name, this.#target(version), this);
     this.#functions.set(name, queue);
     return queue;
+  }
+
+  /** With its secrets; without them it has no instances, and its invocations are told why. */
+  #target(version: Version): Target {
+    try {
+      const [missing] = this.#registry.missingSecrets(version);
+      return targetOf(version, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing));
+    } catch (error) {
+      return targetOf(version, toFlashdError(error));
+    }
   }
 
   #changed(name: string): void {
@@ -160,7 +170,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     const queue = this.#functions.get(name);
     // Opened at once: its standbys are made before the first request.
     if (queue === undefined) return void this.#open(name);
-    if (version !== undefined) return queue.change(targetOf(version));
+    if (version !== undefined) return queue.change(this.#target(version));
     this.#functions.delete(name);
     this.#used = this.#used.filter((each) => each !== queue);
     queue.remove(new FlashdError('function_not_found', { message: `the function ${name} was removed` }));
@@ -177,8 +187,14 @@ function within(limitMs: number, start: (done: () => void) => void): Promise<voi
   });
 }
 
-export function targetOf(version: Version): Target {
+function secretMissing(functionName: string, name: string): FlashdError {
+  return new FlashdError('secret_missing', { message: `the secret ${name} is not set`, hint: `set it with \`flashd secret set ${functionName} ${name}\``, details: { secret: name } });
+}
+
+/** secrets: their values, or why there are none. */
+function targetOf(version: Version, secrets: Record<string, string> | FlashdError): Target {
   const { manifest } = version;
+  const blocked = secrets instanceof FlashdError ? secrets : undefined;
   const runtime = RUNTIMES.get(manifest.runtime);
   if (runtime === undefined) throw new FlashdError('unsupported_runtime', { message: `this flashd has no runtime ${manifest.runtime}` });
   const spec: PoolSpec = {
@@ -187,7 +203,7 @@ export function targetOf(version: Version): Target {
     runtime: manifest.runtime,
     digest: version.digest,
     bundlePath: version.bundlePath,
-    init: initMeta(version),
+    init: initMeta(version, secrets instanceof FlashdError ? {} : secrets),
     ping: PINGS[runtime.event],
     limits: {
       memoryBytes: manifest.memoryMb * MIB,
@@ -200,15 +216,15 @@ export function targetOf(version: Version): Target {
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,
-    standbys: manifest.standby,
-    functionTemplate: manifest.functionTemplate > 0,
+    standbys: blocked === undefined ? manifest.standby : 0,
+    functionTemplate: blocked === undefined && manifest.functionTemplate > 0,
     warmUp: runtime.event === 'json' && manifest.warmup !== undefined ? JSON.stringify(manifest.warmup) : undefined,
   };
-  return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue };
+  return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue, blocked };
 }
 
 /** "key=value" strings, NUL after each: native/include/flashd/frame.h. */
-export function initMeta(version: Version): string {
+function initMeta(version: Version, secrets: Record<string, string>): string {
   const { manifest } = version;
   const entries: [string, string | number][] = [
     ['function', version.functionName],
@@ -218,7 +234,7 @@ export function initMeta(version: Version): string {
     ['memory_bytes', manifest.memoryMb * MIB],
     ['timeout_ms', manifest.timeoutMs],
     ['concurrency', manifest.concurrency],
-    ...Object.entries(manifest.environment).map(([name, value]): [string, string] => [`env.${name}`, value]),
+    ...Object.entries({ ...manifest.environment, ...secrets }).map(([name, value]): [string, string] => [`env.${name}`, value]),
   ];
   return entries.map(([key, value]) => `${key}=${value}\0`).join('');
 }

@@ -19,7 +19,7 @@ const RUNTIME_RETRIES_MAX = 4;
 const BEAT_CPU_MILLIS = 250;
 
 /** What a version means for the dispatcher. */
-export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number };
+export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
 
 /** What all functions share. */
 export interface QueueHost {
@@ -70,7 +70,7 @@ export class FunctionQueue implements Demand {
 
   /** A request will probably be submitted in this turn: when no instance is free, a new one is asked for already and starts while the event is made. */
   anticipate(): void {
-    if (this.#waiting.size > 0 || this.#removed !== undefined) return;
+    if (this.#waiting.size > 0 || this.#removed !== undefined || this.#target.blocked !== undefined) return;
     try {
       this.#pool.anticipate();
     } catch {
@@ -223,6 +223,7 @@ export class FunctionQueue implements Demand {
   /** Fails the invocation itself when an instance cannot even be asked for. */
   #acquire(invocation: Invocation): PooledInstance | undefined {
     try {
+      if (this.#target.blocked !== undefined) throw this.#target.blocked;
       return this.#pool.acquire();
     } catch (error) {
       if (invocation.state === 'queued') this.#unqueue(invocation);

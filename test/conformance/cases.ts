@@ -3,7 +3,7 @@
  * real sandbox and run only behind the packaged flashd.
  */
 import assert from 'node:assert/strict';
-import { isLambda, type Language } from './fixtures.ts';
+import { isLambda, SECRETS, type Language } from './fixtures.ts';
 import { headerValues, type Answer, type Target } from './target.ts';
 
 export type Case = { title: string; fixture: string; sandboxed?: true; run(target: Target, language: Language): Promise<void> };
@@ -142,6 +142,9 @@ export const CASES: readonly Case[] = [
       assert.ok(home.startsWith('/') && cwd.startsWith('/'));
     },
   },
+  { title: 'a secret of the function is in its environment', fixture: 'secret', async run(target) {
+    assert.deepEqual(json(await target.invoke()), { token: SECRETS.TOKEN, greeting: 'hello' });
+  } },
   {
     title: 'the context knows the function, the request and the time left', fixture: 'context',
     async run(target, language) {

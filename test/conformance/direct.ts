@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Runtime } from '../../src/runtimes/index.ts';
-import { root, type Fixture } from './fixtures.ts';
+import { root, SECRETS, type Fixture } from './fixtures.ts';
 import { BODY_BINARY, decodeFrames, encodeFrame, FRAME, splitStrings, type Frame } from './frames.ts';
 import type { Answer, Request, Target } from './target.ts';
 
@@ -100,6 +100,7 @@ export function initFrame(fixture: Fixture, overrides: Record<string, string> = 
     memory_bytes: String(128 << 20), timeout_ms: '10000', concurrency: '1', ...overrides,
   };
   for (const [name, value] of Object.entries(manifest.environment ?? {})) values[`env.${name}`] = value;
+  for (const name of manifest.secrets ?? []) values[`env.${name}`] = SECRETS[name];
   return encodeFrame(FRAME.init, 0, Object.entries(values).map(([name, value]) => `${name}=${value}\0`).join(''));
 }
 

@@ -17,7 +17,9 @@ export const LANGUAGES: readonly Language[] = readdirSync(source).sort();
 /** Whether handlers take Lambda's event and context. */
 export const isLambda = (language: Language): boolean => runtimeOf(language).event === 'json';
 
-export type Manifest = { handler?: string; symbol?: string; environment?: Record<string, string>; timeoutMs?: number };
+/** The values of the secrets that fixtures name. */
+export const SECRETS = { TOKEN: 'pass = wörd\nof two lines' };
+export type Manifest = { handler?: string; symbol?: string; environment?: Record<string, string>; secrets?: (keyof typeof SECRETS)[]; timeoutMs?: number };
 export type Fixture = { name: string; directory: string; runtime: Runtime; manifest: Manifest; remove(): void };
 
 export function runtimeOf(language: Language): Runtime {

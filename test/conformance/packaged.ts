@@ -8,7 +8,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { root, type Fixture } from './fixtures.ts';
+import { root, SECRETS, type Fixture } from './fixtures.ts';
 import type { Answer, Request, Target } from './target.ts';
 
 const READY_MS = 20_000;
@@ -58,9 +58,16 @@ export class Flashd {
 
   /** Runs a verb of the command line against this server; rejects with stderr in the message when it fails. */
   cli(...args: string[]): Promise<string> {
+    return this.pipe('', ...args);
+  }
+
+  /** The same with something on its standard input. */
+  pipe(input: string, ...args: string[]): Promise<string> {
     return new Promise((resolve, reject) => {
-      execFile(BINARY, args, { env: this.#environment, maxBuffer: 64 << 20 }, (error, stdout, stderr) =>
+      const child = execFile(BINARY, args, { env: this.#environment, maxBuffer: 64 << 20 }, (error, stdout, stderr) =>
         error ? reject(new Error(`flashd ${args.join(' ')}: ${error.code ?? error.signal}\n${stderr}${stdout}`)) : resolve(stdout));
+      // A verb that reads none may be over before it is written.
+      child.stdin!.on('error', () => {}).end(input);
     });
   }
 
@@ -116,6 +123,7 @@ function freePort(): Promise<number> {
 /** Deploys the fixture and speaks to its function URL. */
 export async function deployed(flashd: Flashd, fixture: Fixture): Promise<Target> {
   await flashd.cli('deploy', fixture.directory);
+  for (const name of fixture.manifest.secrets ?? []) await flashd.pipe(SECRETS[name], 'secret', 'set', fixture.name, name);
   return {
     async invoke({ method = 'GET', path = '/', query = '', headers = {}, body }: Request = {}): Promise<Answer> {
       const { host: _host, ...rest } = headers;

@@ -90,12 +90,15 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
   return { stateDir, calls, logs, source, run: (...args: string[]) => flashd(stateDir, args) };
 }
 
-function flashd(stateDir: string, args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+function flashd(stateDir: string, args: string[], input?: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [MAIN, ...args], {
       env: { ...process.env, FLASHD_STATE_DIR: stateDir },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
+    // What is refused early is not read to its end.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk) => (stdout += chunk));
     child.stderr.on('data', (chunk) => (stderr += chunk));
@@ -178,6 +181,62 @@ test('logs prints the last lines, and follows until it is stopped', async (t) =>
   assert.equal((await run('logs', 'nothing')).code, 100);
 });
 
+test('secrets are set from standard input or a file, listed without values, removed', async (t) => {
+  const { run, source, stateDir } = await setUp(t);
+  const deployed = await run('deploy', source({ 'handler.py': '', 'function.json': '{"secrets": ["TOKEN"]}' }));
+  assert.match(deployed.stderr, /^ {2}hello needs the secret TOKEN: flashd secret set hello TOKEN\n$/);
+  assert.deepEqual(JSON.parse((await run('list', '--json')).stdout)[0].missingSecrets, ['TOKEN']);
+  assert.match((await run('secret', 'list', 'hello')).stdout, /\nTOKEN {3}not set\n$/);
+  const set = await flashd(stateDir, ['secret', 'set', 'hello', 'TOKEN'], 'swordfish\n');
+  assert.deepEqual(set, { code: 0, stdout: 'hello  TOKEN set\n', stderr: '' });
+  writeFileSync(join(stateDir, 'value'), 'swordfish');
+  assert.equal((await run('secret', 'set', 'hello', 'TOKEN', '--from-file', join(stateDir, 'value'))).stdout, 'hello  TOKEN set to this already\n', 'one line end does not count');
+  const other = await flashd(stateDir, ['secret', 'set', 'hello', 'OTHER', '--json'], 'two\nlines\n\n');
+  assert.deepEqual(JSON.parse(other.stdout), { function: 'hello', name: 'OTHER', needed: false, changed: true });
+  const listed = await run('secret', 'list', 'hello', '--json');
+  assert.deepEqual(JSON.parse(listed.stdout).map((each: { name: string; needed: boolean }) => [each.name, each.needed]), [['OTHER', false], ['TOKEN', true]]);
+  assert.doesNotMatch(listed.stdout + (await run('list', '--json')).stdout, /swordfish|lines/);
+  const removed = await run('secret', 'remove', 'hello', 'TOKEN');
+  assert.deepEqual([removed.stdout, removed.stderr], ['hello  TOKEN removed\n', '  hello needs it and is not run until it is set again\n']);
+  assert.match((await run('secret', 'remove', 'hello', 'TOKEN')).stderr, /secret_not_found/);
+});
+
+test('a value on the command line is refused and not repeated, and so is what cannot be one', async (t) => {
+  const { run, source, stateDir } = await setUp(t);
+  await run('deploy', source({ 'handler.py': '' }));
+  const given = await run('secret', 'set', 'hello', 'TOKEN', 'swordfish');
+  assert.deepEqual([given.code, /usage: too many arguments/.test(given.stderr), /swordfish/.test(given.stdout + given.stderr)], [100, true, false]);
+  const cases: [string[], string, RegExp][] = [
+    [['hello', 'TOKEN'], '', /secret_invalid: the value is empty/],
+    [['hello', 'TOKEN'], 'a\0b', /secret_invalid: .*without NUL/],
+    [['hello', 'TOKEN'], 'x'.repeat(32_769), /secret_invalid: the value has 32769 bytes/],
+    [['hello', 'TOKEN'], 'x'.repeat(1_000_000), /secret_invalid: the value has more than 32768 bytes/],
+    [['hello', 'TO-KEN'], 'x', /secret_invalid: "TO-KEN" is not a name/],
+    [['nothing', 'TOKEN'], 'x', /function_not_found/],
+    [['hello', 'TOKEN', '--from-file', '/nonexistent'], '', /ENOENT/],
+  ];
+  for (const [args, value, text] of cases) {
+    const { code, stderr } = await flashd(stateDir, ['secret', 'set', ...args], value);
+    assert.ok(code !== 0, args.join(' '));
+    assert.match(stderr, text);
+  }
+});
+
+test('on a terminal a value is asked for and not shown', async (t) => {
+  const { run, source, stateDir } = await setUp(t);
+  await run('deploy', source({ 'handler.py': '' }));
+  const set = `exec ${process.execPath} ${MAIN} secret set hello TOKEN`;
+  const terminal = spawn('script', ['-qec', set, '/dev/null'], { env: { ...process.env, FLASHD_STATE_DIR: stateDir } });
+  let screen = '';
+  terminal.stdout.on('data', (chunk) => {
+    screen += chunk;
+    if (String(chunk).includes('not shown')) terminal.stdin.write('swordfish\r');
+  });
+  const [code] = (await once(terminal, 'close')) as [number];
+  assert.deepEqual([code, /swordfish/.test(screen), /TOKEN set\r\n/.test(screen)], [0, false, true], screen);
+  assert.match((await flashd(stateDir, ['secret', 'set', 'hello', 'TOKEN'], 'swordfish')).stdout, /set to this already/);
+});
+
 test('a refused deployment names the fault and a way out', async (t) => {
   const { run, source, stateDir } = await setUp(t);
   const cases: [string[], string, RegExp][] = [
@@ -253,6 +312,7 @@ test('usage errors end with 100 and a hint, help with 0 and examples', async (t)
     [['invoke'], /missing required argument/],
     [['list', 'a', 'b'], /too many arguments/],
     [['invoke', 'Bad_Name'], /name_invalid/],
+    [['secret', 'lst'], /unknown command.*\n {2}hint: did you mean list/],
     [['logs', 'hello', '-n', 'x'], /--lines is "x"/],
     [['serve', '--max-instances', 'many'], /--max-instances is "many", which is not a whole number from 1 to/],
     [['serve', '--config', '/nonexistent'], /config_invalid: cannot read \/nonexistent/],
@@ -264,8 +324,9 @@ test('usage errors end with 100 and a hint, help with 0 and examples', async (t)
     assert.match(stderr, text);
     assert.match(stderr, /^flashd: \w+: .*\n {2}hint: .+\n$/);
   }
-  const verbs = ['serve', 'deploy', 'list', 'invoke', 'logs', 'rollback', 'remove', 'doctor', 'header', 'install', 'uninstall'];
-  for (const help of await Promise.all(verbs.map((verb) => flashd(stateDir, [verb, '--help'])))) {
+  const verbs = ['serve', 'deploy', 'list', 'invoke', 'logs', 'rollback', 'remove', 'secret', 'doctor', 'header', 'install', 'uninstall'];
+  const inner = ['set', 'list', 'remove'].map((each) => ['secret', each]);
+  for (const help of await Promise.all([...verbs.map((verb) => [verb]), ...inner].map((verb) => flashd(stateDir, [...verb, '--help'])))) {
     assert.equal(help.code, 0);
     assert.match(help.stdout, /Examples:\n {2}\$ /);
   }

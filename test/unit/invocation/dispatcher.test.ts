@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { FlashdError } from '../../../src/errors/index.ts';
 import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { FakeInvocation, finished, fixture, sleep, turns } from './fixture.ts';
 
@@ -450,5 +451,55 @@ describe('shutting down', () => {
     await dispatcher.close(1000);
     assert.deepEqual([quick.outcome, endless.outcome], ['200 hello', 'shutting_down']);
     assert.deepEqual(addon.channels.map((channel) => channel.destroyed), [true, true]);
+  });
+});
+
+describe('secrets', () => {
+  test('those that the version names stand in INIT beside the environment', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.secrets = { TOKEN: 'a = b', OTHER: 'x' };
+    registry.deploy('hello', { environment: { GREETING: 'hi' }, secrets: ['TOKEN'] });
+    submit('hello');
+    assert.match(addon.channels[0]!.init, /\0env\.GREETING=hi\0env\.TOKEN=a = b\0$/);
+  });
+
+  test('a version with one that is not set has no instances, and its invocations are told which', async () => {
+    const { addon, registry, submit, dispatcher } = await fixture();
+    registry.deploy('hello', { secrets: ['TOKEN', 'SET'], standby: 2, functionTemplate: 1 });
+    dispatcher.anticipate('hello');
+    const invocation = submit('hello');
+    await turns();
+    assert.deepEqual([invocation.outcome, invocation.error?.status, invocation.error?.retryable, addon.channels.length], ['secret_missing', 502, false, 0]);
+    assert.match(`${invocation.error?.message} ${invocation.error?.hint}`, /^the secret TOKEN is not set set it with `flashd secret set hello TOKEN`$/);
+    registry.setSecrets('hello', { TOKEN: '1', SET: '2' });
+    await turns();
+    assert.equal(addon.channels.length, 2, 'its standbys');
+  });
+
+  test('secrets that cannot be read are the fault of the platform', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.secrets = new FlashdError('secrets_unreadable');
+    registry.deploy('hello', { secrets: ['TOKEN'], standby: 1 });
+    const invocation = submit('hello');
+    await turns();
+    assert.deepEqual([invocation.outcome, invocation.error?.status, addon.channels.length], ['secrets_unreadable', 500, 0]);
+  });
+
+  test('a change is served by new instances; what runs finishes in the old ones, what waits is not lost', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.secrets = { TOKEN: 'old' };
+    registry.deploy('hello', { secrets: ['TOKEN'], maxInstances: 1 });
+    const [running, waiting] = [submit('hello'), submit('hello')];
+    await turns();
+    registry.setSecrets('hello', { TOKEN: 'new' });
+    await turns();
+    assert.deepEqual(addon.channels.map(({ init }) => /env\.TOKEN=(\w+)/.exec(init)![1]), ['old', 'new']);
+    for (const channel of addon.channels) addon.respond(channel.requests[0]!);
+    await turns();
+    assert.deepEqual([running.outcome, waiting.outcome], ['200 hello', '200 hello']);
+    assert.deepEqual(addon.channels.map(({ closed }) => closed), [true, false]);
+    registry.setSecrets('hello', {});
+    await turns();
+    assert.deepEqual([submit('hello').outcome, addon.channels[1]!.closed], ['secret_missing', true]);
   });
 });

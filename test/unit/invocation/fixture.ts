@@ -1,5 +1,5 @@
 /** A dispatcher over a fake sandbox, with a registry that is a map, and invocations that remember what became of them. */
-import type { FlashdError } from '../../../src/errors/index.ts';
+import { FlashdError } from '../../../src/errors/index.ts';
 import { Dispatcher } from '../../../src/invocation/dispatcher.ts';
 import { Invocation, type EventKind } from '../../../src/invocation/invocation.ts';
 import { Pools } from '../../../src/pool/pools.ts';
@@ -20,6 +20,8 @@ export type FixtureOptions = {
 
 export class FakeRegistry {
   readonly versions = new Map<string, Version>();
+  /** Of every function; an error instead: they cannot be read. */
+  secrets: Record<string, string> | FlashdError = {};
   readonly #listeners = new Set<(name: string) => void>();
 
   live(name: string): Version | undefined {
@@ -33,6 +35,21 @@ export class FakeRegistry {
   onChange(listener: (name: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  missingSecrets({ manifest }: Version): string[] {
+    const { secrets } = this;
+    return secrets instanceof FlashdError ? [] : (manifest.secrets ?? []).filter((name) => !Object.hasOwn(secrets, name));
+  }
+
+  secretValues({ manifest }: Version): Record<string, string> {
+    if (this.secrets instanceof FlashdError) throw this.secrets;
+    return Object.fromEntries(Object.entries(this.secrets).filter(([name]) => manifest.secrets?.includes(name)));
+  }
+
+  setSecrets(name: string, secrets: Record<string, string> | FlashdError): void {
+    this.secrets = secrets;
+    for (const listener of this.#listeners) listener(name);
   }
 
   deploy(name: string, manifest: Partial<Version['manifest']> = {}, version = 'v1'): void {
