@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "inject/tracee.h"
+#include "sandbox/policy.h"
 
 enum { PAGE_BYTES = 4096, SCRATCH_BYTES = FL_HOT_RUNS_MAX * sizeof(struct iovec) + PAGE_BYTES };
 
@@ -24,7 +25,7 @@ static int register_pages(struct fl_tracee *tracee, const struct fl_hot_runs *ru
   int r = fl_tracee_write(tracee, runs_at, runs->run, runs->runs * sizeof runs->run[0], err);
   if (r < 0)
     return r;
-  int64_t ring = fl_tracee_call(tracee, 0, SYS_io_uring_setup, (const uint64_t[6]){1, (uint64_t)scratch}, err);
+  int64_t ring = fl_tracee_call(tracee, 0, SYS_io_uring_setup, (const uint64_t[6]){FL_POLICY_RING_ENTRIES, (uint64_t)scratch}, err);
   if (ring >= 0)
     ring = fl_tracee_call(tracee, 0, SYS_io_uring_register, (const uint64_t[6]){(uint64_t)ring, IORING_REGISTER_BUFFERS, runs_at, runs->runs}, err);
   fl_tracee_call(tracee, 0, SYS_munmap, (const uint64_t[6]){(uint64_t)scratch, SCRATCH_BYTES}, NULL);

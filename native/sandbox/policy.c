@@ -94,7 +94,7 @@ static const int ipc[] = {
   SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
 };
 
-static const int parasite[] = { SYS_setns, SYS_move_mount, SYS_clone3, SYS_io_uring_setup, SYS_io_uring_register };
+static const int parasite[] = { SYS_setns, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
 
 #define GROUP(name, why) { why, name, FL_COUNT(name) }
 
@@ -117,6 +117,7 @@ const struct fl_policy_rule fl_policy_rules[] = {
   /* CLONE_PARENT too: the newborn would be sandboxd's child. (On clone, unlike clone3, CLONE_NEWTIME's bit is part of the exit signal.) */
   { SYS_clone, 1, { { 0, CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_PARENT, 0 } },
     "threads and children, never namespaces" },
+  { SYS_io_uring_setup, 1, { { 0, WORD, FL_POLICY_RING_ENTRIES } }, "the template's pinned pages (inject/pin.h), closed by the seal; a runtime's own ring, which has more, could not be carried" },
   { SYS_socket, 1, { { 0, WORD, AF_UNIX } }, "local sockets" },
   { SYS_socket, 1, { { 0, WORD, AF_INET } }, "internet" },
   { SYS_socket, 1, { { 0, WORD, AF_INET6 } }, "internet" },

@@ -11,6 +11,8 @@
 #include "flashd/error.h"
 
 enum { FL_POLICY_UNKNOWN_FROM = 463 };
+/* The only size that an io_uring may be asked for before the seal: no event loop wants one so small. */
+enum { FL_POLICY_RING_ENTRIES = 1 };
 
 struct fl_policy_group { const char *reason; const int *numbers; size_t count; };
 

@@ -183,6 +183,18 @@ static void the_parasite_may_work_before_the_seal(void)
   CHECK(syscall(SYS_setns, -1, 0) == -1 && errno == EBADF);
   CHECK(syscall(SYS_move_mount, -1, "", -1, "", 4) == -1 && errno != EPERM && errno != ENOSYS);
   CHECK(syscall(SYS_clone3, NULL, 0) == -1 && errno == EINVAL);
+  CHECK(syscall(SYS_io_uring_setup, FL_POLICY_RING_ENTRIES, NULL) == -1 && errno != ENOSYS);
+}
+
+/* A runtime that got a ring for its event loop could not be carried: it has to do without from its start. */
+static void no_event_loop_gets_a_ring(void)
+{
+  static const unsigned long entries[] = { 0, 2, 64, 256, 1ul << 31, ~0ul };
+  char parameters[120] = { 0 };
+
+  for (size_t index = 0; index < FL_COUNT(entries); index++)
+    CHECK(refused(SYS_io_uring_setup, entries[index], (unsigned long)parameters, 0, EPERM));
+  CHECK(refused(SYS_io_uring_enter, 0, 0, 0, EPERM));
 }
 
 int main(void)
@@ -203,6 +215,7 @@ int main(void)
   if (pid == 0) {
     CHECK(fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);
     the_parasite_may_work_before_the_seal();
+    no_event_loop_gets_a_ring();
     CHECK(fl_seccomp_filter(&seal_program, 0) == 0);
     forbidden_calls_are_refused();
     unlisted_numbers_are_refused();
