@@ -8,11 +8,12 @@ import { root } from './steps.ts';
 
 export type Runtime = {
   name: string; event: 'json' | 'http'; argv: string[]; env: Record<string, string>; etc?: string[]; files: { path: string; from: string; mode: string }[];
-  warmup?: { handler: string; symbol: string }; keepsProcessId?: boolean;
+  warmup?: { handler: string; symbol: string }; keepsProcessId?: boolean; own?: boolean;
 };
 
 const PACK_VERSION = 2;
 const KEEPS_PID = 1;
+const MAY_BE_OWN = 2;
 const FRAME_INIT = 1;
 const FRAME_REQUEST = 2;
 const WARMUP_REQUEST_MS = 1000;
@@ -58,7 +59,7 @@ function packRuntime(runtime: Runtime): Buffer {
   const env = Object.entries(runtime.env).map(([name, value]) => str(`${name}=${value}`));
   const files = runtime.files.map(file => packFile(file.path, file.mode, readFileSync(join(root, file.from))));
   if (runtime.warmup) files.push(packFile('warmup.frames', '0644', warmupFrames(runtime.warmup, runtime.event)));
-  const flags = u32(runtime.keepsProcessId ? KEEPS_PID : 0);
+  const flags = u32((runtime.keepsProcessId ? KEEPS_PID : 0) | (runtime.own ? MAY_BE_OWN : 0));
   return Buffer.concat([
     str(runtime.name), flags,
     u32(runtime.argv.length), ...runtime.argv.map(str),

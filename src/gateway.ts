@@ -162,6 +162,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     peer: (fd) => addon.peer(fd),
     functionUrl: (name) => `http://${reachable(host)}:${publicPort}/function/${name}`,
     templateOf: (name) => dispatcher.find(name)?.pool.template.condition ?? 'none',
+    programOf: (runtime) => (sandbox.readiness(runtime) === 'ready' ? sandbox.readinessDetail(runtime) : ''),
     invoke: (name, call, signal) => invokeLocally(dispatcher, name, call, config.maxBodyBytes, signal),
     report: async () => gatewayReport(config, version, sandbox, pools, registry.list().length),
     maxBodyBytes: config.maxBodyBytes,

@@ -1,10 +1,9 @@
 /**
- * The one entry of the one binary: the command line, and behind its hidden verb the gateway process. What a verb does not need is not
- * loaded: `flashd list` starts neither SQLite nor uWebSockets.js.
+ * The one entry of the one binary: the command line, behind its hidden verb the gateway process, and in sandboxes a runtime's program. What is not needed is not loaded:
+ * `flashd list` starts neither SQLite nor uWebSockets.js, a runtime's program nothing at all.
  */
 import { setFlagsFromString } from 'node:v8';
-import { runCli } from './cli/index.ts';
-import { loadGatewayConfig } from './config/index.ts';
+import { isOwnProgram, runScript } from './own-program.ts';
 import packageJson from '../package.json' with { type: 'json' };
 
 async function gateway(): Promise<void> {
@@ -13,14 +12,17 @@ async function gateway(): Promise<void> {
   setFlagsFromString('--no-flush-bytecode');
   // A young generation that fits the processor's cache: a request's garbage is a few kilobytes, and more room only means more misses.
   setFlagsFromString('--max-semi-space-size=2');
-  const { runGateway } = await import('./gateway.ts');
+  const [{ runGateway }, { loadGatewayConfig }] = await Promise.all([import('./gateway.ts'), import('./config/index.ts')]);
   await runGateway(loadGatewayConfig(), packageJson.version);
 }
 
-// `flashd logs … | head` is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 111));
-
-void runCli(process.argv.slice(2), { version: packageJson.version, gateway }).then((code) => {
+async function commandLine(): Promise<void> {
+  // `flashd logs … | head` is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 111));
+  const { runCli } = await import('./cli/index.ts');
   // Not process.exit(): what is still on its way to a pipe would be lost.
-  process.exitCode = code;
-});
+  process.exitCode = await runCli(process.argv.slice(2), { version: packageJson.version, gateway });
+}
+
+if (isOwnProgram) runScript();
+else void commandLine();

@@ -1,8 +1,9 @@
 /*
  * Builds the stage with the base in it, and turns a private copy of the stage into a root: see base.h.
  *
- *   stage   tmpfs                       /base, /scratch, /proc
+ *   stage   tmpfs                       /base, /scratch, /proc, /binary
  *   base    tmpfs, ro,nosuid,nodev      /etc (synthetic), /opt/flashd/<runtime>/…, symlinks as on the host, mount points
+ *   /opt/flashd/self/<program>          flashd's own binary, ro,nosuid,nodev, for a runtime that the host has no program for
  *   /usr    the host's, ro,nosuid,nodev (also /bin, /lib … where they are directories of their own)
  *   /dev    tmpfs, ro,nosuid,noexec     made here, because device nodes work only on a file system of the initial user namespace
  */
@@ -15,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -28,6 +30,8 @@
 
 /* Any directory that surely exists and holds nothing we need: only the builder's own namespace sees it covered. */
 #define STAGE_POINT "/tmp"
+/* In the stage, beside the base. */
+#define STAGE_BINARY "binary"
 
 static int failed(struct fl_error *err, const char *op, const char *path)
 {
@@ -133,7 +137,40 @@ static int add_runtime(const struct fl_pack_runtime *runtime, struct fl_error *e
   return result;
 }
 
-static int build_base(const struct fl_pack *pack, struct fl_error *err)
+/* For a binary that is not on the disk any more, because it was replaced: the kernel mounts no such file. Until the next start the copy takes memory. */
+static int copy_binary(int binary_fd, const char *path, struct fl_error *err)
+{
+  struct stat status;
+
+  if (fstat(binary_fd, &status) < 0)
+    return failed(err, "stat", path);
+  size_t size = (size_t)status.st_size;
+  void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, binary_fd, 0);
+  if (bytes == MAP_FAILED)
+    return failed(err, "mmap", path);
+  int result = fl_file_put(AT_FDCWD, path, 0555, bytes, size);
+  munmap(bytes, size);
+  return result < 0 ? fl_fail(err, FL_ERR_SYSTEM, -result, "copy binary", "%.100s", path) : 0;
+}
+
+/* flashd's binary stands in for the runtime's program, under its name. lost_fd: -1 when it stands in the stage. */
+static int add_own_program(const struct fl_pack_runtime *runtime, int lost_fd, struct fl_error *err)
+{
+  char path[sizeof FL_OWN_PROGRAMS + FL_PACK_PATH_MAX];
+  int result = make_directory("opt/flashd/" FL_OWN_DIRECTORY, 0755, err);
+
+  if (result == 0 && snprintf(path, sizeof path, "%s%s", FL_OWN_PROGRAMS + 1, runtime->argv[0]) >= (int)sizeof path)
+    result = fl_fail(err, FL_ERR_BAD_MESSAGE, ENAMETOOLONG, "own program", "%.100s", runtime->argv[0]);
+  if (result == 0 && lost_fd >= 0)
+    return copy_binary(lost_fd, path, err);
+  if (result == 0 && (result = fl_file_put(AT_FDCWD, path, 0444, NULL, 0)) < 0)
+    result = fl_fail(err, FL_ERR_SYSTEM, -result, "own program", "%.100s", path);
+  if (result == 0)
+    result = bind("../" STAGE_BINARY, path, 0, err);
+  return result < 0 ? result : set_flags(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+}
+
+static int build_base(const struct fl_pack *pack, int lost_fd, struct fl_error *err)
 {
   static const char *const directories[] = {
     "etc", "dev", "proc", "run", "tmp", "var", "var/tmp", "var/empty", "home", "home/function", "root", "function", "opt", "opt/flashd", "mnt",
@@ -153,8 +190,11 @@ static int build_base(const struct fl_pack *pack, struct fl_error *err)
     result = add_system(err);
   if (result == 0)
     result = add_devices(err);
-  for (uint32_t index = 0; result == 0 && pack && index < pack->count; index++)
+  for (uint32_t index = 0; result == 0 && pack && index < pack->count; index++) {
     result = add_runtime(&pack->runtime[index], err);
+    if (result == 0 && pack->runtime[index].own)
+      result = add_own_program(&pack->runtime[index], lost_fd, err);
+  }
   if (result < 0)
     return result;
   etc = open("etc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -205,10 +245,30 @@ static void learn_proc(void)
   }
 }
 
-int fl_base_stage(const struct fl_pack *pack, struct fl_error *err)
+/* Onto a file of the stage. *ret_lost: it is not on the disk any more. */
+static int place_binary(int tree_fd, bool *ret_lost, struct fl_error *err)
 {
+  struct mount_attr attributes = { .propagation = MS_PRIVATE };
+  int result = fl_file_put(AT_FDCWD, STAGE_BINARY, 0400, NULL, 0);
+
+  if (result < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -result, "write", STAGE_BINARY);
+  if (mount_setattr(tree_fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+    return failed(err, "mount_setattr", STAGE_BINARY);
+  int moved = move_mount(tree_fd, "", AT_FDCWD, STAGE_BINARY, MOVE_MOUNT_F_EMPTY_PATH);
+  *ret_lost = moved < 0 && errno == ENOENT;
+  return moved < 0 && !*ret_lost ? failed(err, "move_mount", STAGE_BINARY) : 0;
+}
+
+int fl_base_stage(const struct fl_pack *pack, int binary_fd, struct fl_error *err)
+{
+  fl_autoclose int tree = -1;
+  bool lost = false;
   int result;
 
+  /* A detached copy of the mount that it lies on: once we have left that mount's namespace the kernel would refuse to make one. */
+  if (binary_fd >= 0 && (tree = open_tree(binary_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)) < 0)
+    return fl_fail_errno(err, "open_tree");
   if (unshare(CLONE_NEWNS) < 0)
     return fl_fail_errno(err, "unshare");
   /* Private before anything else is mounted: nothing of ours may reach the host. */
@@ -223,8 +283,10 @@ int fl_base_stage(const struct fl_pack *pack, struct fl_error *err)
     result = make_directory("scratch", 0755, err);
   if (result == 0)
     result = make_directory("proc", 0755, err);
+  if (result == 0 && tree >= 0)
+    result = place_binary(tree, &lost, err);
   if (result == 0)
-    result = build_base(pack, err);
+    result = build_base(pack, lost ? binary_fd : -1, err);
   if (result == 0 && mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
     return failed(err, "mount proc", "stage");
   learn_proc();

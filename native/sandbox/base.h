@@ -16,8 +16,10 @@ enum {
   FL_SCRATCH_INODES = 5                          /* the writable layer's own directories, on top of what a function may make */
 };
 
-/* Moves the calling process (root, single-threaded) into a new mount namespace that is the stage. */
-int fl_base_stage(const struct fl_pack *pack, struct fl_error *err);
+/*
+ * Moves the calling process (root, single-threaded) into a new mount namespace that is the stage. binary_fd: flashd's own binary, for runtimes whose program it is; else it may be -1.
+ */
+int fl_base_stage(const struct fl_pack *pack, int binary_fd, struct fl_error *err);
 
 struct fl_root {
   uint64_t tmp_bytes;

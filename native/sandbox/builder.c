@@ -25,7 +25,7 @@
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
-enum { SOCKET = 3, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MAX = 2 + FL_CGROUP_JOINS_MAX };
+enum { SOCKET = 3, BINARY, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MAX = 2 + FL_CGROUP_JOINS_MAX };
 
 /* The network namespace is a part of its own: see network.h. */
 #define SANDBOX_FLAGS (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
@@ -330,14 +330,15 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
 {
   static struct builder builder;
   struct fl_news news = { .op = FL_NEWS_READY };
+  bool binary = config->binary_fd >= 0;
   int result;
 
   builder.config = *config;
   prctl(PR_SET_NAME, "flashd-builder", 0, 0, 0);
   fl_signals_reset();
   setsid();                                                      /* a terminal's signals are for sandboxd; the inits are born into this session */
-  /* Everything of sandboxd but this socket goes: other processes wait for the end of what we would hold open. */
-  if (dup2(socket_fd, SOCKET) < 0 || fl_close_from(SOCKET + 1) < 0 || fl_die_with_parent(parent) < 0)
+  /* Everything of sandboxd but this socket (and, for a while, the binary) goes: other processes wait for the end of what we would hold open. */
+  if (dup2(socket_fd, SOCKET) < 0 || (binary && dup2(config->binary_fd, BINARY) < 0) || fl_close_from(binary ? BINARY + 1 : SOCKET + 1) < 0 || fl_die_with_parent(parent) < 0)
     _exit(1);
   for (int index = 0; index < FL_BUILDS_MAX; index++)
     builder.build[index] = (struct build){ .socket_fd = -1, .pidfd = -1 };
@@ -346,7 +347,9 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   result = builder.removal && builder.keeps ? fl_cgroup_host_open(config->cgroup_name, &builder.host, &news.error)
                                             : fl_fail(&news.error, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result == 0)
-    result = fl_base_stage(config->pack, &news.error);
+    result = fl_base_stage(config->pack, binary ? BINARY : -1, &news.error);
+  if (binary)
+    close(BINARY);
   if (result == 0)
     result = fl_networks_open(&builder.networks, config->slots, &news.error);
   if (result < 0)

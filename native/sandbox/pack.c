@@ -14,7 +14,7 @@ enum { VERSION = 2, TEXT_MAX = 4096 };
 
 struct reader { const uint8_t *at; size_t left; struct fl_error *err; };
 
-enum { KEEPS_PID = 1 };                                          /* flags of a runtime */
+enum { KEEPS_PID = 1, MAY_BE_OWN = 2 };                          /* flags of a runtime */
 
 static int bad(struct reader *from, const char *what)
 {
@@ -68,10 +68,10 @@ static int take_list(struct reader *from, char *list[FL_PACK_ARGS_MAX + 1])
   return result;
 }
 
-/* A name becomes a directory: one plain path component. */
+/* A name becomes a directory beside that of our own programs: one plain path component. */
 static bool name_valid(const char *name)
 {
-  return *name && *name != '.' && !strchr(name, '/');
+  return *name && *name != '.' && !strchr(name, '/') && strcmp(name, FL_OWN_DIRECTORY) != 0;
 }
 
 /* Relative, and no component is empty, "." or "..". */
@@ -118,12 +118,15 @@ static int take_runtime(struct reader *from, const struct fl_pack *pack, struct 
   for (const struct fl_pack_runtime *other = pack->runtime; other < ret_runtime; other++)
     if (!strcmp(other->name, name))
       return bad(from, "two runtimes have one name");
-  result = take_u32(from, KEEPS_PID, &flags);
+  result = take_u32(from, KEEPS_PID | MAY_BE_OWN, &flags);
   ret_runtime->keeps_pid = result == 0 && (flags & KEEPS_PID);
+  ret_runtime->may_be_own = result == 0 && (flags & MAY_BE_OWN);
   if (result == 0)
     result = take_list(from, ret_runtime->argv);
   if (result == 0 && (!ret_runtime->argv[0] || !ret_runtime->argv[0][0] || (ret_runtime->argv[0][0] != '/' && strchr(ret_runtime->argv[0], '/'))))
     return bad(from, "a runtime's program is neither an absolute path nor a bare name");
+  if (result == 0 && ret_runtime->may_be_own && ret_runtime->argv[0][0] == '/')
+    return bad(from, "a program that may be our own has no bare name");
   if (result == 0)
     result = take_list(from, ret_runtime->envp);
   for (char **variable = ret_runtime->envp; result == 0 && *variable; variable++)
@@ -170,6 +173,16 @@ int fl_pack_parse(const uint8_t *bytes, size_t length, struct fl_pack **ret_pack
   }
   *ret_pack = pack;
   return 0;
+}
+
+void fl_pack_make_own(struct fl_pack_runtime *runtime)
+{
+  runtime->own = true;
+  while (runtime->argv[1] && runtime->argv[1][0] == '-') {
+    free(runtime->argv[1]);
+    for (int at = 1; runtime->argv[at]; at++)
+      runtime->argv[at] = runtime->argv[at + 1];
+  }
 }
 
 void fl_pack_free(struct fl_pack *pack)

@@ -41,6 +41,7 @@ struct fl_parts_config {
   uint32_t pool_ceiling;        /* kept ready at most; sized in between by recent demand */
   struct fl_limits defaults;    /* what a pooled sandbox is built with */
   const struct fl_pack *pack;   /* runtimes' files: they stand in the base under /opt/flashd/<runtime>/ */
+  int binary_fd;                /* flashd's own binary, above 4, for runtimes whose program it is; -1: there are none */
 };
 
 struct fl_parts;

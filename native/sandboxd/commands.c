@@ -26,7 +26,7 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime)
       .state = ready ? FL_RUNTIME_READY : fl_templates_booting(daemon, runtime) ? FL_RUNTIME_BOOTING : daemon->runtime_detail[runtime][0] ? FL_RUNTIME_FAILED : FL_RUNTIME_IDLE};
 
   memcpy(event.name, daemon->pack->runtime[runtime].name, sizeof event.name);
-  memcpy(event.detail, daemon->runtime_detail[runtime], sizeof event.detail);
+  memcpy(event.detail, ready ? daemon->executable[runtime] : daemon->runtime_detail[runtime], sizeof event.detail);
   fl_daemon_send(daemon, &event, sizeof event);
 }
 

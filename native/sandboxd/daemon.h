@@ -173,6 +173,8 @@ bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_temp
 bool fl_instances_unknown_child(const struct fl_daemon *daemon);
 
 /* templates.c */
+/* Before the base is built: whether flashd's own binary stands in for any runtime's program. It is decided once, since the base is. */
+bool fl_templates_find_own(struct fl_daemon *daemon);
 int fl_templates_open(struct fl_daemon *daemon, struct fl_error *err);
 /* Boots the runtime's templates, unless that was done before. One that is not installed is told as failed, and looked for again when it is wanted again. */
 void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime);

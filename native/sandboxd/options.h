@@ -13,6 +13,7 @@ struct fl_options {
   uint32_t uid, gid;                           /* whom the gateway runs as */
   const char *cgroup_name;
   uint32_t uid_base, slots, pool_floor, pool_ceiling;
+  uint32_t own;                                /* 1: flashd's binary stands in for every program that it can, not only for those that the host does not have */
   uint32_t templates, spares;                  /* per runtime */
   uint32_t template_forks, template_seconds;   /* after which a template is replaced by a new one, whose address space is laid out anew */
   struct fl_limits defaults;

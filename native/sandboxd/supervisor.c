@@ -122,7 +122,7 @@ static int exec_child(struct supervisor *supervisor, enum child_index index, int
   if ((r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
     return r;
   /* Whatever else was inherited stays here: the images are executed through descriptors that close with that. */
-  if (close_range(FL_LIFELINE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || (!gateway && fcntl((int)options->pack_fd, F_SETFD, 0) < 0))
+  if (close_range(FL_LIFELINE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || (!gateway && (fcntl((int)options->pack_fd, F_SETFD, 0) < 0 || fcntl((int)options->binary_fd, F_SETFD, 0) < 0)))
     return -errno;
   if (gateway) {
     execveat(image, "", options->gateway_argv, environ, AT_EMPTY_PATH);

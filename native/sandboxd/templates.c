@@ -50,6 +50,22 @@ static bool resolve(const char *name, char *ret_path, size_t size)
   return found && snprintf(ret_path, size, "%s", resolved) < (int)size;
 }
 
+bool fl_templates_find_own(struct fl_daemon *daemon)
+{
+  bool found = false;
+
+  for (uint32_t i = 0; i < daemon->pack->count; i++) {
+    struct fl_pack_runtime *runtime = &daemon->pack->runtime[i];
+    char path[PATH_MAX];
+
+    if (!runtime->may_be_own || (!daemon->options.own && resolve(runtime->argv[0], path, sizeof path)))
+      continue;
+    fl_pack_make_own(runtime);
+    found = true;
+  }
+  return found;
+}
+
 static bool wanted(const struct fl_daemon *daemon, uint32_t runtime)
 {
   return daemon->executable[runtime][0] != 0;
@@ -64,8 +80,9 @@ void fl_templates_want(struct fl_daemon *daemon, uint32_t runtime)
 {
   if (runtime >= daemon->pack->count || wanted(daemon, runtime))
     return;
-  const char *name = daemon->pack->runtime[runtime].argv[0];
-  if (resolve(name, daemon->executable[runtime], sizeof daemon->executable[0])) {
+  const struct fl_pack_runtime *needed = &daemon->pack->runtime[runtime];
+  char name[sizeof FL_OWN_PROGRAMS + FL_PACK_PATH_MAX];
+  if (snprintf(name, sizeof name, "%s%s", needed->own ? FL_OWN_PROGRAMS : "", needed->argv[0]) < (int)sizeof name && resolve(name, daemon->executable[runtime], sizeof daemon->executable[0])) {
     daemon->runtime_detail[runtime][0] = 0;
     daemon->template_slot[runtime * daemon->template_places].boot_at_ns = 1;
   } else {

@@ -124,6 +124,7 @@ function runtimeCheck(runtime: Runtime): Check {
   if (program.startsWith('/opt/flashd/')) return { name, state: 'ok', detail: 'built in' };
   const found = INTERPRETER_DIRECTORIES.map((directory) => resolve(directory, program)).find(isExecutable);
   if (found !== undefined) return { name, state: 'ok', detail: found };
+  if (runtime.own === true) return { name, state: 'ok', detail: `${program} is not installed: flashd itself stands in, ${process.release.name} ${process.version}` };
   return { name, state: 'optional', detail: `${program} is not installed: functions of this runtime cannot run` };
 }
 

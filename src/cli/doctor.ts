@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { FlashdError } from '../errors/index.ts';
 import type { GatewayReport } from '../deploy/management-api.ts';
+import { OWN_PROGRAMS } from '../own-program.ts';
 import { RUNTIMES } from '../runtimes/index.ts';
 import { machineChecks, type Check } from './doctor-checks.ts';
 import type { Output } from './output.ts';
@@ -53,7 +54,7 @@ function print(output: Output, checks: readonly Check[], gateway: GatewayReport 
     ['sandboxd', sandboxd.connected ? `connected; cgroups ${sandboxd.cgroups}; ${features.join(', ')}` : 'not connected'],
     ...gateway.runtimes.map((runtime) => [
       `runtime ${runtime.name}`,
-      `${runtime.state}, ${runtime.templates} templates${runtime.detail === '' ? '' : `: ${runtime.detail}`}`,
+      `${runtime.state}, ${runtime.templates} templates${runtime.detail === '' ? '' : `: ${runtime.detail}`}${runtime.detail.startsWith(OWN_PROGRAMS) ? `, flashd's own ${process.version}` : ''}`,
     ]),
   ]);
 }

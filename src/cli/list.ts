@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { checkFunctionName } from '../deploy/index.ts';
 import type { VersionReply } from '../deploy/management-api.ts';
+import { OWN_PROGRAMS } from '../own-program.ts';
 import type { FunctionSummary } from '../registry/index.ts';
 import { clientOf, outputOf, remoteVerb, shortVersion, warnOfMissingSecrets, type CommonOptions } from './verb.ts';
 
@@ -21,7 +22,7 @@ export function listCommand(): Command {
         ]);
         return;
       }
-      const functions = await client.json<(FunctionSummary & { template: string; missingSecrets: string[]; url: string })[]>('GET', '/functions');
+      const functions = await client.json<(FunctionSummary & { template: string; program: string; missingSecrets: string[]; url: string })[]>('GET', '/functions');
       output.value(functions);
       if (functions.length === 0) output.line('no functions yet: flashd deploy DIR');
       else {
@@ -30,7 +31,7 @@ export function listCommand(): Command {
           ...functions.map((each) => [
             each.name,
             shortVersion(each.version),
-            each.runtime,
+            each.program.startsWith(OWN_PROGRAMS) ? `${each.runtime} (flashd's own)` : each.runtime,
             String(each.versions),
             each.updatedAt,
             TEMPLATE_STATES.has(each.template) ? each.template : `none: ${each.template}`,

@@ -77,6 +77,7 @@ export const OPTIONS = {
 
   pulseMs: integer(5, 0, 1000, "milliseconds between the beats that keep a request's path in the processor's caches while requests come now and then; 0: none"),
 
+  interpreters: text('host', "programs of the runtimes: host, flashd itself only where it can stand in for one that is not installed; own, flashd itself wherever it can", { values: ['host', 'own'] }),
   spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
   templateForks: integer(10_000, 1, 4_294_967_295, 'forks after which a language template is replaced, so that address-space layouts change'),

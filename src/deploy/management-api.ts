@@ -2,7 +2,7 @@
  * What the management socket speaks: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
  *
  *   POST   /functions/NAME/deploy    a tar (or tar.gz) of the directory        → DeployReply
- *   GET    /functions                                                          → FunctionSummary[] with template, missingSecrets and url
+ *   GET    /functions                                                          → FunctionSummary[] with template, program, missingSecrets and url
  *   GET    /functions/NAME/versions                                            → VersionReply[]
  *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
  *   DELETE /functions/NAME                                                     → {"name"}
@@ -58,5 +58,6 @@ export type GatewayReport = {
   memoryBytes: number;
   memoryBudgetBytes: number;
   sandboxd: { connected: boolean; cgroups: string; features: Record<string, boolean> };
+  /** detail: why it failed; of a ready one the path of its program. */
   runtimes: { name: string; state: string; templates: number; detail: string }[];
 };

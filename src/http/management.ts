@@ -24,6 +24,8 @@ export type ManagementOptions = {
   functionUrl: (name: string) => string;
   /** Of the function's template: ready, making, none, or why there is none. */
   templateOf: (name: string) => string;
+  /** Path of the runtime's program in the sandboxes; "" while it is not ready. */
+  programOf: (runtime: string) => string;
   /** Throws FlashdError for everything that an HTTP client would have got an error response for. */
   invoke: (name: string, call: InvokeCall, signal: AbortSignal) => Promise<InvokeReply>;
   report: () => Promise<GatewayReport>;
@@ -144,6 +146,7 @@ export class ManagementServer {
       this.#options.registry.list().map((summary) => ({
         ...summary,
         template: this.#options.templateOf(summary.name),
+        program: this.#options.programOf(summary.runtime),
         missingSecrets: this.#options.registry.missingSecrets(this.#live(summary.name)),
         url: this.#options.functionUrl(summary.name),
       })),

@@ -24,6 +24,8 @@ export type Runtime = {
   /** The entry point inside the handler when function.json names none. */
   readonly symbol: string;
   readonly argv: readonly string[];
+  /** Its program is the one that flashd is packaged with: the packaged binary can stand in for it. */
+  readonly own?: boolean;
   readonly env: Readonly<Record<string, string>>;
   /** What is packed for it: where the file stands under /opt/flashd/<name>/, where it comes from in this repository. */
   readonly files: readonly { readonly path: string; readonly from: string; readonly mode: string }[];

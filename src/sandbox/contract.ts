@@ -93,7 +93,7 @@ export interface Sandbox {
   want(runtime: string): void;
   /** "unavailable" while sandboxd is not connected; "failed" also for a runtime that it does not have. */
   readiness(runtime: string): Readiness;
-  /** Why a runtime failed, or "". */
+  /** Why a runtime failed; of a ready one the path of its program; or "". */
   readinessDetail(runtime: string): string;
   /** Throws FlashdError (runtime_not_ready, sandbox_unavailable) when it cannot even be asked for. */
   create(spec: InstanceSpec, owner: InstanceOwner, origin?: Origin): Instance;

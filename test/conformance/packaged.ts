@@ -25,20 +25,26 @@ export class Flashd {
   readonly #exited: Promise<void>;
   output = '';
 
-  private constructor(port: number, environment: Record<string, string>, inherited: number[]) {
+  private constructor(port: number, environment: Record<string, string>, inherited: number[], prefix: readonly string[]) {
     this.port = port;
     this.stateDirectory = mkdtempSync(join(tmpdir(), 'flashd-state-'));
     chmodSync(this.stateDirectory, 0o755);
     const own = { FLASHD_LISTEN: `127.0.0.1:${port}`, FLASHD_STATE_DIR: this.stateDirectory };
     this.#environment = { PATH: process.env['PATH'], HOME: '/root', ...own, ...environment };
-    this.#child = spawn(BINARY, ['serve'], { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe', ...inherited] });
+    const [program, ...args] = [...prefix, BINARY, 'serve'];
+    this.#child = spawn(program!, args, { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe', ...inherited] });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) stream.on('data', (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-(1 << 20))));
     this.#exited = new Promise((resolve) => this.#child.once('close', () => resolve()));
   }
 
   /** Resolves when /healthz says 200: the templates are ready and the pool is filled. inherited: descriptors it gets from 3 on. */
-  static async start(environment: Record<string, string> = {}, ...inherited: number[]): Promise<Flashd> {
-    const flashd = new Flashd(await freePort(), environment, inherited);
+  static start(environment: Record<string, string> = {}, ...inherited: number[]): Promise<Flashd> {
+    return Flashd.startBehind([], environment, ...inherited);
+  }
+
+  /** prefix: a program and its arguments that executes what follows, in its own place. */
+  static async startBehind(prefix: readonly string[], environment: Record<string, string> = {}, ...inherited: number[]): Promise<Flashd> {
+    const flashd = new Flashd(await freePort(), environment, inherited, prefix);
     const deadline = performance.now() + READY_MS;
     for (;;) {
       const answer = await flashd.http('GET', '/healthz').catch(() => undefined);

@@ -25,6 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!runtime->argv[0] || !runtime->argv[0][0] || strlen(runtime->name) >= FL_NAME_MAX || runtime->files > FL_PACK_FILES_MAX)
       abort();
+    if (!strcmp(runtime->name, FL_OWN_DIRECTORY) || runtime->own || (runtime->may_be_own && strchr(runtime->argv[0], '/')))
+      abort();
+    if (runtime->may_be_own) {
+      fl_pack_make_own(&pack->runtime[index]);
+      if (!runtime->own || !runtime->argv[0] || (runtime->argv[1] && runtime->argv[1][0] == '-'))
+        abort();
+    }
     for (uint32_t file = 0; file < runtime->files; file++) {
       const struct fl_pack_file *entry = &runtime->file[file];
 

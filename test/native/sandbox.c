@@ -347,7 +347,7 @@ int main(void)
 {
   static struct fl_pack pack = { .count = 1, .runtime = { { .name = "sample", .files = 1 } } };
   char name[64], before[65536], after[65536];
-  struct fl_parts_config config = { .cgroup_name = name, .uid_base = 0x20000000, .slots = 8, .pool_floor = 2, .pool_ceiling = 4, .defaults = limits, .pack = &pack };
+  struct fl_parts_config config = { .cgroup_name = name, .uid_base = 0x20000000, .slots = 8, .pool_floor = 2, .pool_ceiling = 4, .defaults = limits, .pack = &pack, .binary_fd = -1 };
   struct fl_limits larger = limits, small = limits, few = limits;
   struct fl_cgroup_report report;
   struct fl_error error = { 0 };

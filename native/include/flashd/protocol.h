@@ -101,7 +101,7 @@ struct fl_runtime {                            /* event */
   uint32_t templates;                          /* how many can */
   uint32_t reserved;
   char name[FL_NAME_MAX];
-  char detail[256];                            /* why it failed, or empty */
+  char detail[256];                            /* why it failed; when it is ready, the path of its program; or empty */
 };
 
 #define FL_MEMORY_BYTES_MIN (16ull << 20)

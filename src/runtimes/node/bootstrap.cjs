@@ -175,6 +175,7 @@ function collect() {
 }
 
 async function main(root) {
+  v8.setFlagsFromString('--no-flush-bytecode');
   prepare();
   for (const name of PRELOAD) require(`node:${name}`);
   await warm(Instance);

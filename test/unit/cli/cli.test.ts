@@ -45,6 +45,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
   const calls: InvokeCall[] = [];
   const server = new ManagementServer({
     templateOf: () => 'ready',
+    programOf: () => '/opt/flashd/self/some',
     socketPath: join(stateDir, 'flashd.sock'),
     registry,
     deployer,
@@ -68,7 +69,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
       memoryBytes: 0,
       memoryBudgetBytes: 0,
       sandboxd: { connected: true, cgroups: 'v2', features: { landlock: true } },
-      runtimes: [{ name: 'python', state: 'ready', templates: 2, detail: '' }],
+      runtimes: [{ name: 'python', state: 'ready', templates: 2, detail: '/usr/bin/some' }, { name: 'node', state: 'ready', templates: 1, detail: '/opt/flashd/self/node' }],
     }),
     maxBodyBytes: 1_000_000,
     ...overrides,
@@ -119,6 +120,7 @@ test('deploy, list, rollback, remove: from nothing to nothing', async (t) => {
     listed.map(({ name, versions }) => [name, versions]),
     [['hello', 2]],
   );
+  assert.match((await run('list')).stdout, /\nhello .* python \(flashd's own\) /);
   assert.match((await run('list', 'hello')).stdout, /live\n[0-9a-f]{12} .*\n$/);
   assert.ok((await run('rollback', 'hello')).stdout.includes(/version ([0-9a-f]{12})/.exec(first.stdout)![1]!));
   assert.equal((await run('rollback', 'hello')).code, 100);
@@ -299,7 +301,8 @@ test('doctor tells what the running gateway says', async (t) => {
   const { stdout } = await run('doctor');
   assert.match(stdout, /^kernel +ok +\d/m);
   assert.match(stdout, /^sandboxd +connected; cgroups v2; landlock yes$/m);
-  assert.match(stdout, /^runtime python +ready, 2 templates$/m);
+  assert.match(stdout, /^runtime python +ready, 2 templates: \/usr\/bin\/some$/m);
+  assert.match(stdout, /^runtime node +ready, 1 templates: \/opt\/flashd\/self\/node, flashd's own v\d+/m);
 });
 
 test('usage errors end with 100 and a hint, help with 0 and examples', async (t) => {
