@@ -29,6 +29,7 @@
 
 enum { PAGE_BYTES = 4096, CODE_CHECKED_BYTES = 16, SCRATCH_BYTES = 4096, STATUS_BYTES = 4096 };
 enum { SEAL_FILTERS = 1 };
+enum { LEAVING_TRIES = 100, LEAVING_US = 2000, GADGET_BYTES = 16 };
 
 struct work {
   const struct fl_capture *capture;
@@ -305,6 +306,36 @@ static int write_table(struct work *work, const struct fl_difference *difference
   return 0;
 }
 
+static bool within(uint64_t address, uint64_t start, uint64_t bytes)
+{
+  return address >= start && address - start < bytes;
+}
+
+/* A thread has not come back from the parasite: it is in it, or between the last two of its steps in the libc. */
+static bool leaving(const struct work *work)
+{
+  for (uint32_t i = 0; i < work->tracee.threads; i++) {
+    uint64_t at = work->tracee.thread[i].regs.rip;
+
+    if (within(at, work->template.region, work->template.region_bytes) || within(at, work->template.gadget, GADGET_BYTES) || within(at, work->sigreturn_at, GADGET_BYTES))
+      return true;
+  }
+  return false;
+}
+
+/* The answer may come from another thread than the main one, which on a busy machine has not had its turn since the fork: it gets one. A function that keeps a thread there is refused for it. */
+static int stop(struct work *work, struct fl_error *err)
+{
+  for (int tries = 0;; tries++) {
+    int r = fl_tracee_stop(work->capture->instance, &work->tracee, err);
+
+    if (r < 0 || tries == LEAVING_TRIES || !leaving(work))
+      return r;
+    fl_tracee_release(&work->tracee);
+    usleep(LEAVING_US);
+  }
+}
+
 int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_captured *ret, struct fl_error *err)
 {
   fl_autofree struct work *work = calloc(1, sizeof *work);
@@ -314,7 +345,7 @@ int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_capture
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "capture");
   work->capture = capture;
   int r = read_template(work, err);
-  if (r < 0 || (r = fl_tracee_stop(capture->instance, &work->tracee, err)) < 0)
+  if (r < 0 || (r = stop(work, err)) < 0)
     return r;
   work->image.self = work->template;
   if (capture->hot)
