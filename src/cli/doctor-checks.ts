@@ -19,6 +19,9 @@ const KERNEL_FLOOR = [5, 15] as const;
 const NAMESPACES = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'];
 const CONTROLLERS = ['memory', 'pids', 'cpu'];
 const DESCRIPTORS_WANTED = 65_536;
+const FUNCTIONS_WANTED = 1000;
+/** What a function with a standby and a template takes of each, in the runtime that takes the most: the threads of the standby, the init of its sandbox, the template. */
+const TAKEN_BY_FUNCTION: Readonly<Record<string, number>> = { 'kernel.pid_max': 16, 'kernel.threads-max': 16, 'user.max_user_namespaces': 1, 'user.max_net_namespaces': 1 };
 
 export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
   return [
@@ -32,6 +35,7 @@ export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
     pagemapCheck(release()),
     landlockCheck(read('/sys/kernel/security/lsm')),
     descriptorsCheck(read('/proc/self/limits')),
+    roomCheck((name) => read(`/proc/sys/${name.replace('.', '/')}`)),
     { name: 'machine', state: 'ok', detail: `${availableParallelism()} CPUs, ${Math.round(totalmem() / 2 ** 20)} MB of memory` },
     ...Array.from(runtimes, runtimeCheck),
   ];
@@ -116,6 +120,17 @@ function descriptorsCheck(limits: string): Check {
     state: enough ? 'ok' : 'optional',
     detail: `at most ${hard} in a process${enough ? '' : `: ${DESCRIPTORS_WANTED} are wanted for many instances`}`,
   };
+}
+
+/** Whether the kernel's limits leave room for many functions at once; setting: the text of /proc/sys. */
+export function roomCheck(setting: (name: string) => string): Check {
+  const rooms = Object.entries(TAKEN_BY_FUNCTION).map(([name, taken]) => {
+    const text = setting(name).trim();
+    return { name, limit: text, functions: text === '' ? Infinity : Math.floor(Number(text) / taken) };
+  });
+  const { name, limit, functions } = rooms.reduce((least, room) => (room.functions < least.functions ? room : least));
+  if (functions >= FUNCTIONS_WANTED) return { name: 'room', state: 'ok', detail: `the kernel's limits leave room for ${FUNCTIONS_WANTED} functions and more` };
+  return { name: 'room', state: 'optional', detail: `${name} is ${limit}: room for about ${functions} functions with a standby; raise it for more` };
 }
 
 function runtimeCheck(runtime: Runtime): Check {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cgroupCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
+import { cgroupCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, roomCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
 import { RUNTIMES, type Runtime } from '../../../src/runtimes/index.ts';
 
 const V1 = ['cpu,cpuacct', 'memory', 'pids'].map((each) => `cgroup /sys/fs/cgroup/${each} cgroup rw,nosuid,${each} 0 0`).join('\n');
@@ -24,6 +24,14 @@ test('settings of the machine that stop flashd are named with their remedy', () 
   assert.match(ptraceCheck('3\n').detail, /ptrace_scope/);
   assert.equal(ptraceCheck('1\n').state, 'ok');
   assert.equal(seccompCheck('').state, 'missing');
+});
+
+test('the setting that leaves the least room for functions is named with its number', () => {
+  const settings: Readonly<Record<string, string>> = { 'kernel.pid_max': '32768\n', 'kernel.threads-max': '7000\n', 'user.max_user_namespaces': '3500\n' };
+  assert.equal(roomCheck((name) => settings[name] ?? '').state, 'optional');
+  assert.match(roomCheck((name) => settings[name] ?? '').detail, /kernel\.threads-max is 7000: room for about 437 functions/);
+  assert.equal(roomCheck((name) => (name === 'kernel.threads-max' ? '192727' : settings[name] ?? '')).state, 'ok');
+  assert.equal(roomCheck(() => '').state, 'ok');
 });
 
 test('this machine is looked at without a fault, and a runtime that is not installed is told', () => {
