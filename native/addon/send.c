@@ -158,7 +158,7 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
       fl_fail(&error, FL_ERR_NO_INSTANCE, channel ? EPIPE : EBADF, "send", "channel %u", index);
     else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT) {
       channel->outstanding++;
-      fl_vigil_expect(channel->answered);
+      fl_vigil_expect(type != FL_FRAME_REQUEST ? FL_VIGIL_PING : channel->answered ? FL_VIGIL_SOON : FL_VIGIL_COLD);
       if (type == FL_FRAME_REQUEST)
         fl_pulse_used(uv_hrtime());
     }

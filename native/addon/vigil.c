@@ -41,19 +41,19 @@ static void sleep_again(void)
   uv_idle_stop(&vigil.idle);
 }
 
-void fl_vigil_expect(bool soon)
+void fl_vigil_expect(enum fl_vigil_kind kind)
 {
   uint64_t now = uv_hrtime();
 
   vigil.expected++;
-  if (!vigil.able)
+  if (!vigil.able || kind == FL_VIGIL_PING)
     return;
   if (now - vigil.answered_ns < VIGIL_NEXT_NS)
     vigil.next_in_vain = 0;
   if (vigil.pause > 0)
     vigil.pause--;
   else if (vigil.expected <= EXPECTED_MAX)
-    vigil.until_ns = now + (soon ? VIGIL_NS : VIGIL_COLD_NS);
+    vigil.until_ns = now + (kind == FL_VIGIL_SOON ? VIGIL_NS : VIGIL_COLD_NS);
 }
 
 void fl_vigil_answered(void)

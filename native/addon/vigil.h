@@ -10,8 +10,9 @@
 
 void fl_vigil_start(uv_loop_t *loop);
 void fl_vigil_stop(void);
-/* A request was sent; soon: by an instance that has answered before. / An answer has come, or will not come any more. */
-void fl_vigil_expect(bool soon);
+/* A request was sent; soon: to an instance that has answered before. Nobody waits for a ping's answer. / An answer has come, or will not come any more. */
+enum fl_vigil_kind { FL_VIGIL_PING, FL_VIGIL_SOON, FL_VIGIL_COLD };
+void fl_vigil_expect(enum fl_vigil_kind kind);
 void fl_vigil_answered(void);
 /* Before the loop waits. */
 void fl_vigil_decide(void);
