@@ -4,11 +4,11 @@
  */
 import { join } from 'node:path';
 import { FlashdError } from '../errors/index.ts';
-import { SecretVault, type SecretSummary } from './secrets.ts';
-import type { FunctionSummary, NewVersion, RegistryStore, VersionRecord } from './store.ts';
+import { SecretVault } from './secrets.ts';
+import type { FunctionSummary, NewVersion, RegistryStore, SecretSummary, VersionRecord } from './store.ts';
 
-export { SECRET_BYTES_MAX, type SecretSummary } from './secrets.ts';
-export type { FunctionSummary, NewVersion, RegistryStore } from './store.ts';
+export { SECRET_BYTES_MAX } from './secrets.ts';
+export type { FunctionSummary, NewVersion, RegistryStore, SecretSummary } from './store.ts';
 export { SqliteStore } from './sqlite.ts';
 
 export type Version = VersionRecord & {
@@ -108,8 +108,10 @@ export class LiveRegistry implements Registry {
   }
 
   missingSecrets(version: Version): string[] {
+    const named = namedBy(version);
+    if (named.length === 0) return [];
     const set = new Set(this.#vault.list(version.functionName).map(({ name }) => name));
-    return namedBy(version).filter((name) => !set.has(name));
+    return named.filter((name) => !set.has(name));
   }
 
   secretValues(version: Version): Record<string, string> {

@@ -7,9 +7,7 @@ import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from '
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { FlashdError, isSystemError } from '../errors/index.ts';
-import type { RegistryStore, SealedSecret } from './store.ts';
-
-export type SecretSummary = { readonly name: string; readonly createdAt: string; readonly updatedAt: string };
+import type { RegistryStore, SealedSecret, SecretSummary } from './store.ts';
 
 /** Of one value; that of the environment's values (src/deploy/function.schema.json). */
 export const SECRET_BYTES_MAX = 32_768;
@@ -25,7 +23,7 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-type SecretStore = Pick<RegistryStore, 'secrets' | 'putSecret' | 'removeSecret' | 'hasSecrets'>;
+type SecretStore = Pick<RegistryStore, 'secretSummaries' | 'secrets' | 'putSecret' | 'removeSecret' | 'hasSecrets'>;
 
 /** Names of secrets are names of environment variables. */
 export function checkSecretName(name: string): string {
@@ -43,7 +41,7 @@ export class SecretVault {
   }
 
   list(functionName: string): SecretSummary[] {
-    return this.#store.secrets(functionName).map(({ name, createdAt, updatedAt }) => ({ name, createdAt, updatedAt }));
+    return this.#store.secretSummaries(functionName);
   }
 
   /** False: it had this value already, and nothing was written. */

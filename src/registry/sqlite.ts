@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import { FlashdError } from '../errors/index.ts';
 import type { Manifest } from '../deploy/manifest.ts';
 import { MIGRATIONS } from './migrations.ts';
-import type { FunctionSummary, NewVersion, RegistryStore, SealedSecret, VersionRecord } from './store.ts';
+import type { FunctionSummary, NewVersion, RegistryStore, SealedSecret, SecretSummary, VersionRecord } from './store.ts';
 
 const LIVE = 'live';
 /** Rollbacks that can follow one another; older steps are forgotten. */
@@ -121,8 +121,12 @@ export class SqliteStore implements RegistryStore {
     });
   }
 
+  secretSummaries(functionName: string): SecretSummary[] {
+    return this.#all<SecretSummary>('SELECT name, created_at AS createdAt, updated_at AS updatedAt FROM secrets WHERE function_name = ? ORDER BY name', functionName);
+  }
+
   secrets(functionName: string): SealedSecret[] {
-    return this.#all<SealedSecret>('SELECT name, sealed, created_at AS createdAt, updated_at AS updatedAt FROM secrets WHERE function_name = ? ORDER BY name', functionName);
+    return this.#all<SealedSecret>('SELECT name, sealed FROM secrets WHERE function_name = ? ORDER BY name', functionName);
   }
 
   putSecret(functionName: string, name: string, sealed: Uint8Array): void {

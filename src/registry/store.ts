@@ -28,8 +28,10 @@ export type FunctionSummary = {
   readonly updatedAt: string;
 };
 
+export type SecretSummary = { readonly name: string; readonly createdAt: string; readonly updatedAt: string };
+
 /** A function's secret as it is kept: never its value. */
-export type SealedSecret = { readonly name: string; readonly sealed: Uint8Array; readonly createdAt: string; readonly updatedAt: string };
+export type SealedSecret = { readonly name: string; readonly sealed: Uint8Array };
 
 export interface RegistryStore {
   /** The live version of every function. */
@@ -48,6 +50,7 @@ export interface RegistryStore {
   /** With all its versions and secrets. */
   remove(name: string): void;
   /** Of one function, by name. */
+  secretSummaries(functionName: string): SecretSummary[];
   secrets(functionName: string): SealedSecret[];
   /** Adds or replaces it; the function exists. */
   putSecret(functionName: string, name: string, sealed: Uint8Array): void;
