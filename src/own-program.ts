@@ -1,7 +1,7 @@
 /**
  * The packaged binary as a stand-in for the program of a runtime: in sandboxes it stands below OWN_PROGRAMS, under the name of what it stands in for (native/sandbox/pack.h), and what
- * is started from there is a bare Node that runs a script. Decided by the executable's own path alone, which the kernel tells: no argument or variable makes the command line a script, or
- * a function's process a command line. Nothing else of flashd has been loaded by then.
+ * is started from there is a bare Node that runs a script. Decided by the executable's own path alone, which the kernel tells: no argument or variable makes the command line run
+ * a script. Nothing else of flashd has been loaded by then.
  */
 import Module from 'node:module';
 import { dirname, resolve } from 'node:path';

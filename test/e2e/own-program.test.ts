@@ -5,11 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { prepareFixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
 import { isSandboxd, member } from './footprint.ts';
 
 const functions = join(import.meta.dirname, '../../functions');
 const RESUME_MS = 10_000;
+const FORKS = 100;
 /** In a mount namespace of its own nothing that could be executed stands where programs are looked for. */
 const WITHOUT_NODE = ['unshare', '-m', 'sh', '-c', 'for file in /usr/local/bin/node /usr/bin/node /bin/node; do [ ! -e $file ] || mount --bind /dev/null $file || exit; done; exec "$0" "$@"'];
 
@@ -79,6 +81,17 @@ describe("a runtime's program by flashd itself", () => {
     assert.deepEqual([JSON.parse(found.byPath), found.typescript], [{ argv: [own, '/function/told.js', 'four'], main: true, evil: false }, '7\n']);
     for (const [status, stdout, stderr] of found.refused.slice(0, 3)) assert.deepEqual([status, stdout, /^\S*node: there is no (script to run|option -\S+): .* runs scripts: /.test(stderr)], [9, '', true], stderr);
     for (const [status, stdout, stderr] of found.refused.slice(3)) assert.deepEqual([status, stdout, /Cannot find module '\/function\/(list|gateway|serve)'/.test(stderr)], [1, '', true], stderr);
+  });
+
+  test('values that must never repeat do not between its forks either', async (t) => {
+    const fixture = prepareFixture('node', 'unique');
+    t.after(() => fixture.remove());
+    await flashd.cli('deploy', fixture.directory);
+    await flashd.frozen(fixture.name);
+    const answers = await Promise.all(Array.from({ length: FORKS }, () => flashd.http('GET', `/function/${fixture.name}`)));
+    const [first, ...rest] = answers.map(({ body }) => JSON.parse(body.toString()) as Record<string, unknown>);
+    for (const kind of Object.keys(first!).filter((each) => each !== 'while loading')) assert.equal(new Set([first!, ...rest].map((each) => each[kind])).size, FORKS, kind);
+    assert.ok(answers.some((answer) => startOf(answer) === 'function-template'));
   });
 
   test('a function can neither write to the binary nor see the host through it', async () => {
