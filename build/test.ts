@@ -10,7 +10,7 @@ import { node, root, run, runShown, script, step } from './steps.ts';
 /** unit needs nothing; the others use what the build made, and run as root. */
 const SUITES = ['unit', 'native', 'integration', 'conformance', 'escape', 'e2e', 'vm'];
 /** A test that hangs is ended: the longest takes a third of this. */
-const TEST_TIMEOUT_MS = 300_000;
+const TEST_TIMEOUT_MS = 600_000;
 
 const failures: string[] = [];
 

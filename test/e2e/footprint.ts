@@ -35,6 +35,11 @@ export function family(pid: number): Process[] {
   return found;
 }
 
+/** False when it has ended by itself, or with another one that was killed. */
+export function killed(pid: number): boolean {
+  return attempt(() => process.kill(pid, 'SIGKILL')) ?? false;
+}
+
 export function member(pid: number, matches: (process: Process) => boolean): Process {
   const found = family(pid).find(matches);
   if (found === undefined) throw new Error('no such process below the supervisor');

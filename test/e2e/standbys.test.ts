@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
-import { family } from './footprint.ts';
+import { family, killed } from './footprint.ts';
 
 const WAIT_MS = 5000;
 
@@ -70,13 +70,7 @@ describe('standbys', () => {
   test('kill -9 of every instance: the next request is answered, and standbys come back', async () => {
     const path = await deploy('native', 'context');
     await until('a standby', async () => (await metric('flashd_standbys')) > 0);
-    for (const { pid } of family(flashd.pid).filter(({ name, command }) => name === 'host' && command.includes('/opt/flashd/native/host'))) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It has ended by itself.
-      }
-    }
+    for (const { pid } of family(flashd.pid).filter(({ name, command }) => name === 'host' && command.includes('/opt/flashd/native/host'))) killed(pid);
     await until('an answer', async () => (await flashd.http('GET', path)).status === 200);
     await until('standbys', async () => (await metric('flashd_standbys')) > 0);
   });
