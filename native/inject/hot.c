@@ -117,11 +117,15 @@ int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_e
   fl_autoclose int old = open_pagemap(template), new = open_pagemap(child);
   if (!maps || old < 0 || new < 0 || read_mappings(template, &before) < 0)
     return fl_fail_errno(err, "open_pagemap");
-  while (fgets(line, sizeof line, maps)) {
+  uint64_t looked_at = 0;
+  for (uint32_t lines = 0; lines < MAPPINGS_MAX && fgets(line, sizeof line, maps); lines++) {
     bool file = sscanf(line, "%lx-%lx %4s %*s %*s %*s %7s", &range.start, &range.end, rights, path) == 4 && path[0] == '/', writable = rights[1] == 'w';
 
     if (rights[3] != 'p' || !(writable || (file && rights[0] == 'r')) || !mapped(&before, range.start))
       continue;
+    looked_at += (range.end - range.start) / PAGE_BYTES;
+    if (looked_at > FL_HOT_LOOKED_AT_MAX)
+      return 0;
     if (compare_range(old, new, range, writable, ret_hot) < 0)
       return fl_fail_errno(err, "read_pagemap");
   }

@@ -13,11 +13,11 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-enum { FL_HOT_RUNS_MAX = 1024, FL_HOT_PAGES_MAX = 2048 };
+enum { FL_HOT_RUNS_MAX = 1024, FL_HOT_PAGES_MAX = 2048, FL_HOT_LOOKED_AT_MAX = 1 << 18 };  /* 1 GiB of mappings */
 
 struct fl_hot_runs { uint32_t runs, pages; struct iovec run[FL_HOT_RUNS_MAX]; };
 struct fl_hot { struct fl_hot_runs written, fresh, read; };
 
-/* What is beyond the bounds above is left out: it costs its fault again. Needs CAP_SYS_ADMIN (page frame numbers). */
+/* The child may be hostile. What is beyond the bounds above is left out: it costs its fault again. Needs CAP_SYS_ADMIN (page frame numbers). */
 int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_error *err);
 #endif

@@ -60,6 +60,17 @@ static int apply(struct fl_tracee *tracee, uint64_t parasite_at, const struct fl
   return r < 0 ? r : told;
 }
 
+int fl_pin_tell(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, struct fl_error *err)
+{
+  const struct fl_tracee running = {.pid = template};
+  fl_autofree struct fl_parasite_touches *touches = calloc(1, sizeof *touches);
+
+  if (!touches)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "touches");
+  fl_pin_touches(hot, true, touches);
+  return fl_tracee_write(&running, infection->parasite_at + offsetof(struct fl_parasite, touches), touches, sizeof *touches, err);
+}
+
 int fl_pin_apply(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, uint32_t *ret_pinned, struct fl_error *err)
 {
   fl_autofree struct fl_tracee *tracee = calloc(1, sizeof *tracee);

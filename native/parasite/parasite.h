@@ -34,7 +34,7 @@
 /* A packet of one length announces the assignment: waking up takes as long as making it. One of the other only keeps the way from there to here in the processor's caches. */
 enum { FL_NUDGE_BYTES = 1, FL_TOUCH_BYTES = 2 };
 
-enum { FL_PARASITE_TOUCHES_MAX = 512, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
+enum { FL_PARASITE_TOUCHES_MAX = 1024, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
 
 struct fl_parasite_thread {
   uint64_t frame;                              /* its stack pointer at the end: { address of rt_sigreturn code, ucontext … } */

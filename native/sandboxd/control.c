@@ -18,6 +18,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_FREEZE, sizeof(struct fl_freeze), 0},
     {FL_MSG_FORGET, sizeof(struct fl_forget), 0},
     {FL_MSG_PULSE, sizeof(struct fl_pulse), 0},
+    {FL_MSG_LEARN, sizeof(struct fl_learn), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)

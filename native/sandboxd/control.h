@@ -16,6 +16,7 @@ union fl_request {
   struct fl_freeze freeze;
   struct fl_forget forget;
   struct fl_pulse pulse;
+  struct fl_learn learn;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

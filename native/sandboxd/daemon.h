@@ -96,6 +96,7 @@ struct fl_function {
   struct fl_template *language;                /* what it was forked from; whose forks count for both */
   struct fl_template template;
   struct fl_captured captured;
+  bool learnt;                                 /* what its forks write to, from one of them */
   pid_t helper;                                /* freezes the instance; 0 when it is done */
   int answer, image, bundle;                   /* of the helper; until READY; all else -1 */
   struct fl_demand demand;
@@ -199,6 +200,8 @@ int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err);
 
 /* functions.c */
 void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freeze);
+/* Other forks of the instance's template make what it has written to their own before they park. */
+void fl_functions_learn(struct fl_daemon *daemon, const struct fl_learn *learn);
 void fl_functions_forget(struct fl_daemon *daemon, uint64_t id);
 void fl_functions_forget_all(struct fl_daemon *daemon);
 /* One that can fork, or NULL. */

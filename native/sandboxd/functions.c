@@ -267,6 +267,21 @@ struct fl_function *fl_functions_find(const struct fl_daemon *daemon, uint64_t i
   return function && function->state == FL_FUNCTION_READY ? function : NULL;
 }
 
+void fl_functions_learn(struct fl_daemon *daemon, const struct fl_learn *learn)
+{
+  const struct fl_instance *instance = fl_instances_find(daemon, learn->instance);
+  struct fl_function *function = instance && instance->state == FL_INSTANCE_RUNNING ? instance->function : NULL;
+  fl_autofree struct fl_hot *hot = NULL;
+  struct fl_error err = {0};
+
+  if (!function || function->state != FL_FUNCTION_READY || function->learnt)
+    return;
+  function->learnt = true;
+  hot = malloc(sizeof *hot);
+  if (hot && (fl_hot_find(function->template.pid, instance->pid, hot, &err) < 0 || fl_pin_tell(function->template.pid, &function->template.infection, hot, &err) < 0))
+    fl_daemon_log_error("learn", &err);
+}
+
 void fl_functions_forget(struct fl_daemon *daemon, uint64_t id)
 {
   struct fl_function *function = by_id(daemon, id);

@@ -41,6 +41,7 @@ export class FunctionTemplateMaker {
   #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
   #origin: Origin = FROM_LANGUAGE;
   #bytes = 0;
+  #learnt = false;
   #refusal = '';
   #candidate: Candidate | undefined;
   #again: NodeJS.Timeout | undefined;
@@ -83,6 +84,14 @@ export class FunctionTemplateMaker {
     this.#candidate.start(this.#host.sandbox, spec, this.#events);
   }
 
+  /** One of its forks has served a request. True: it is being looked at, and should not end meanwhile. */
+  learn(instance: number): boolean {
+    if (this.#learnt || this.#state !== 'ready') return false;
+    this.#learnt = true;
+    this.#host.sandbox.learn(instance);
+    return true;
+  }
+
   /** sandboxd does not have it any more. */
   lost(): void {
     if (this.#state !== 'ready') return;
@@ -122,6 +131,7 @@ export class FunctionTemplateMaker {
     this.#host.templateBytes(-this.#bytes);
     this.#bytes = 0;
     this.#origin = FROM_LANGUAGE;
+    this.#learnt = false;
     this.#state = state;
   }
 

@@ -58,6 +58,11 @@ export class PooledInstance implements InstanceOwner {
     return this.#slots.length;
   }
 
+  /** It is a fork of the function's template. */
+  get fromTemplate(): boolean {
+    return this.#instance?.created?.fromFunction === true;
+  }
+
   /** Once, by the pool. */
   attach(instance: Instance, fromTemplate: boolean): void {
     this.#instance = instance;

@@ -11,6 +11,8 @@ import type { Pools } from './pools.ts';
 import { Standbys, type StandbyHost } from './standbys.ts';
 
 const RETIRE_AFTER_MS = 2;
+/** What sandboxd needs at most to look at an instance's memory. */
+const LEARN_MS = 200;
 
 export type PoolSpec = {
   readonly functionName: string;
@@ -228,6 +230,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
     }
     if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
     if (this.spec.functionTemplate && instance.answered === 1) this.template.begin();
+    const retireMs = instance.fromTemplate && this.template.learn(instance.id) ? LEARN_MS : RETIRE_AFTER_MS;
     if (this.#demand.waiting) {
       if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
         this.evict(instance);
@@ -235,7 +238,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
       }
       while (!instance.condemned && instance.inFlight < this.spec.concurrency && this.#demand.feed(instance));
     }
-    if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance);
+    if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance, retireMs);
   }
 
   /** Its code is loaded and its pages are warm. */
@@ -314,12 +317,12 @@ export class VersionPool implements StandbyHost, TemplateHost {
     if (index !== -1) this.#available.splice(index, 1);
   }
 
-  #idle(instance: PooledInstance): void {
+  #idle(instance: PooledInstance, retireMs = RETIRE_AFTER_MS): void {
     instance.idleSince = performance.now();
     if (this.spec.keepWarmMs === 0) {
       // Not in this turn: the client that was just answered wants the processor.
       this.discard(instance);
-      setTimeout(() => instance.destroy(), RETIRE_AFTER_MS).unref();
+      setTimeout(() => instance.destroy(), retireMs).unref();
       return;
     }
     // One timer for the pool: it is due when the instance that was the first to be idle then has been so long enough, and looks again.

@@ -14,6 +14,7 @@ import {
   encodeBoot,
   encodeCreate,
   encodeForget,
+  encodeLearn,
   encodePulse,
   encodeFreeze,
   encodeHello,
@@ -141,6 +142,10 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   forget(template: number): void {
     if (this.#state === 'ready') this.addon.sendControl(encodeForget(this.nextRequest(), template));
+  }
+
+  learn(instance: number): void {
+    if (this.#state === 'ready') this.addon.sendControl(encodeLearn(this.nextRequest(), instance));
   }
 
   pulse(name: string, { template }: Origin): void {

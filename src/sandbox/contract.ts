@@ -100,6 +100,8 @@ export interface Sandbox {
   /** Makes a function template of a candidate that waits; it is of no use afterwards. Rejects with a FlashdError that says what in it cannot be carried. */
   freeze(instance: Instance): Promise<FunctionTemplate>;
   forget(template: number): void;
+  /** A fork of a function template has served a request: the next ones are given what it wrote to ahead of need. */
+  learn(instance: number): void;
   /** An instance may soon be asked for: what makes it is kept in the processor's caches. */
   pulse(runtime: string, origin: Origin): void;
   /** How many instances sandboxd allows at once. */

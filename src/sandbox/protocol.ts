@@ -23,6 +23,7 @@ export const PROTOCOL = {
   FL_MSG_FREEZE: 7,
   FL_MSG_FORGET: 8,
   FL_MSG_PULSE: 9,
+  FL_MSG_LEARN: 10,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -128,6 +129,7 @@ export const LAYOUT = {
   fl_freeze: { header: 0, instance: 16, $size: 24 },
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
+  fl_learn: { header: 0, instance: 16, $size: 24 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },
   fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, phase_ns: 40, $size: 72 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
@@ -319,6 +321,12 @@ export function encodeFreeze(request: number, instance: number): Buffer {
 export function encodeForget(request: number, template: number): Buffer {
   const bytes = packet(PROTOCOL.FL_MSG_FORGET, LAYOUT.fl_forget.$size, request);
   writeU64(bytes, LAYOUT.fl_forget.function, template);
+  return bytes;
+}
+
+export function encodeLearn(request: number, instance: number): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_LEARN, LAYOUT.fl_learn.$size, request);
+  writeU64(bytes, LAYOUT.fl_learn.instance, instance);
   return bytes;
 }
 

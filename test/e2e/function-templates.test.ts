@@ -158,6 +158,28 @@ describe('function templates', () => {
     });
   }
 
+  test('a fork that spreads its memory as it serves its first request does no harm when it is looked at', async () => {
+    await deploy('sprawling', [
+      'import mmap',
+      'kept = []',
+      'def handler(event, context):',
+      '  for size in [1 << 44] + [1 << 12] * 3000:',
+      '    try:',
+      '      kept.append(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | 0x4000))',  // MAP_NORESERVE
+      '    except (OSError, OverflowError):',
+      '      pass',
+      '  return len(kept)',
+    ].join('\n'), { standby: 0, keepWarmSeconds: 0 });
+    await flashd.http('GET', '/function/sprawling');
+    await flashd.frozen('sprawling');
+    for (let request = 0; request < 10; request++) {
+      const answer = await flashd.http('GET', '/function/sprawling');
+      assert.deepEqual([answer.status, startOf(answer)], [200, 'function-template'], answer.body.toString());
+      assert.ok(Number(answer.body.toString()) >= 3000);
+    }
+    assert.doesNotMatch(flashd.output, /learn:/);
+  });
+
   test('killing templates costs no request, and new ones come', async () => {
     await deploy('killed', 'def handler(event, context):\n  return 1\n');
     await flashd.frozen('killed');

@@ -12,6 +12,7 @@
  *      │ FREEZE ──────────────────────────────▶ │  an instance that was created for it, and waits
  *      │ ◀───────────────── FROZEN or FAILED    │  it is gone; CREATE may name the function template
  *      │ FORGET ──────────────────────────────▶ │
+ *      │ LEARN ───────────────────────────────▶ │  an instance has served a request: what it wrote to, other forks of its function template will; no answer
  *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
  *      │ STATS ───────────────────────────────▶ │
  *      │ ◀─────────────────────────── STATS_OK  │
@@ -46,6 +47,7 @@ enum fl_message_type {
   FL_MSG_FREEZE = 7,
   FL_MSG_FORGET = 8,
   FL_MSG_PULSE = 9,
+  FL_MSG_LEARN = 10,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -142,6 +144,7 @@ struct fl_frozen {
   uint64_t function;                           /* non-zero, never reused */
   uint64_t bytes;                              /* memory that it has of its own */
 };
+struct fl_learn { struct fl_header header; uint64_t instance; };
 struct fl_forget { struct fl_header header; uint64_t function; };
 struct fl_pulse { struct fl_header header; uint64_t function; uint32_t runtime, reserved; };  /* as in CREATE */
 

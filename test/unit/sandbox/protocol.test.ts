@@ -14,6 +14,7 @@ import {
   encodeCreate,
   encodeDestroy,
   encodeForget,
+  encodeLearn,
   encodePulse,
   encodeFreeze,
   encodeHello,
@@ -94,6 +95,7 @@ describe('control protocol', () => {
     assert.equal(create.readUInt32LE(52), 64);
     const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
     assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
+    assert.equal(encodeLearn(1, 2 ** 33).readBigUInt64LE(16), 2n ** 33n);
     const pulse = encodePulse(1, 7, 3);
     assert.deepEqual([pulse.readBigUInt64LE(16), pulse.readUInt32LE(24), pulse.length], [7n, 3, 32]);
     assert.deepEqual([encodeFreeze(1, 2 ** 33).readBigUInt64LE(16), encodeForget(1, 7).readBigUInt64LE(16)], [2n ** 33n, 7n]);
