@@ -2,12 +2,14 @@
  * The packaged binary as a whole, for tests: `flashd serve` on a free port with a state directory of its own, its command line, its HTTP side.
  * Needs root and build/out/flashd. Whoever starts one stops it; stop() leaves nothing behind.
  */
+import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { root, SECRETS, type Fixture } from './fixtures.ts';
 import type { Answer, Request, Target } from './target.ts';
 
@@ -127,13 +129,14 @@ function freePort(): Promise<number> {
 }
 
 /** Deploys the fixture and speaks to its function URL. */
-export async function deployed(flashd: Flashd, fixture: Fixture): Promise<Target> {
+export async function deployed(flashd: Flashd, fixture: Fixture, looksAt: (answer: HttpAnswer) => void = () => {}): Promise<Target> {
   await flashd.cli('deploy', fixture.directory);
   for (const name of fixture.manifest.secrets ?? []) await flashd.pipe(SECRETS[name], 'secret', 'set', fixture.name, name);
   return {
     async invoke({ method = 'GET', path = '/', query = '', headers = {}, body }: Request = {}): Promise<Answer> {
       const { host: _host, ...rest } = headers;
       const answer = await flashd.http(method, `/function/${fixture.name}${path}${query ? `?${query}` : ''}`, rest, body);
+      looksAt(answer);
       const error = answer.status >= 400 ? errorOf(answer.body) : undefined;
       if (!error) return { kind: 'response', ...answer };
       const { errorType = '', errorMessage = '', stackTrace = '' } = error.details ?? {};
@@ -145,6 +148,15 @@ export async function deployed(flashd: Flashd, fixture: Fixture): Promise<Target
     },
     close: async () => void (await flashd.cli('remove', fixture.name)),
   };
+}
+
+/** Deploys the fixture and waits for its function template, and then until that has been frozen for so long. */
+export async function frozen(flashd: Flashd, fixture: Fixture, frozenMs: number): Promise<Target> {
+  const target = await deployed(flashd, fixture, (answer) => assert.ok(answer.status >= 400 || startOf(answer) === 'function-template', `${startOf(answer)}: ${answer.body.toString()}`));
+  const state = async (): Promise<string> => (JSON.parse(await flashd.cli('list', '--json')) as { name: string; template: string }[]).find(({ name }) => name === fixture.name)!.template;
+  for (const end = performance.now() + READY_MS; (await state()) !== 'ready'; await sleep(50)) assert.ok(performance.now() < end, await state());
+  await sleep(frozenMs);
+  return { ...target, frozenMs };
 }
 
 type ErrorBody = { code: string; details?: { errorType?: string; errorMessage?: string; stackTrace?: string | string[] } };

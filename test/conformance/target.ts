@@ -15,6 +15,8 @@ export type Answer =
   | { kind: 'error'; code: string; type: string; message: string; stack: string };
 
 export interface Target {
+  /** Every request is answered by a fork of a function template that has been frozen for at least so long. */
+  readonly frozenMs?: number;
   invoke(request?: Request): Promise<Answer>;
   /** Everything written to stdout and stderr so far. */
   logs(): Promise<string>;

@@ -66,6 +66,10 @@ static char **make_environment(const struct flashd_request *request, struct buff
   add_variable(text, "CONTENT_LENGTH", number);
   snprintf(number, sizeof number, "%lld", (long long)flashd_remaining_ms(request));
   add_variable(text, "REMAINING_MS", number);
+  snprintf(number, sizeof number, "%lld", (long long)flashd_memory_mb());
+  add_variable(text, "MEMORY_MB", number);
+  add_variable(text, "FUNCTION_NAME", host_config.function);
+  add_variable(text, "FUNCTION_VERSION", host_config.version);
   for (size_t i = 0; flashd_header_at(request, i, &header, &value); i++) {
     if (!strcasecmp(header, "content-type")) add_variable(text, "CONTENT_TYPE", value);
     /* A client must not be able to set HTTP_PROXY. */

@@ -43,6 +43,7 @@ FLASHD_EXPORT const char *flashd_body(const flashd_request *request, size_t *ret
 FLASHD_EXPORT int64_t flashd_remaining_ms(const flashd_request *request);      /* until the deadline, 0 when it has passed */
 FLASHD_EXPORT const char *flashd_function(void);
 FLASHD_EXPORT const char *flashd_version(void);
+FLASHD_EXPORT int64_t flashd_memory_mb(void);                                  /* the limit of this instance */
 
 /* All return 0, or -1 when the value is not allowed or the response has grown too large; the request then fails even if this is ignored. */
 FLASHD_EXPORT int flashd_status(flashd_response *response, int status);        /* 200 unless set */

@@ -107,7 +107,8 @@ static void restore(struct instance *instance) {
 static void start(struct instance *instance, const char *meta, const char *end, bool asked) {
   int64_t began = now_us();
   struct { const char *key; char **value; } known[] = { { "function=", &host_config.function }, { "version=", &host_config.version },
-                                                        { "handler=", &host_config.handler }, { "symbol=", &host_config.symbol } };
+                                                        { "handler=", &host_config.handler }, { "symbol=", &host_config.symbol },
+                                                        { "memory_bytes=", &host_config.memory_bytes } };
   for (; meta < end; meta += strlen(meta) + 1) {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
       if (!strncmp(meta, known[i].key, strlen(known[i].key))) {

@@ -33,7 +33,7 @@ struct flashd_response {
   char error[512];
 };
 
-struct config { char *function, *version, *handler, *symbol; };
+struct config { char *function, *version, *handler, *symbol, *memory_bytes; };
 extern struct config host_config;
 
 int64_t now_us(void);

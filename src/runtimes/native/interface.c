@@ -55,6 +55,7 @@ const char *flashd_client(const flashd_request *request) { return request->clien
 const char *flashd_request_id(const flashd_request *request) { return request->id; }
 const char *flashd_function(void) { return host_config.function; }
 const char *flashd_version(void) { return host_config.version; }
+int64_t flashd_memory_mb(void) { return host_config.memory_bytes ? strtoll(host_config.memory_bytes, NULL, 10) >> 20 : 0; }
 
 const char *flashd_body(const flashd_request *request, size_t *ret_length) {
   *ret_length = request->body_length;

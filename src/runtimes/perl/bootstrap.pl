@@ -41,8 +41,9 @@ sub receive() {
   my ($needed, @header) = HEADER_BYTES;
   while (1) {
     while (length $data < $needed) {
-      select(my $ready = $waiting, undef, undef, undef);
-      sysread($channel, $data, READ_BYTES, length $data) or return;
+      next if select(my $ready = $waiting, undef, undef, undef) < 0 && $!{EINTR};    # a signal of the function's
+      my $count = sysread $channel, $data, READ_BYTES, length $data;
+      return unless $count || !defined $count && $!{EINTR};
     }
     if (@header) {
       my $meta = substr $data, HEADER_BYTES, $header[1];

@@ -17,7 +17,7 @@ require __DIR__ . '/payload.php';
 
 const INIT = 1, REQUEST = 2, FREEZE = 4, READY = 129, RESPONSE = 130, ERROR = 131;
 const NO_HANDLER = 1, LOAD = 2, CALL = 3, BAD_RESPONSE = 4, LEFT = 5;
-const BODY_BINARY = 1, HEADER_BYTES = 32, READ_BYTES = 64 << 10;
+const POLLIN = 1, POLLOUT = 4, BODY_BINARY = 1, HEADER_BYTES = 32, READ_BYTES = 64 << 10;
 const HEADER = 'VVVvvVVVV', FIELDS = 'Vlength/Vmeta/Vid/vtype/vflags/Vaux/VloadUs/VhandlerUs/Vreserved';
 const FATAL = E_ERROR | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR;
 
@@ -37,7 +37,6 @@ final class Instance
   {
     $this->ready = $libc->new('struct pollfd');
     $this->ready->fd = $fd;
-    $this->ready->events = 1;
     $this->buffer = $libc->new('char[' . READ_BYTES . ']');
   }
 
@@ -47,7 +46,8 @@ final class Instance
     $this->loadUs = 0;
     for ($left = strlen($frame); $left > 0; $left -= $sent) {
       $sent = $this->libc->write($this->fd, $left === strlen($frame) ? $frame : substr($frame, -$left), $left);
-      if ($sent < 0) $this->libc->_exit(1);
+      if ($sent < 0 && $this->wait(POLLOUT) & ~POLLOUT) $this->libc->_exit(1);
+      $sent = max($sent, 0); // a signal of the function's
     }
   }
 
@@ -64,7 +64,7 @@ final class Instance
   {
     for ($needed = HEADER_BYTES, $header = null;;) {
       while (strlen($this->data) < $needed) {
-        $this->libc->poll(\FFI::addr($this->ready), 1, -1);
+        $this->wait(POLLIN);
         $count = $this->libc->read($this->fd, $this->buffer, READ_BYTES);
         if ($count <= 0) return null;
         $this->data .= \FFI::string($this->buffer, $count);
@@ -77,6 +77,14 @@ final class Instance
     $body = substr($this->data, HEADER_BYTES + $header['meta'], $header['length'] - $header['meta']);
     $this->data = substr($this->data, $needed);
     return [$header, $meta, $body];
+  }
+
+  /** What poll() says. errno would not tell a signal: by then the function's handler may have run. */
+  private function wait(int $events): int
+  {
+    $this->ready->events = $events;
+    while ($this->libc->poll(\FFI::addr($this->ready), 1, -1) < 0);
+    return $this->ready->revents;
   }
 
   /** INIT. What every fork would repeat of the template is renewed first. */

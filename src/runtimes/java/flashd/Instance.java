@@ -57,14 +57,14 @@ final class Instance {
   private void start(Channel.Frame init) {
     long started = System.nanoTime();
     Renewal.generators();
-    Map<String, String> environment = Renewal.environment();
     for (String entry : new String(init.meta(), UTF_8).split("\0")) {
       int equals = entry.indexOf('=');
       String key = entry.substring(0, equals), value = entry.substring(equals + 1);
-      if (key.startsWith("env.")) environment.put(key.substring(4), value);
+      if (key.startsWith("env.")) Renewal.setEnvironment(key.substring(4), value);
       else config.put(key, value);
     }
     if (handler != null || failure != null) {  // in a fork of a function template it is loaded
+      Renewal.processId();
       restored();
       loadUs = Math.max(1, microseconds(started));
       return;

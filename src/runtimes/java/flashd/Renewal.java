@@ -1,9 +1,13 @@
 package flashd;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import java.io.DataInputStream;
+import java.io.File;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.lang.reflect.Field;
+import java.lang.reflect.Method;
 import java.security.SecureRandom;
 import java.util.Map;
 import java.util.Random;
@@ -27,6 +31,10 @@ final class Renewal {
   private static Object kernelRandom;
   private static long hashStateOffset = -1;
   private static Map<String, String> environment;
+  private static Field processId, processStart;
+  private static Object processBase;
+  private static long processOffset;
+  private static Method ownId, startOf;
 
   private Renewal() {}
 
@@ -45,6 +53,15 @@ final class Renewal {
     kernelRandom = field(Class.forName("sun.security.provider.NativePRNG"), "INSTANCE").get(null);
     readAhead = field(kernelRandom.getClass(), "buffered");
     environment = (Map<String, String>) field(Class.forName("java.util.Collections$UnmodifiableMap"), "m").get(field(Class.forName("java.lang.ProcessEnvironment"), "theUnmodifiableEnvironment").get(null));
+    Class<?> process = Class.forName("java.lang.ProcessHandleImpl", false, null);
+    Field current = process.getDeclaredField("current");
+    processBase = unsafe.staticFieldBase(current);
+    processOffset = unsafe.staticFieldOffset(current);
+    processId = process.getDeclaredField("pid");
+    processStart = process.getDeclaredField("startTime");
+    ownId = method(process, "getCurrentPid0");
+    startOf = method(process, "isAlive0", long.class);
+    System.load(new File(Renewal.class.getProtectionDomain().getCodeSource().getLocation().getPath()).getParent() + "/libflashd.so");
     Thread fresh = new Thread(Renewal::findHashState);
     fresh.start();
     fresh.join();
@@ -54,6 +71,12 @@ final class Renewal {
     Field field = type.getDeclaredField(name);
     field.setAccessible(true);
     return field;
+  }
+
+  private static Method method(Class<?> type, String name, Class<?>... parameters) throws NoSuchMethodException {
+    Method method = type.getDeclaredMethod(name, parameters);
+    method.setAccessible(true);
+    return method;
   }
 
   private static void findHashState() {
@@ -93,8 +116,24 @@ final class Renewal {
     for (int index = 0; index <= HASH_STATE.length; index++) unsafe.putInt(address + hashStateOffset + (long) WORD * index, entropy.readInt() | 1);
   }
 
-  /** The process's, to be changed: System.getenv and child processes see it. */
-  static Map<String, String> environment() {
-    return environment;
+  /** In a fork of a function template whose function has asked for its process id: what ProcessHandle remembers is the id of another process. */
+  static void processId() {
+    Object current = unsafe.getObject(processBase, processOffset);
+    if (current == null) return;
+    try {
+      long id = (long) ownId.invoke(null);
+      unsafe.putLong(current, unsafe.objectFieldOffset(processId), id);
+      unsafe.putLong(current, unsafe.objectFieldOffset(processStart), (long) startOf.invoke(null, id));
+    } catch (ReflectiveOperationException error) {
+      throw new IllegalStateException("the process id cannot be renewed", error);
+    }
   }
+
+  /** For System.getenv and for the C library, from which child processes have theirs. */
+  static void setEnvironment(String name, String value) {
+    environment.put(name, value);
+    export((name + '\0').getBytes(UTF_8), (value + '\0').getBytes(UTF_8));
+  }
+
+  private static native void export(byte[] name, byte[] value);
 }
