@@ -13,8 +13,8 @@ export type Case = {
   sandboxed?: true;
   /** Languages that cannot have it. */
   absent?: Reasons;
-  /** It runs in forks of a function template too, frozen for at least `forMs` before; except in languages that have none here. */
-  frozen?: { forMs?: number; except?: Reasons };
+  /** It runs in forks of a function template too, frozen for at least `forMs` before; except in languages that have none here. failing: there is no response, errors alone. */
+  frozen?: { forMs?: number; failing?: true; except?: Reasons };
   run(target: Target, language: Language): Promise<void>;
 };
 

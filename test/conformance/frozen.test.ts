@@ -18,7 +18,7 @@ for (const language of LANGUAGES.filter((each) => each !== 'executable')) { // a
       test(title, { timeout: 60_000 }, async (t) => {
         const fixture = prepareFixture(language, name);
         t.after(() => fixture.remove());
-        const target = await frozen(flashd, fixture, how.forMs ?? 0);
+        const target = await frozen(flashd, fixture, how);
         t.after(() => target.close());
         await run(target, language);
       });

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -150,13 +150,22 @@ export async function deployed(flashd: Flashd, fixture: Fixture, looksAt: (answe
   };
 }
 
-/** Deploys the fixture and waits for its function template, and then until that has been frozen for so long. */
-export async function frozen(flashd: Flashd, fixture: Fixture, frozenMs: number): Promise<Target> {
-  const target = await deployed(flashd, fixture, (answer) => assert.ok(answer.status >= 400 || startOf(answer) === 'function-template', `${startOf(answer)}: ${answer.body.toString()}`));
+/**
+ * Deploys the fixture and waits for its function template, and then until that has been frozen for so long. A template is made after the first response; of a function that only fails it is
+ * made after its standby's ping, so that one has to have a standby, which comes out of the template as well.
+ */
+export async function frozen(flashd: Flashd, fixture: Fixture, { forMs = 0, failing = false }: { forMs?: number; failing?: boolean }): Promise<Target> {
+  if (failing) writeFileSync(join(fixture.directory, 'function.json'), JSON.stringify({ ...fixture.manifest, standby: 1 }));
+  const starts = failing ? ['function-template', 'standby'] : ['function-template'];
+  const target = await deployed(flashd, fixture, (answer) => assert.ok(starts.includes(startOf(answer)!), `${startOf(answer)}: ${answer.body.toString()}`));
   const state = async (): Promise<string> => (JSON.parse(await flashd.cli('list', '--json')) as { name: string; template: string }[]).find(({ name }) => name === fixture.name)!.template;
-  for (const end = performance.now() + READY_MS; (await state()) !== 'ready'; await sleep(50)) assert.ok(performance.now() < end, await state());
-  await sleep(frozenMs);
-  return { ...target, frozenMs };
+  for (const end = performance.now() + READY_MS; (await state()) !== 'ready'; await sleep(50)) {
+    assert.ok(performance.now() < end, await state());
+    if (!failing) await flashd.http('GET', `/function/${fixture.name}`);
+  }
+  if (failing) await flashd.http('GET', `/function/${fixture.name}`); // the standby from before
+  await sleep(forMs);
+  return { ...target, frozenMs: forMs };
 }
 
 type ErrorBody = { code: string; details?: { errorType?: string; errorMessage?: string; stackTrace?: string | string[] } };
