@@ -323,14 +323,20 @@ static bool leaving(const struct work *work)
   return false;
 }
 
-/* The answer may come from another thread than the main one, which on a busy machine has not had its turn since the fork: it gets one. A function that keeps a thread there is refused for it. */
+/*
+ * The answer may come from another thread than the main one, which on a busy machine has not had its turn since the fork: it gets one. A function that keeps a thread there is refused for it.
+ * And the main one may be at work after its answer, with locks that it owns by its id: in a fork it has another, and would wait for itself for ever. It is left to come to rest.
+ */
 static int stop(struct work *work, struct fl_error *err)
 {
   for (int tries = 0;; tries++) {
     int r = fl_tracee_stop(work->capture->instance, &work->tracee, err);
+    bool rests = r >= 0 && fl_arch_polls(&work->tracee.thread[0].regs);
 
-    if (r < 0 || tries == LEAVING_TRIES || !leaving(work))
+    if (r < 0 || (rests && !leaving(work)))
       return r;
+    if (tries == LEAVING_TRIES)
+      return rests ? r : refuse(err, "does not come to rest");
     fl_tracee_release(&work->tracee);
     usleep(LEAVING_US);
   }

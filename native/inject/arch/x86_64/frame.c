@@ -70,6 +70,22 @@ void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t s
   regs->eflags &= ~0x500ul;                    /* trap and direction flags */
 }
 
+bool fl_arch_polls(const struct user_regs_struct *regs)
+{
+  switch ((long)regs->orig_rax) {
+  case SYS_poll:
+  case SYS_ppoll:
+  case SYS_select:
+  case SYS_pselect6:
+  case SYS_epoll_wait:
+  case SYS_epoll_pwait:
+  case SYS_epoll_pwait2:
+    return true;
+  default:
+    return false;
+  }
+}
+
 void fl_arch_rewind_call(struct user_regs_struct *regs)
 {
   int64_t result = (int64_t)regs->rax, nr = (int64_t)regs->orig_rax;

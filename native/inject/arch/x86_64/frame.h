@@ -17,6 +17,7 @@
 #define FLASHD_FRAME_X86_64_H
 #include <flashd/error.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/user.h>
 
@@ -24,6 +25,9 @@ struct fl_tracee;
 
 void fl_arch_set_call(struct user_regs_struct *regs, uint64_t call_at, long nr, const uint64_t args[6]);
 int64_t fl_arch_result(const struct user_regs_struct *regs);
+/* As the thread was stopped: whether it waits in a system call for descriptors, as a runtime at rest does. */
+bool fl_arch_polls(const struct user_regs_struct *regs);
+
 /* If a system call was interrupted by the stop: makes it happen again, from its start. */
 void fl_arch_rewind_call(struct user_regs_struct *regs);
 /* Points the thread at entry(argument) with a stack of its own. */
