@@ -331,7 +331,7 @@ static int stop(struct work *work, struct fl_error *err)
 {
   for (int tries = 0;; tries++) {
     int r = fl_tracee_stop(work->capture->instance, &work->tracee, err);
-    bool rests = r >= 0 && fl_arch_polls(&work->tracee.thread[0].regs);
+    bool rests = r >= 0 && fl_arch_rests(&work->tracee.thread[0].regs);
 
     if (r < 0 || (rests && !leaving(work)))
       return r;

@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t s
   regs->eflags &= ~0x500ul;                    /* trap and direction flags */
 }
 
-bool fl_arch_polls(const struct user_regs_struct *regs)
+bool fl_arch_rests(const struct user_regs_struct *regs)
 {
   switch ((long)regs->orig_rax) {
   case SYS_poll:
@@ -81,6 +82,8 @@ bool fl_arch_polls(const struct user_regs_struct *regs)
   case SYS_epoll_pwait:
   case SYS_epoll_pwait2:
     return true;
+  case SYS_futex:
+    return !(regs->rsi & FUTEX_PRIVATE_FLAG);   /* the kernel wakes who joins a thread, over the one word that is never private */
   default:
     return false;
   }

@@ -25,8 +25,8 @@ struct fl_tracee;
 
 void fl_arch_set_call(struct user_regs_struct *regs, uint64_t call_at, long nr, const uint64_t args[6]);
 int64_t fl_arch_result(const struct user_regs_struct *regs);
-/* As the thread was stopped: whether it waits in a system call for descriptors, as a runtime at rest does. */
-bool fl_arch_polls(const struct user_regs_struct *regs);
+/* As the thread was stopped: whether it waits for descriptors, or for the end of a thread that does the work, as the main thread of a runtime at rest does. */
+bool fl_arch_rests(const struct user_regs_struct *regs);
 
 /* If a system call was interrupted by the stop: makes it happen again, from its start. */
 void fl_arch_rewind_call(struct user_regs_struct *regs);

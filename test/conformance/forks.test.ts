@@ -1,0 +1,34 @@
+/** 1,000 forks of each language under load, eight at once, none kept: every request is answered, with its own body. From language templates and from function templates. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { everyByte } from './case.ts';
+import { LANGUAGES, prepareFixture } from './fixtures.ts';
+import { deployed, Flashd, frozen } from './packaged.ts';
+
+const FORKS = 1000;
+const AT_ONCE = 8;
+
+for (const templates of [0, 1]) describe(`${FORKS} forks ${templates === 0 ? 'of language templates' : 'of function templates'}`, () => {
+  let flashd: Flashd;
+  before(async () => {
+    flashd = await Flashd.start({ FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', FLASHD_FUNCTION_STANDBY: '0', FLASHD_FUNCTION_FUNCTION_TEMPLATE: String(templates) });
+  });
+  after(() => flashd?.stop());
+
+  for (const language of LANGUAGES.filter((each) => templates === 0 || each !== 'executable')) { // a process per request: there is nothing to freeze
+    test(`${language}: none fails`, { timeout: 120_000 }, async (t) => {
+      const fixture = prepareFixture(language, 'body');
+      t.after(() => fixture.remove());
+      const target = templates === 0 ? await deployed(flashd, fixture) : await frozen(flashd, fixture, {});
+      t.after(() => target.close());
+      let next = 0;
+      await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+        for (let number = next++; number < FORKS; number = next++) {
+          const body = everyByte(1 + number * 37);
+          const answer = await target.invoke({ method: 'POST', headers: { 'content-type': 'application/octet-stream' }, body, binary: true });
+          assert.ok(answer.kind === 'response' && answer.body.equals(body), `request ${number}: ${JSON.stringify(answer).slice(0, 500)}`);
+        }
+      }));
+    });
+  }
+});
