@@ -31,7 +31,8 @@ enum { PAGE_BYTES = 4096, SOCKET_BUFFER_BYTES = 1 << 20 };
 #define ROUND_UP(value) (((value) + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1))
 #define CODE_BYTES ROUND_UP(sizeof fl_parasite_blob)
 #define ARGS_BYTES ROUND_UP(sizeof(struct fl_parasite))
-#define REGION_BYTES (CODE_BYTES + ARGS_BYTES + FL_PARASITE_STACK_BYTES)
+#define STACK_TOP (CODE_BYTES + ARGS_BYTES + FL_PARASITE_STACK_BYTES)
+#define REGION_BYTES (STACK_TOP + FL_PARASITE_THREADS_MAX * FL_PARASITE_THREAD_STACK_BYTES)
 
 static int64_t call(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, const char *op)
 {
@@ -173,7 +174,7 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   int64_t region = call(tracee, 0, err, SYS_mmap, 0, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, "remote_mmap");
   if (region < 0)
     return (int)region;
-  uint64_t args = (uint64_t)region + CODE_BYTES, stack_top = (uint64_t)region + REGION_BYTES;
+  uint64_t args = (uint64_t)region + CODE_BYTES, stack_top = (uint64_t)region + STACK_TOP;
   parasite->region = (uint64_t)region;
   parasite->region_bytes = REGION_BYTES;
   parasite->threads = tracee->threads;

@@ -78,10 +78,11 @@ static long drop_bounding(uint32_t last)
 }
 
 /* A hint: what cannot be had now costs its fault later. */
-static long touch(const struct fl_parasite_touches *touches)
+static long touch(const struct fl_parasite_touches *touches, uint32_t reads_only)
 {
   for (uint64_t i = 0; i < touches->count; i++)
-    fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].write ? FL_MADV_POPULATE_WRITE : FL_MADV_POPULATE_READ, 0, 0);
+    if (!touches->touch[i].write || !reads_only)
+      fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].write ? FL_MADV_POPULATE_WRITE : FL_MADV_POPULATE_READ, 0, 0);
   return 0;
 }
 
@@ -106,6 +107,7 @@ static void thread_main(void *self_pointer, void *thread_pointer)
   fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0, 0);
 }
 
+/* Until it leaves, a thread stands on a stack in the region: it writes to no page of its own. */
 static long rebuild_threads(struct fl_parasite *self, int32_t pid)
 {
   /* glibc keeps a thread's id in its descriptor, at the address the kernel clears when the thread ends. */
@@ -118,10 +120,10 @@ static long rebuild_threads(struct fl_parasite *self, int32_t pid)
   adopt(first, 1);
   for (uint32_t i = 1; i < self->threads; i++) {
     struct fl_parasite_thread *thread = &self->thread[i];
-    uint64_t top = (thread->frame & ~63ul) - 64;
     struct fl_clone_args args = {
         .flags = FL_CLONE_VM | FL_CLONE_FS | FL_CLONE_FILES | FL_CLONE_SIGHAND | FL_CLONE_THREAD | FL_CLONE_SYSVSEM | FL_CLONE_SETTLS | FL_CLONE_CHILD_CLEARTID,
-        .child_tid = thread->tid_address, .stack = top - 1024, .stack_size = 1024, .tls = thread->tls, .set_tid = (uint64_t)&thread->tid, .set_tid_size = 1};
+        .child_tid = thread->tid_address, .stack = self->region + self->region_bytes - i * FL_PARASITE_THREAD_STACK_BYTES, .stack_size = FL_PARASITE_THREAD_STACK_BYTES,
+        .tls = thread->tls, .set_tid = (uint64_t)&thread->tid, .set_tid_size = 1};
     long result = fl_clone_thread(&args, sizeof args, thread_main, self, thread);
 
     if (result < 0)
@@ -206,7 +208,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
   case FL_STEP_CARRY: return carry(self);
-  case FL_STEP_TOUCH: return touch(&self->touches);
+  case FL_STEP_TOUCH: return touch(&self->touches, step->arg);
   case FL_STEP_PARK: return park(child, fd);
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);

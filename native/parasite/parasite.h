@@ -3,10 +3,10 @@
  * template; it forks the template on request. It knows numbers only: no libc, no heap, no strings but three paths.
  *
  *   region (one anonymous mapping in the template, unmapped in every child before its first instruction)
- *   ┌─────────┬──────────────────────────────┬───────────┐
- *   │ code r-x│ struct fl_parasite  r--      │ stack rw- │
- *   └─────────┴──────────────────────────────┴───────────┘
- *   frames: each thread's signal frame lies on that thread's own stack, below its red zone, written once at the freeze
+ *   ┌─────────┬──────────────────────────────┬───────────┬─────────────────────────┐
+ *   │ code r-x│ struct fl_parasite  r--      │ stack rw- │ rebuilt threads' stacks │
+ *   └─────────┴──────────────────────────────┴───────────┴─────────────────────────┘
+ *   frames: each thread's signal frame lies on that thread's own stack, below its red zone, written once at the freeze and only read in children
  *
  *   sandboxd                      parasite (template)              child
  *      │ struct fl_fork + fds ────▶ │ setns(pid), clone3 ─────────▶ │ the plan's steps, in order
@@ -34,7 +34,7 @@
 /* A packet of one length announces the assignment: waking up takes as long as making it. One of the other only keeps the way from there to here in the processor's caches. */
 enum { FL_NUDGE_BYTES = 1, FL_TOUCH_BYTES = 2 };
 
-enum { FL_PARASITE_TOUCHES_MAX = 1024, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_COMM_BYTES = 16 };
+enum { FL_PARASITE_TOUCHES_MAX = 1024, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_PARASITE_THREAD_STACK_BYTES = 1024, FL_COMM_BYTES = 16 };
 
 struct fl_parasite_thread {
   uint64_t frame;                              /* its stack pointer at the end: { address of rt_sigreturn code, ucontext … } */

@@ -76,7 +76,7 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
     add(&plan, FL_STEP_RLIMIT, FL_NO_FD, fixed_limit[i].resource, fixed_limit[i].value);
   add(&plan, FL_STEP_CARRY, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
-  add(&plan, FL_STEP_TOUCH, FL_NO_FD, 0, 0);
+  add(&plan, FL_STEP_TOUCH, FL_NO_FD, inputs->ahead, 0);
   add(&plan, FL_STEP_PARK, FL_FD_ASSIGNMENT, 0, 0);
   add(&plan, FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
   for (uint32_t number = FL_ASSIGNED_STDOUT; number <= FL_ASSIGNED_DATA; number++)
@@ -105,6 +105,7 @@ static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, u
   case FL_STEP_DESCRIPTOR: return step->arg == seen;             /* 1, 2, 3 in this order: none overwrites a later source */
   case FL_STEP_LIMIT: return step->value == seen - 1u && step->arg == assigned_resource[step->value];
   case FL_STEP_RLIMIT: return step->arg == fixed_limit[seen - 1].resource && step->value == fixed_limit[seen - 1].value;
+  case FL_STEP_TOUCH: return step->arg <= 1;
   case FL_STEP_BOUNDING: return step->arg >= 40 && step->arg < 64;
   case FL_STEP_IDENTITY: return step->arg > 0 && step->arg < FL_UIDS_PER_SLOT;
   default: return true;

@@ -12,7 +12,7 @@
  *   rlimit       resource limits that are the same for all, hard = soft
  *   carry        the template's descriptors beyond 3 (epolls, eventfds, pipes …) are replaced by new ones of its own (parasite/descriptors.h)
  *   threads      every thread of the template is rebuilt, gives up all its capabilities and waits for `resume`
- *   touch        the pages that every fork of this template needs (inject/hot.h) are made its own
+ *   touch        the pages that every fork of this template needs (inject/hot.h) are made its own; ahead of need only those of files are mapped: its ping writes to what it writes
  *   park         waits for its assignment: which function, which limits. Up to here nothing depends on that, so it is done ahead of need
  *   bundle       the version's directory on /function; cwd there
  *   descriptor   1 2 3 are the assignment's
@@ -30,6 +30,7 @@
 #define FLASHD_PLAN_H
 #include <flashd/error.h>
 #include <flashd/protocol.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,7 +44,7 @@ enum fl_step_op {
   FL_STEP_RLIMIT,                              /* RLIMIT_* arg = value */
   FL_STEP_CARRY,
   FL_STEP_THREADS,
-  FL_STEP_TOUCH,
+  FL_STEP_TOUCH,                               /* arg 1: only what is read */
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
@@ -76,6 +77,7 @@ struct fl_plan_inputs {
   uint32_t cgroup_joins;                       /* 0 on v2 */
   uint32_t cap_last;                           /* highest capability the kernel knows */
   uint32_t uid;
+  bool ahead;                                  /* no request waits for it: memory before speed */
 };
 
 /* Order in which the descriptors must be attached. */

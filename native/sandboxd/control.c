@@ -58,7 +58,7 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "type %u with %zu bytes and %zu descriptors", header->type, size, fd_count);
   switch (header->type) {
   case FL_MSG_CREATE:
-    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || (ret_request->create.flags & ~(uint32_t)FL_CREATE_CANDIDATE))
+    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || (ret_request->create.flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD)))
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
     return fl_limits_check(&ret_request->create.limits, err);
   case FL_MSG_PULSE:

@@ -60,7 +60,7 @@ struct fl_instance {
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
-  bool candidate;                              /* FL_CREATE_CANDIDATE */
+  bool candidate, ahead;                       /* FL_CREATE_CANDIDATE; FL_CREATE_AHEAD, of a function template */
   int bundle;                                  /* a candidate's directory, or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
   int assignment;                              /* our end of the socket it is assigned through, or -1 */

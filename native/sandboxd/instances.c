@@ -58,7 +58,7 @@ static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const
 static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
   const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
-  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID};
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead};
   struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
   int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
   int r = fl_plan_make(&inputs, &fork.plan, err);
@@ -198,7 +198,8 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
   uint64_t now = fl_daemon_now_ns();
   struct fl_error err = {0};
   struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
-  struct fl_instance *instance = NULL, *spare = fl_spares_best(daemon, create->runtime, function);
+  bool ahead = function && (create->flags & FL_CREATE_AHEAD);
+  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, create->runtime, function);
   int mount = -1;
 
   nudge(daemon, spare);
@@ -216,6 +217,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
   fl_spares_leave(instance);
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
+  instance->ahead = ahead;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
   instance->accepted_ns = now;

@@ -18,7 +18,7 @@ const OVERHEAD_BYTES = 1 << 20;
 const WARM_UP_ID = 1;
 const FREEZE_ID = 2;
 const CANDIDATE: Origin = { template: 0, candidate: true };
-const FROM_LANGUAGE: Origin = { template: 0, candidate: false };
+const FROM_LANGUAGE: Origin = { template: 0 };
 
 export interface TemplateHost {
   readonly sandbox: Sandbox;
@@ -73,7 +73,7 @@ export class FunctionTemplateMaker {
         const { template, bytes } = await this.#host.sandbox.freeze(instance);
         if (this.#state !== 'making') return this.#host.sandbox.forget(template);
         this.#state = 'ready';
-        this.#origin = { template, candidate: false };
+        this.#origin = { template };
         this.#bytes = bytes + OVERHEAD_BYTES;
         this.usedAt = performance.now();
         this.#host.templateBytes(this.#bytes);

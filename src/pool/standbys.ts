@@ -1,7 +1,8 @@
 /**
  * The standbys of one version: instances made ahead of need, with the function's code loaded and one internal ping behind them, so that their pages are warm. One is
  * replaced a moment after it was taken; while they are in demand there are more; one that is lost without having been taken (its code does not load, it ends, it was
- * evicted) is replaced after a pause, which grows until one is taken again.
+ * evicted) is replaced after a pause, which grows until one is taken again. When there is a function template those that were made before are replaced one by one, each when its successor
+ * is ready: forks of it have a fraction of their memory.
  *
  *   create ─▶ warming ─pong─▶ ready ─▶ taken (it is an ordinary instance from then on)
  *               └─ load error, end, READY_MS over, eviction ─▶ pause, then again
@@ -33,6 +34,8 @@ export class Standbys {
   /** The warming ones first, the ready ones last. */
   readonly #list: PooledInstance[] = [];
   readonly #deadlines = new Map<PooledInstance, NodeJS.Timeout>();
+  /** Those to be replaced. */
+  readonly #outdated = new Set<PooledInstance>();
   #refill: NodeJS.Timeout | undefined;
   #failures = 0;
   #pausedUntil = 0;
@@ -47,8 +50,9 @@ export class Standbys {
     this.#least = least;
   }
 
+  /** Without those that are being replaced. */
   get count(): number {
-    return this.#list.length;
+    return this.#list.length - this.#outdated.size;
   }
 
   get warming(): number {
@@ -69,7 +73,7 @@ export class Standbys {
     if (this.#closed || this.#least === 0) return;
     const now = performance.now();
     if (now < this.#pausedUntil) return this.#later(this.#pausedUntil - now);
-    while (this.#list.length < this.#wanted(now)) {
+    while (this.count < this.#wanted(now)) {
       const instance = this.#host.createStandby();
       if (instance === undefined) return;
       this.#list.unshift(instance);
@@ -83,6 +87,14 @@ export class Standbys {
     if (index === -1) return;
     this.#list.splice(index, 1);
     this.#list.push(instance);
+    const [outdated] = this.#outdated;
+    if (outdated !== undefined && !this.#outdated.has(instance)) this.#end(outdated);
+  }
+
+  /** From now on there are better ones to be had. */
+  renew(): void {
+    for (const instance of this.#list) this.#outdated.add(instance);
+    this.tend();
   }
 
   /** A request got it. */
@@ -126,11 +138,12 @@ export class Standbys {
       this.#trim = setTimeout(() => this.#trimIdle(), left).unref();
       return;
     }
-    while (this.#list.length > this.#least) {
-      const instance = this.#list[0]!;
-      this.#remove(instance);
-      this.#host.giveUp(instance);
-    }
+    while (this.#list.length > this.#least) this.#end(this.#list[0]!);
+  }
+
+  #end(instance: PooledInstance): void {
+    this.#remove(instance);
+    this.#host.giveUp(instance);
   }
 
   #settle(instance: PooledInstance): void {
@@ -140,6 +153,7 @@ export class Standbys {
 
   #remove(instance: PooledInstance): boolean {
     this.#settle(instance);
+    this.#outdated.delete(instance);
     const index = this.#list.indexOf(instance);
     if (index === -1) return false;
     this.#list.splice(index, 1);

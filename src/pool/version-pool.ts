@@ -126,7 +126,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
 
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */
   anticipate(): void {
-    if (this.#available.length > 0 || this.standbys.count > 0) return;
+    if (this.#available.length > 0 || this.standbys.best !== undefined) return;
     const instance = this.acquire();
     if (instance === undefined) return;
     setImmediate(() => {
@@ -137,7 +137,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
   createStandby(): PooledInstance | undefined {
     if (this.#draining || this.living >= this.spec.maxInstances || this.readiness !== 'ready' || !this.#pools.admitStandby(this)) return undefined;
     try {
-      const instance = this.#create();
+      const instance = this.#create(true);
       instance.prepare(this.spec.ping);
       return instance;
     } catch (error) {
@@ -161,6 +161,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
   }
 
   templateSettled(refusal: string | undefined): void {
+    if (refusal === undefined) this.standbys.renew();
     this.#pools.templateSettled(this.spec, refusal);
   }
 
@@ -290,12 +291,13 @@ export class VersionPool implements StandbyHost, TemplateHost {
     if (this.#demand.waiting) this.#demand.retry();
   }
 
-  #create(): PooledInstance {
+  /** ahead: a standby. */
+  #create(ahead = false): PooledInstance {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, origin), origin.template !== 0);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead }), origin.template !== 0);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;

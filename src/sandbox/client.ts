@@ -39,7 +39,7 @@ export type SandboxClientOptions = {
   readonly report: (error: unknown) => void;
 };
 
-const FROM_LANGUAGE: Origin = { template: 0, candidate: false };
+const FROM_LANGUAGE: Origin = { template: 0 };
 
 type Reply = { readonly resolve: (message: Message) => void; readonly reject: (error: unknown) => void };
 
@@ -114,7 +114,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
   }
 
-  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate }: Origin = FROM_LANGUAGE): Instance {
+  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead }: Origin = FROM_LANGUAGE): Instance {
     const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
@@ -123,7 +123,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate), spec.bundleFd);
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }

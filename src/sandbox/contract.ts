@@ -81,8 +81,8 @@ export interface SandboxListener {
   onSandboxLost(): void;
 }
 
-/** What an instance is forked from: a function template (one that is gone stands for none), or the language template; a candidate is to be frozen. */
-export type Origin = { readonly template: number; readonly candidate: boolean };
+/** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it. */
+export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean };
 /** bytes: memory that it has of its own. */
 export type FunctionTemplate = { readonly template: number; readonly bytes: number };
 

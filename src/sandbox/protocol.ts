@@ -62,6 +62,7 @@ export const PROTOCOL = {
 
   FL_CREATE_DESCRIPTORS: 4,
   FL_CREATE_CANDIDATE: 1,
+  FL_CREATE_AHEAD: 2,
 
   FL_PHASE_ACCEPT: 0,
   FL_PHASE_CLONE: 1,
@@ -282,12 +283,12 @@ export function encodeHello(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_HELLO, LAYOUT.fl_hello.$size, request);
 }
 
-/** from: a function template, 0 for the language template; candidate: it is to be frozen. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false): Buffer {
+/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it. */
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = packet(PROTOCOL.FL_MSG_CREATE, at.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
-  if (candidate) bytes.writeUInt32LE(PROTOCOL.FL_CREATE_CANDIDATE, at.flags);
+  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0), at.flags);
   if (from !== 0) writeU64(bytes, at.function, from);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.memory_bytes, limits.memoryBytes);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.tmp_bytes, limits.tmpBytes);

@@ -3,9 +3,14 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
+import { memoryOf, processesOf } from '../bench/systems/memory.ts';
 import { family, killed } from './footprint.ts';
 
 const WAIT_MS = 5000;
+/** V8 and HotSpot would tidy up five to eight seconds after they were last at work. */
+const TIDYING_MS = 9000;
+/** Of its own, when it has idled; 700 kB is the aim, the rest is what compilers may take that were still at work. */
+const USS_KIB_MAX = 1000;
 
 describe('standbys', () => {
   let flashd: Flashd;
@@ -42,6 +47,23 @@ describe('standbys', () => {
       assert.deepEqual([answer.status, startOf(answer)], [200, 'standby']);
     });
   }
+
+  test('in every language an idle one, forked from the function template, has next to no memory of its own', async (t) => {
+    const alone = await Flashd.start();
+    t.after(() => alone.stop());
+    const runtimes = LANGUAGES.filter((language) => language !== 'executable');
+    for (const language of runtimes) {
+      const fixture = prepareFixture(language, 'echo');
+      fixtures.push(fixture);
+      await alone.cli('deploy', fixture.directory);
+    }
+    await until('function templates', async () => (JSON.parse(await alone.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready'));
+    await sleep(TIDYING_MS);
+    for (const language of runtimes) {
+      const standbys = processesOf(family(alone.pid), language).filter(({ kind }) => kind === 'instance').map(({ pid }) => memoryOf(pid)!.uss);
+      assert.ok(standbys.length === 1 && standbys[0]! <= USS_KIB_MAX, `${language}: ${standbys} kB`);
+    }
+  });
 
   test('random values of standbys differ', async () => {
     const path = await deploy('python', 'random');

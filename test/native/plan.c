@@ -54,6 +54,9 @@ static void bent_fields_are_refused(void)
   struct fl_plan plan = make(0);
   struct fl_error err = {0};
 
+  plan.step[find(&plan, FL_STEP_TOUCH)].arg = 2;
+  CHECK(fl_plan_check(&plan, &err) < 0);
+  plan = make(0);
   plan.step[find(&plan, FL_STEP_IDENTITY)].arg = 0;
   CHECK(fl_plan_check(&plan, &err) < 0 && err.code == FL_ERR_BAD_MESSAGE);
   plan = make(0);

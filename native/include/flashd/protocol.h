@@ -135,7 +135,8 @@ struct fl_create {                             /* + descriptors: data, stdout, s
 };
 enum { FL_CREATE_DESCRIPTORS = 4 };
 enum fl_create_flags {
-  FL_CREATE_CANDIDATE = 1                      /* to be frozen: it will not serve a request */
+  FL_CREATE_CANDIDATE = 1,                     /* to be frozen: it will not serve a request */
+  FL_CREATE_AHEAD = 2                          /* no request waits for it: of a function template, it is forked with no more pages of its own than it writes */
 };
 
 struct fl_freeze { struct fl_header header; uint64_t instance; };

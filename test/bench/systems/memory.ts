@@ -5,6 +5,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { prepareFunctions } from '../../../build/functions.ts';
 import { Flashd, startOf } from '../../conformance/packaged.ts';
 import { family, type Process } from '../../e2e/footprint.ts';
 import { RUNTIMES } from '../../../src/runtimes/index.ts';
@@ -12,7 +13,8 @@ import { LANGUAGES, type Language, type Samples, type Series, type System } from
 import type { Workspace } from '../workspace.ts';
 import { makeFunction } from './flashd.ts';
 
-const IDLE_MS = 3000;
+/** V8 and HotSpot tidy up five to eight seconds after they were last at work. */
+const IDLE_MS = 10_000;
 const KINDS = ['standby', 'function-template', 'used'] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -29,6 +31,7 @@ export function memorySystem(workspace: Workspace): System {
     name: 'flashd memory',
     series: LANGUAGES.map(series),
     prepare: async () => {
+      await prepareFunctions();
       flashd = await Flashd.start();
       await flashd.cli('deploy', ...LANGUAGES.map(language => makeFunction(workspace, { name: name(language), language, manifest: { standby: 1 } })));
       while (!(JSON.parse(await flashd.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready')) await sleep(100);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FRAME } from '../../../src/sandbox/protocol.ts';
+import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { finished, fixture, sleep, turns } from '../invocation/fixture.ts';
 
 const MIB = 1024 * 1024;
@@ -93,6 +93,45 @@ describe('standbys', () => {
     await turns(4);
     assert.deepEqual([pools.standbys, pools.instances], [0, 0]);
     assert.ok(addon.channels.every((channel) => channel.destroyed));
+  });
+
+  test('when there is a function template they are forked from it anew, each goes when its successor is ready', async () => {
+    const { addon, registry, submit, pools } = await fixture();
+    registry.deploy('hello', { standby: 2, functionTemplate: 1 });
+    await turns();
+    for (const channel of [...addon.channels]) addon.respond(channel.pings[0]!);
+    await turns();
+    const candidate = addon.channels[2]!;
+    assert.deepEqual([addon.channels.length, candidate.flags, candidate.from], [3, PROTOCOL.FL_CREATE_CANDIDATE, 0]);
+    addon.respond(candidate.pings[0]!);
+    await turns();
+    const successors = addon.channels.slice(3);
+    assert.deepEqual(successors.map(({ flags, from }) => [flags, from]), [[PROTOCOL.FL_CREATE_AHEAD, 1], [PROTOCOL.FL_CREATE_AHEAD, 1]]);
+    assert.deepEqual(addon.channels.map(({ destroyed }) => destroyed), [false, false, true, false, false]);
+    addon.respond(successors[0]!.pings[0]!);
+    await turns();
+    assert.deepEqual([addon.channels[0]!.destroyed, addon.channels[1]!.destroyed].sort(), [false, true]);
+    addon.respond(successors[1]!.pings[0]!);
+    await sleep(REFILLED_MS);
+    assert.deepEqual(addon.channels.map(({ destroyed }) => destroyed), [true, true, true, false, false]);
+    assert.deepEqual([addon.channels.length, pools.standbys], [5, 2]);
+    assert.equal(submit('hello').start, 'standby');
+  });
+
+  test('one that is taken before its successor is ready is not ended, and there is one successor', async () => {
+    const { addon, registry, submit, pools } = await fixture();
+    registry.deploy('hello', { standby: 1, functionTemplate: 1 });
+    await turns();
+    addon.respond(addon.channels[0]!.pings[0]!);
+    await turns();
+    addon.respond(addon.channels[1]!.pings[0]!);
+    await turns();
+    const request = submit('hello');
+    addon.respond(addon.channels[2]!.pings[0]!);
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await finished(request);
+    await sleep(REFILLED_MS);
+    assert.deepEqual([request.start, addon.channels[0]!.destroyed, addon.channels.length, pools.standbys], ['standby', false, 3, 1]);
   });
 
   test('a redeploy replaces them', async () => {

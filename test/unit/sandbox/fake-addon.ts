@@ -6,7 +6,7 @@ import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.t
 import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
-export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; requests: FakeRequest[]; pings: FakeRequest[] };
+export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; flags: number; from: number; requests: FakeRequest[]; pings: FakeRequest[] };
 export type EndOptions = { how?: number; status?: number; oomKills?: number };
 
 export class FakeAddon implements Addon {
@@ -19,6 +19,8 @@ export class FakeAddon implements Addon {
   onRequest: (request: FakeRequest) => void = () => {};
   /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
   onCreate: (channel: FakeChannel, request: number) => 'create' | 'hold' = () => 'create';
+  /** Whether FREEZE is answered by FROZEN. */
+  freezes = true;
   /** Whether DESTROY is answered by ENDED. */
   endsWhenDestroyed = true;
   /** send() throws EPIPE for these channels. */
@@ -30,6 +32,7 @@ export class FakeAddon implements Addon {
   instancesMax = 100;
   usage = new Map<number, number>();
   #instances = 0;
+  #templates = 0;
   #generation = 0;
 
   get living(): FakeChannel[] {
@@ -74,14 +77,19 @@ export class FakeAddon implements Addon {
       case PROTOCOL.FL_MSG_PULSE:
         this.pulses++;
         return;
+      case PROTOCOL.FL_MSG_FREEZE:
+        if (this.freezes) this.#soon(() => this.frozen(request));
+        return;
       case PROTOCOL.FL_MSG_USAGE:
         return this.#soon(() => this.#usage(request));
     }
   }
 
   openChannel(packet: Uint8Array): ChannelId {
-    const request = Number(Buffer.from(packet).readBigUInt64LE(LAYOUT.fl_header.request));
-    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, requests: [], pings: [] };
+    const bytes = Buffer.from(packet);
+    const request = Number(bytes.readBigUInt64LE(LAYOUT.fl_header.request));
+    const flags = bytes.readUInt32LE(LAYOUT.fl_create.flags), from = Number(bytes.readBigUInt64LE(LAYOUT.fl_create.function));
+    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, flags, from, requests: [], pings: [] };
     this.channels.push(channel);
     if (this.onCreate(channel, request) === 'create') this.#soon(() => this.created(channel, request));
     return channel.id;
@@ -96,7 +104,7 @@ export class FakeAddon implements Addon {
       return;
     }
     const request = { channel, instance: fake.instance, id, flags, millisecondsLeft: aux, meta: String(meta), body: Buffer.concat(body) };
-    if (type === FRAME.FL_FRAME_PING) return void fake.pings.push(request);
+    if (type === FRAME.FL_FRAME_PING || type === FRAME.FL_FRAME_FREEZE) return void fake.pings.push(request);
     fake.requests.push(request);
     this.onRequest(request);
   }
@@ -118,7 +126,14 @@ export class FakeAddon implements Addon {
     channel.instance = ++this.#instances;
     const bytes = packet(PROTOCOL.FL_MSG_CREATED, LAYOUT.fl_created.$size, request);
     bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_created.instance);
+    bytes.writeUInt32LE(channel.from === 0 ? 0 : 1, LAYOUT.fl_created.from_function);
     for (let phase = 0; phase < PROTOCOL.FL_PHASES; phase++) bytes.writeUInt32LE((phase + 1) * 1000, LAYOUT.fl_created.phase_ns + 4 * phase);
+    this.events.onControl(bytes);
+  }
+
+  frozen(request: number): void {
+    const bytes = packet(PROTOCOL.FL_MSG_FROZEN, LAYOUT.fl_frozen.$size, request);
+    bytes.writeBigUInt64LE(BigInt(++this.#templates), LAYOUT.fl_frozen.function);
     this.events.onControl(bytes);
   }
 

@@ -95,6 +95,7 @@ describe('control protocol', () => {
     assert.equal(create.readUInt32LE(52), 64);
     const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
     assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
+    assert.equal(encodeCreate(1, 2, limits, 2 ** 33, false, true).readUInt32LE(20), 2);
     assert.equal(encodeLearn(1, 2 ** 33).readBigUInt64LE(16), 2n ** 33n);
     const pulse = encodePulse(1, 7, 3);
     assert.deepEqual([pulse.readBigUInt64LE(16), pulse.readUInt32LE(24), pulse.length], [7n, 3, 32]);
