@@ -53,7 +53,14 @@ class Instance {
   }
 
   #start(header, meta) {
-    const started = performance.now(), config = {};
+    const started = performance.now();
+    if (this.#handler || this.#failure) {  // in a fork of a function template it is loaded, and the rest is as this INIT says
+      renew();
+      this.#restored();
+      this.#loadUs = Math.max(1, Math.round((performance.now() - started) * 1000));
+      return;
+    }
+    const config = {};
     for (const item of meta.toString().split('\0')) {
       const equals = item.indexOf('='), key = item.slice(0, equals);
       if (key.startsWith('env.')) process.env[key.slice(4)] = item.slice(equals + 1);
@@ -61,12 +68,6 @@ class Instance {
     }
     this.#config = config;
     process.chdir(this.#root);
-    if (this.#handler || this.#failure) {  // in a fork of a function template it is loaded
-      renew();
-      this.#restored();
-      this.#loadUs = Math.max(1, Math.round((performance.now() - started) * 1000));
-      return;
-    }
     try {
       const file = path.join(this.#root, config.handler), module = header.next === TYPE.PING || header.next === TYPE.FREEZE ? eagerly(file, load) : load(file);
       if (!(module instanceof Promise)) return this.#loaded(module, started);

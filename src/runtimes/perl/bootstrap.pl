@@ -91,16 +91,16 @@ sub start($meta) {
   my $started = Flashd::Payload::now();
   srand;
   $pid = $$;
-  for (split /\0/, $meta) {
-    my ($key, $value) = split /=/, $_, 2;
-    if ($key =~ s/\Aenv\.//) { $ENV{$key} = $value }
-    else { $config{$key} = $value }
-  }
-  POSIX::tzset() if exists $ENV{TZ};
-  # In a fork of a function template it is loaded.
+  # In a fork of a function template it is loaded, and the rest is as this INIT says.
   if ($handler || $failure) {
     eval { $_->() for @after_restore; 1 } or $failure = [LOAD, Flashd::Payload::describe($@, '')];
   } else {
+    for (split /\0/, $meta) {
+      my ($key, $value) = split /=/, $_, 2;
+      if ($key =~ s/\Aenv\.//) { $ENV{$key} = $value }
+      else { $config{$key} = $value }
+    }
+    POSIX::tzset() if exists $ENV{TZ};
     unshift @INC, $config{root};
     load($config{handler}, $config{symbol});
   }

@@ -94,6 +94,21 @@ final class Instance
     mt_srand(random_int(0, 0x7fff_ffff));
     $this->lcg->renew();
     $this->pid = getmypid();
+    // In a fork of a function template it is loaded, and the rest is as this INIT says.
+    if ($this->handler !== null || $this->failure) {
+      $this->restored();
+    } else {
+      $this->configure($meta);
+      set_include_path($this->root);
+      $this->load("$this->root/{$this->config['handler']}", $this->config['symbol']);
+    }
+    $this->loadUs = intdiv(hrtime(true) - $started, 1000);
+    // There is nobody to answer yet; a request that comes nevertheless is told the same.
+    if ($this->failure && $this->data === '') $this->send(ERROR, 0, ...$this->failure);
+  }
+
+  private function configure(string $meta): void
+  {
     foreach (explode("\0", rtrim($meta, "\0")) as $entry) {
       [$key, $value] = explode('=', $entry, 2);
       if (!str_starts_with($key, 'env.')) {
@@ -105,16 +120,6 @@ final class Instance
       $_ENV[$name] = $_SERVER[$name] = $value;
     }
     if (getenv('TZ')) date_default_timezone_set(ltrim(getenv('TZ'), ':'));
-    // In a fork of a function template it is loaded.
-    if ($this->handler !== null || $this->failure) {
-      $this->restored();
-    } else {
-      set_include_path($this->root);
-      $this->load("$this->root/{$this->config['handler']}", $this->config['symbol']);
-    }
-    $this->loadUs = intdiv(hrtime(true) - $started, 1000);
-    // There is nobody to answer yet; a request that comes nevertheless is told the same.
-    if ($this->failure && $this->data === '') $this->send(ERROR, 0, ...$this->failure);
   }
 
   private function restored(): void

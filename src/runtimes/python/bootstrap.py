@@ -9,7 +9,7 @@ from importlib.util import MAGIC_NUMBER
 
 sys.path.insert(0, os.path.dirname(__file__))
 import channel, payload, snapshot_restore_py as hooks
-from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, FREEZE, HEADER, INIT, LOAD, NO_HANDLER, READ_BYTES, READY, REQUEST, RESPONSE
+from channel import BAD_RESPONSE, BODY_BINARY, CALL, ERROR, EXIT, FREEZE, HEADER, INIT, LOAD, NO_HANDLER, PING, READ_BYTES, READY, REQUEST, RESPONSE
 del sys.path[0], sys.modules['channel'], sys.modules['payload']  # the names are the function's
 
 # What handlers import most is there when they do; each MB of it costs every fork about 15 us of page tables. What draws random numbers or keeps a pid
@@ -44,6 +44,22 @@ class Instance:
     bytecode = self.read(path) if os.access(path, os.R_OK) else b''  # no exception: the first one costs 16 page faults
     return marshal.loads(bytecode[16:]) if bytecode[:8] == MAGIC_NUMBER + b'\1\0\0\0' else None
 
+  def prepare(self, meta):
+    config = {}
+    for item in meta.decode().split('\0'):
+      key, _, value = item.partition('=')
+      if key[:4] == 'env.':
+        os.environ[key[4:]] = value
+      else:
+        config[key] = value
+    if 'TZ' in os.environ:
+      time.tzset()
+    self.common = payload.common(config)
+    sys.path.insert(0, self.root)
+    self.load(config['handler'], config['symbol'])
+    for _ in range(int(config['concurrency']) - 1):
+      threading.Thread(target=self.serve, daemon=True).start()
+
   def load(self, file, symbol):
     fault, name = NO_HANDLER, file.removesuffix('.py').replace('/', '.')
     try:
@@ -60,33 +76,20 @@ class Instance:
       self.failure = fault, payload.describe(error, OWN_FILES)
 
   def start(self, meta):
-    """INIT. What every fork would repeat of the template's memory is renewed first. In a fork of a function template, where the function is loaded, that is all."""
+    """INIT. What every fork would repeat of the template's memory is renewed first. In a fork of a function template that is all: it has had this INIT before."""
     started = time.perf_counter_ns()
     random.seed()
     if 'numpy.random' in sys.modules:  # its own seed() takes three times as long
       numpy = sys.modules['numpy']
       numpy.random.set_state(('MT19937', numpy.frombuffer(os.urandom(2496), numpy.uint32), 624))
     threading.main_thread()._set_native_id()
-    config = {}
-    for item in meta.decode().split('\0'):
-      key, _, value = item.partition('=')
-      if key[:4] == 'env.':
-        os.environ[key[4:]] = value
-      else:
-        config[key] = value
-    if 'TZ' in os.environ:
-      time.tzset()
     if self.common:
       self.restored()
     else:
-      self.common = payload.common(config)
-      sys.path.insert(0, self.root)
-      self.load(config['handler'], config['symbol'])
+      self.prepare(meta)
     self.load_us = (time.perf_counter_ns() - started) // 1000
     if self.failure and not self.channel.data:  # there is nobody to answer yet; a request that comes nevertheless is told the same
       self.send(ERROR, 0, *self.failure)
-    for _ in range(int(config['concurrency']) - 1):
-      threading.Thread(target=self.serve, daemon=True).start()
 
   def restored(self):
     try:
@@ -103,6 +106,7 @@ class Instance:
     try:
       if header[3] == FREEZE:
         hooks.run_before()
+        gc.collect(), gc.freeze()  # a collection in a fork would write to all that was loaded
       result = self.handler(event, context) if header[3] == REQUEST else event  # a ping goes all the way but through the handler
       fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
       kind, (aux, meta, body) = RESPONSE, payload.encode(result)
@@ -138,8 +142,8 @@ def warm(root):
   os.chdir(root)
   for _ in range(16):
     near, far = socket.socketpair()
-    far.sendall(HEADER.pack(len(init), len(init), 0, INIT, 0, 0, 0, 0, 0) + init + b''.join(
-      HEADER.pack(len(event) + len(body), len(event), 1, REQUEST, 0, 1000, 0, 0, 0) + event + body for body in (b'', b'text')))
+    for kind, frame_meta, body in (INIT, init, b''), (REQUEST, event, b''), (REQUEST, event, b'text'), (INIT, init, b''), (PING, event, b''):
+      far.sendall(HEADER.pack(len(frame_meta) + len(body), len(frame_meta), 1, kind, 0, 1000, 0, 0, 0) + frame_meta + body)
     far.shutdown(socket.SHUT_WR)
     Instance(near.fileno(), root).serve()
     near.close(), far.close()

@@ -66,20 +66,24 @@ module Flashd
       # The process id is the template's, by which OpenSSL would notice a fork: Ruby keeps it beside its timer and would abort.
       OpenSSL::Random.seed(Random.urandom(64))
       renew_names
-      meta.force_encoding(Encoding::UTF_8).split("\0").each do |entry|
-        key, value = entry.split('=', 2)
-        key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
-      end
-      # In a fork of a function template it is loaded.
+      # In a fork of a function template it is loaded, and the rest is as this INIT says.
       if @handler || @failure
         restored
       else
+        configure(meta)
         $LOAD_PATH.unshift(@root)
         load_handler(File.expand_path(@config['handler'], @root), @config['symbol'])
       end
       @load_us = now_us - started
       # There is nobody to answer yet; a request that comes nevertheless is told the same.
       write(ERROR, 0, *@failure) if @failure && @data.empty?
+    end
+
+    def configure(meta)
+      meta.force_encoding(Encoding::UTF_8).split("\0").each do |entry|
+        key, value = entry.split('=', 2)
+        key.start_with?('env.') ? ENV[key[4..]] = value : @config[key] = value
+      end
     end
 
     def restored

@@ -12,7 +12,7 @@ import java.util.Arrays;
 
 /** The stream of frames on an instance's data socket (native/include/flashd/frame.h). One thread reads; any may write. */
 final class Channel {
-  static final int INIT = 1, REQUEST = 2, FREEZE = 4, READY = 129, RESPONSE = 130, ERROR = 131;
+  static final int INIT = 1, REQUEST = 2, PING = 3, FREEZE = 4, READY = 129, RESPONSE = 130, ERROR = 131;
   static final int NO_HANDLER = 1, LOAD = 2, CALL = 3, BAD_RESPONSE = 4, EXIT = 5;
   static final int BODY_BINARY = 1, META_MAX = 1 << 20, BODY_MAX = 64 << 20;
   private static final int HEADER_BYTES = 32, READ_BYTES = 8 << 10;

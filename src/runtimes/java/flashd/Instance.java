@@ -57,17 +57,17 @@ final class Instance {
   private void start(Channel.Frame init) {
     long started = System.nanoTime();
     Renewal.generators();
+    if (handler != null || failure != null) {  // in a fork of a function template it is loaded, and the rest is as this INIT says
+      Renewal.processId();
+      restored();
+      loadUs = Math.max(1, microseconds(started));
+      return;
+    }
     for (String entry : new String(init.meta(), UTF_8).split("\0")) {
       int equals = entry.indexOf('=');
       String key = entry.substring(0, equals), value = entry.substring(equals + 1);
       if (key.startsWith("env.")) Renewal.setEnvironment(key.substring(4), value);
       else config.put(key, value);
-    }
-    if (handler != null || failure != null) {  // in a fork of a function template it is loaded
-      Renewal.processId();
-      restored();
-      loadUs = Math.max(1, microseconds(started));
-      return;
     }
     if (!"1".equals(config.getOrDefault("concurrency", "1"))) workers = Executors.newFixedThreadPool(Integer.parseInt(config.get("concurrency")));
     try {

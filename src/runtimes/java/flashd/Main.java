@@ -14,11 +14,14 @@ import java.nio.channels.Pipe;
  * usage: Main FUNCTION_DIRECTORY
  */
 final class Main {
-  private static final int DATA_FD = 3, WARM_UPS = 40;
+  private static final int DATA_FD = 3, WARM_UPS = 60;
   /** For what the compiler has begun: every fork would go on with it. */
-  private static final int SETTLE_MS = 200;
+  private static final int SETTLE_MS = 100;
   private static final byte[] NOTHING = {};
-  private static final String EVENT = "{\"version\":\"2.0\",\"rawPath\":\"/\",\"headers\":{\"host\":\"localhost\"},\"requestContext\":{\"requestId\":\"00000000-0000-0000-0000-000000000000\"}}";
+  /** As the gateway makes them, with a value of each kind. */
+  private static final String EVENT = "{\"version\":\"2.0\",\"routeKey\":\"$default\",\"rawPath\":\"/\",\"rawQueryString\":\"name=\",\"cookies\":[\"a=\\\"b\\\"\"],\"headers\":{\"host\":\"localhost\",\"accept\":\"*/*\"},"
+      + "\"queryStringParameters\":{\"name\":\"\"},\"requestContext\":{\"accountId\":\"anonymous\",\"apiId\":\"warmup\",\"http\":{\"method\":\"GET\",\"path\":\"/\",\"sourceIp\":\"127.0.0.1\"},"
+      + "\"requestId\":\"00000000-0000-0000-0000-000000000000\",\"stage\":\"$default\",\"timeEpoch\":1700000000000},\"others\":[1,1.5,true,false,null]}";
 
   private Main() {}
 
@@ -26,9 +29,10 @@ final class Main {
     Renewal.prepare();
     for (int count = 0; count < WARM_UPS; count++) for (String method : new String[] {"handle", "fail", "absent"}) warm(method);
     Thread.currentThread().setContextClassLoader(Main.class.getClassLoader());
-    Thread.sleep(SETTLE_MS);
-    System.gc();
-    System.gc();
+    for (int count = 0; count < 2; count++) {
+      System.gc();
+      Thread.sleep(SETTLE_MS);
+    }
     Channel channel = new Channel(DATA_FD, DATA_FD);
     Instance instance = new Instance(channel, arguments[0]);
     Runtime.getRuntime().addShutdownHook(new Thread(instance::abandon));
@@ -45,6 +49,9 @@ final class Main {
     requests.sink().write(frame(Channel.INIT, 0, init, ""));
     requests.sink().write(frame(Channel.REQUEST, 1, EVENT, ""));
     requests.sink().write(frame(Channel.REQUEST, 2, EVENT, "text"));
+    requests.sink().write(frame(Channel.INIT, 0, init, ""));
+    requests.sink().write(frame(Channel.PING, 3, EVENT, ""));
+    for (int id = 4; id < 4 + 8; id++) requests.sink().write(frame(Channel.REQUEST, id, EVENT, ""));
     requests.sink().close();
     Instance instance = new Instance(new Channel(descriptor(requests.source()), descriptor(answers.sink())), home);
     instance.serve();

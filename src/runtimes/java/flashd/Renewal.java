@@ -62,6 +62,7 @@ final class Renewal {
     ownId = method(process, "getCurrentPid0");
     startOf = method(process, "isAlive0", long.class);
     System.load(new File(Renewal.class.getProtectionDomain().getCodeSource().getLocation().getPath()).getParent() + "/libflashd.so");
+    Watcher.postpone(unsafe);
     Thread fresh = new Thread(Renewal::findHashState);
     fresh.start();
     fresh.join();
