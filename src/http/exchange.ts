@@ -9,7 +9,7 @@ import { FRAME } from '../sandbox/protocol.ts';
 import type { Body, BodyBudget } from './body.ts';
 import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
 import type { RequestHead } from './head.ts';
-import { isResponseStatus, writeError, writeResult, type BodyHolder, type Marks, type Result } from './response.ts';
+import { isResponseStatus, refuse, writeError, writeResult, type BodyHolder, type Marks, type Result } from './response.ts';
 import { serverTiming } from './timing.ts';
 
 const NO_BODY: readonly Uint8Array[] = [];
@@ -21,6 +21,8 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
   readonly sourceIp: string;
   readonly head: RequestHead;
   flags = 0;
+  /** The connection ends with the response: see RequestHead.isChunked. */
+  readonly #closes: boolean;
   body: readonly Uint8Array[] = NO_BODY;
   readonly #res: HttpResponse;
   readonly #budget: BodyBudget;
@@ -34,6 +36,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     super();
     this.#res = res;
     this.head = head;
+    this.#closes = head.isChunked;
     this.functionName = functionName;
     this.path = path;
     this.sourceIp = sourceIp;
@@ -82,19 +85,22 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
   }
 
   fail(error: FlashdError): void {
-    this.respondError(error, error.code === 'shutting_down');
+    this.respondError(error, this.#closes || error.code === 'shutting_down');
   }
 
   /** close: the connection is of no further use, because the rest of the request is unread or nonsense. */
   respondError(error: FlashdError, close: boolean): void {
     const started = this.attempts > 0;
     const timing = started ? serverTiming(this.boundAt - this.arrivedAt, performance.now() - this.arrivedAt, 0, 0, undefined) : '';
-    writeError(this.#res, this.head.rawMethod === 'head', error, { requestId: this.label, start: started ? this.start : '', timing }, close);
+    const marks = { requestId: this.label, start: started ? this.start : '', timing };
+    const isHead = this.head.rawMethod === 'head';
+    if (close) refuse(this.#res, isHead, error, marks);
+    else writeError(this.#res, isHead, error, marks);
   }
 
   /** Inside the cork. */
   write(result: Result & Marks): void {
-    writeResult(this.#res, this.head.rawMethod === 'head', result, result, this);
+    writeResult(this.#res, this.head.rawMethod === 'head', result, result, this, this.#closes);
   }
 
   hold(bytes: number): void {

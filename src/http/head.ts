@@ -14,6 +14,7 @@ export interface RawRequest {
 
 /** Digits of a Content-Length that is still a safe integer. */
 const LENGTH_DIGITS_MAX = 15;
+const METHOD_LETTERS_MAX = 20;
 
 export class RequestHead {
   readonly url: string;
@@ -28,11 +29,13 @@ export class RequestHead {
   #contentLength: string | undefined;
   #transferEncoding: string | undefined;
   #duplicate: string | undefined;
+  #hosts = 0;
 
   constructor(request: RawRequest) {
     this.url = request.getUrl();
     this.query = request.getQuery() ?? '';
     this.rawMethod = request.getMethod();
+    if (this.rawMethod !== 'get' && this.rawMethod !== 'post') checkMethod(this.rawMethod);
     filling = this;
     request.forEach(fill);
   }
@@ -46,6 +49,14 @@ export class RequestHead {
       default:
         return this.rawMethod.toUpperCase();
     }
+  }
+
+  /**
+   * The parser is lenient with chunks (a missing size, characters that are no digits, line ends): where such a body ends another party may see differently, so
+   * nothing that follows it on its connection is taken for a request.
+   */
+  get isChunked(): boolean {
+    return this.#transferEncoding !== undefined;
   }
 
   /** Bytes of the body; 0 when there is none; undefined when it is chunked. Throws bad_request. */
@@ -66,7 +77,7 @@ export class RequestHead {
     switch (name.length) {
       case 4:
         if (name !== 'host') return;
-        if (this.host !== '') this.#duplicate = 'Host';
+        if (++this.#hosts > 1) this.#duplicate = 'Host';
         this.host = value;
         return;
       case 10:
@@ -104,8 +115,24 @@ function parseLength(text: string): number {
   return length;
 }
 
+/** The parser takes any printable character, quotes included, and the event has the method as it is. Nothing but a letter becomes one when its case is changed. */
+function checkMethod(method: string): void {
+  if (method.length === 0 || method.length > METHOD_LETTERS_MAX) throw malformed('an unusual method');
+  for (let index = 0; index < method.length; index++) {
+    const code = method.charCodeAt(index);
+    if (code < 97 || code > 122) throw malformed('an unusual method');
+  }
+}
+
+/** What cannot stand in an address; U+FFFD is what the parser makes of bytes that are no UTF-8. Of the encodings in a query none is wrong: it is data. */
+export function checkTarget(path: string, query: string): void {
+  if (path.includes('%')) checkPath(path);
+  if (path.includes('#') || query.includes('#')) throw new FlashdError('bad_request', { message: 'the address has a fragment' });
+  if (path.includes('\ufffd') || query.includes('\ufffd')) throw new FlashdError('bad_request', { message: 'the address is not UTF-8' });
+}
+
 /** Percent signs are followed by two hexadecimal digits, and none of them is a NUL in disguise. */
-export function checkPath(path: string): void {
+function checkPath(path: string): void {
   for (let at = path.indexOf('%'); at !== -1; at = path.indexOf('%', at + 1)) {
     const high = hexDigit(path.charCodeAt(at + 1));
     const low = hexDigit(path.charCodeAt(at + 2));

@@ -8,7 +8,7 @@ import type { PooledInstance } from '../pool/pooled-instance.ts';
 import { bodyBytes, type ResponseBody } from '../sandbox/contract.ts';
 import { FRAME } from '../sandbox/protocol.ts';
 import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
-import { RequestHead, checkPath } from './head.ts';
+import { RequestHead, checkTarget } from './head.ts';
 
 /** The source of a call that came over a unix socket. */
 const LOCAL_ADDRESS = '127.0.0.1';
@@ -18,7 +18,7 @@ export function invokeLocally(dispatcher: Dispatcher, name: string, call: Invoke
   return new Promise((resolve, reject) => {
     const queue = dispatcher.find(name);
     if (queue === undefined) throw new FlashdError('function_not_found', { message: `there is no function "${name}"` });
-    checkPath(call.path);
+    checkTarget(call.path, call.query);
     const body = Buffer.from(call.bodyBase64, 'base64');
     if (body.length > maxBodyBytes) throw new FlashdError('payload_too_large');
     const invocation = new LocalInvocation(name, call, body, resolve, reject);

@@ -43,12 +43,15 @@ export interface BodyHolder {
 }
 
 /** To be called inside res.cork(). */
-export function writeResult(res: HttpResponse, isHead: boolean, result: Result, marks: Marks, holder: BodyHolder): void {
+export function writeResult(res: HttpResponse, isHead: boolean, result: Result, marks: Marks, holder: BodyHolder, close: boolean): void {
   const { status, body } = result;
   if (status !== 200) res.writeStatus(STATUS_LINES[status]!);
   writeHeaders(res, result.headers);
   writeMarks(res, marks);
-  if (status === 204 || status === 304) {
+  if (close && (isHead || status === 204 || status === 304 || body === null)) {
+    // This version's endWithoutBody cannot close.
+    res.end('', true);
+  } else if (status === 204 || status === 304) {
     res.endWithoutBody();
   } else if (isHead) {
     // With a length as its argument this version waits for the body for ever.
@@ -57,13 +60,15 @@ export function writeResult(res: HttpResponse, isHead: boolean, result: Result, 
   } else if (body === null) {
     res.end();
   } else if (typeof body === 'string' || body.byteLength <= WHOLE_BODY_BYTES) {
-    res.end(body);
+    res.end(body, close);
   } else {
+    // tryEnd cannot close: here it is the client that does, and until it has read all of this whatever it sends ends the connection.
+    if (close) res.writeHeader('connection', 'close');
     writeLarge(res, body, holder);
   }
 }
 
-export function writeError(res: HttpResponse, isHead: boolean, error: FlashdError, marks: Marks, close: boolean): void {
+export function writeError(res: HttpResponse, isHead: boolean, error: FlashdError, marks: Marks, close = false): void {
   const text = JSON.stringify({ error: { ...error.toJSON(), requestId: marks.requestId } }) + '\n';
   res.cork(() => {
     res.writeStatus(STATUS_LINES[error.status]!);
@@ -81,7 +86,7 @@ export function writeError(res: HttpResponse, isHead: boolean, error: FlashdErro
 }
 
 /**
- * Refuses a request of which it is not certain where it ends, and closes the connection. Not at once: inside the parser's callback uWebSockets.js would
+ * Refuses a request of which the rest is unread or nonsense, and closes the connection. Not at once: inside the parser's callback uWebSockets.js would
  * go on with what follows in the same packet. While an answer is outstanding it closes instead of taking another request.
  */
 export function refuse(res: HttpResponse, isHead: boolean, error: FlashdError, marks: Marks): void {
@@ -134,6 +139,8 @@ function isReserved(name: string): boolean {
       return name.toLowerCase() === 'x-request-id';
     case 14:
       return name.toLowerCase() === 'content-length' || name.toLowerCase() === 'x-flashd-start';
+    case 16:
+      return name.toLowerCase() === 'proxy-connection';
     case 17:
       return name.toLowerCase() === 'transfer-encoding';
     default:

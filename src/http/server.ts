@@ -12,7 +12,7 @@ import { clientAddress } from './address.ts';
 import { Beat } from './beat.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
 import { Exchange } from './exchange.ts';
-import { RequestHead, checkPath } from './head.ts';
+import { RequestHead, checkTarget } from './head.ts';
 import { refuse, writeError, writeText, type Marks } from './response.ts';
 
 export type HttpServerOptions = {
@@ -123,8 +123,9 @@ export class HttpServer {
     if (url === this.#pulsePath) return this.#beat(res, head);
     const close = head.bodyLength() !== 0;
     const isHead = head.rawMethod === 'head';
-    if (url !== '/healthz' && url !== '/metrics') return writeError(res, isHead, new FlashdError('not_found'), marks(), close);
-    if (head.rawMethod !== 'get' && !isHead) return writeError(res, isHead, new FlashdError('method_not_allowed', { hint: 'use GET' }), marks(), close);
+    if (url !== '/healthz' && url !== '/metrics') return answerError(res, isHead, new FlashdError('not_found'), close);
+    if (head.rawMethod !== 'get' && !isHead) return answerError(res, isHead, new FlashdError('method_not_allowed', { hint: 'use GET' }), close);
+    if (close) return refuse(res, isHead, new FlashdError('bad_request', { message: 'no body is taken here' }), marks());
     if (url === '/healthz') return this.#healthz(res, isHead);
     this.#metrics(res, isHead);
   }
@@ -145,7 +146,7 @@ export class HttpServer {
   /** FAST PATH without a body: the event is in the instance's socket when this returns. */
   #invoke(res: HttpResponse, head: RequestHead, name: string, path: string): void {
     const bodyLength = head.bodyLength();
-    if (path.includes('%')) checkPath(path);
+    checkTarget(path, head.query);
     const queue = this.#dispatcher.find(name);
     if (bodyLength === 0) this.#dispatcher.anticipate(name);
     const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
@@ -155,12 +156,12 @@ export class HttpServer {
         : new FlashdError('name_invalid');
       return exchange.respondError(error, bodyLength !== 0);
     }
-    if (bodyLength !== 0) return this.#readBody(res, exchange, queue, bodyLength);
+    if (bodyLength !== 0) return this.#readBody(res, head, exchange, queue, bodyLength);
     this.#dispatcher.submit(queue, exchange);
     if (exchange.state === 'queued' || exchange.state === 'running') res.onAborted(() => this.#aborted(exchange));
   }
 
-  #readBody(res: HttpResponse, exchange: Exchange, queue: FunctionQueue, length: number | undefined): void {
+  #readBody(res: HttpResponse, head: RequestHead, exchange: Exchange, queue: FunctionQueue, length: number | undefined): void {
     if (length !== undefined && length > this.#bodies.maxBytes) {
       const message = `the request body has ${length} bytes, more than ${this.#bodies.maxBytes}`;
       return exchange.respondError(new FlashdError('payload_too_large', { message }), true);
@@ -168,7 +169,9 @@ export class HttpServer {
     const reader = new BodyReader(res, this.#bodies, (result) => {
       if (result instanceof FlashdError) return exchange.respondError(result, true);
       exchange.attach(result);
-      this.#dispatcher.submit(queue, exchange);
+      if (!head.isChunked) return this.#dispatcher.submit(queue, exchange);
+      // Not inside the parser's callback: refused there, what follows in the same packet would be the next request.
+      setImmediate(() => (exchange.aborted ? exchange.release() : this.#dispatcher.submit(queue, exchange)));
     });
     res.onAborted(() => {
       reader.cancel();
@@ -194,8 +197,14 @@ export class HttpServer {
       ({ contentType, text }) => gone || writeText(res, isHead, 200, contentType, text),
       (error: unknown) => {
         this.#options.report(error);
-        if (!gone) writeError(res, isHead, toFlashdError(error), marks(), false);
+        if (!gone) writeError(res, isHead, toFlashdError(error), marks());
       },
     );
   }
+}
+
+/** close: a body follows that nobody reads. */
+function answerError(res: HttpResponse, isHead: boolean, error: FlashdError, close: boolean): void {
+  if (close) refuse(res, isHead, error, marks());
+  else writeError(res, isHead, error, marks());
 }
