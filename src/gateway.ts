@@ -140,6 +140,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     maxBodyBytes: config.maxBodyBytes,
     bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * Math.max(config.maxBodyBytes, config.maxResponseBytes)),
     bodyTimeoutMs: BODY_TIMEOUT_MS,
+    clientRequestsPerSecond: config.clientRequestsPerSecond,
     dispatcher,
     health: () => ({ healthy: sandbox.connected, detail: { version, sandboxd: sandbox.connected } }),
     metrics: async () => {

@@ -36,6 +36,7 @@ const integer = (value: number, minimum: number, maximum: number, description: s
   description,
   ...(defaultText === undefined ? {} : { defaultText }),
 });
+const number = (value: number, minimum: number, maximum: number, description: string): NumberOption => ({ type: 'number', default: value, minimum, maximum, description });
 const text = (value: string, description: string, rest: Partial<TextOption> = {}): TextOption => ({
   type: 'string',
   default: value,
@@ -65,6 +66,7 @@ export const OPTIONS = {
   maxResponseBytes: integer(6 * MIB, 1024, 64 * MIB, 'largest response body of a function'),
   maxFunctions: integer(1000, 1, 100_000, 'functions that may be deployed at once'),
   maxInstances: integer(1200, 1, 16_384, 'instances of all functions together'),
+  clientRequestsPerSecond: number(0, 0, 1_000_000, 'requests a second of one client (IPv4 address or IPv6 /64) to functions, twice as many in a burst; 0: any number'),
   queueMax: integer(2048, 0, 1_000_000, 'requests of all functions together that may wait for an instance'),
   memoryBudgetMb: integer(
     Math.max(64, Math.floor(totalmem() / MIB / 2)),
@@ -109,6 +111,7 @@ export const FUNCTION_DEFAULTS = {
   concurrency: integer(1, 1, 1000, 'requests that one instance works on at a time'),
   maxInstances: integer(64, 1, 16_384, 'instances of one function'),
   queue: integer(256, 0, 1_000_000, 'requests of one function that may wait for an instance'),
+  requestsPerSecond: number(0, 0, 1_000_000, 'requests a second over HTTP, twice as many in a burst; 0: any number'),
   keepWarmSeconds: integer(60, 0, 86_400, 'how long an idle instance is kept'),
   standby: integer(1, 0, 64, 'instances kept ready ahead of need'),
   functionTemplate: integer(1, 0, 1, 'templates that have loaded the function, from which instances are forked'),

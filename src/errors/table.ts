@@ -49,6 +49,7 @@ export const ERROR_TABLE = {
   function_protocol_error: entry('function', 502, 'the function broke the connection that flashd talks to it over', 'do not touch descriptor 3 in the function'),
 
   // Too much at once
+  rate_limited: entry('capacity', 429, 'requests come faster than they may', 'come again after the seconds in Retry-After', true),
   too_many_requests: entry('capacity', 429, "the function's queue is full", 'retry later; raise maxInstances or queue in function.json', true),
   overloaded: entry('capacity', 503, 'the gateway is at its limit', 'retry later; raise queueMax, maxInstances or memoryBudgetMb in the configuration', true),
   runtime_not_ready: entry('capacity', 503, 'the language runtime of this function is not ready', 'retry in a moment; `flashd doctor` tells the state of each runtime', true),

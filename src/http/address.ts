@@ -15,7 +15,7 @@ export function clientAddress(peer: Peer): string {
 }
 
 /** ::ffff:a.b.c.d */
-function isMapped(bytes: Uint8Array): boolean {
+export function isMapped(bytes: Uint8Array): boolean {
   for (let index = 0; index < 10; index++) if (bytes[index] !== 0) return false;
   return bytes[10] === 255 && bytes[11] === 255;
 }

@@ -15,7 +15,7 @@ const STATUS_LINES: readonly (string | undefined)[] = Array.from({ length: 600 }
 /** Bodies above this are written as the client reads, so that a large one does not hold up everybody else for its copying. */
 const WHOLE_BODY_BYTES = 256 * 1024;
 
-const RETRY_AFTER_SECONDS = '1';
+const RETRY_AFTER_SECONDS = 1;
 
 export type Result = {
   readonly status: number;
@@ -73,7 +73,7 @@ export function writeError(res: HttpResponse, isHead: boolean, error: FlashdErro
   res.cork(() => {
     res.writeStatus(STATUS_LINES[error.status]!);
     res.writeHeader('content-type', 'application/json');
-    if (error.status === 429 || error.status === 503) res.writeHeader('retry-after', RETRY_AFTER_SECONDS);
+    if (error.status === 429 || error.status === 503) res.writeHeader('retry-after', String(error.details?.['retryAfterSeconds'] ?? RETRY_AFTER_SECONDS));
     writeMarks(res, marks);
     if (isHead && !close) {
       res.writeHeader('content-length', String(Buffer.byteLength(text)));

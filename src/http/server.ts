@@ -11,6 +11,7 @@ import type { FunctionQueue } from '../invocation/function-queue.ts';
 import { clientAddress } from './address.ts';
 import { Beat } from './beat.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
+import { ClientRates, clientKey, rateLimited } from './client-rates.ts';
 import { Exchange } from './exchange.ts';
 import { RequestHead, checkTarget } from './head.ts';
 import { refuse, writeError, writeText, type Marks } from './response.ts';
@@ -26,6 +27,8 @@ export type HttpServerOptions = {
   /** Bytes of all bodies in memory together. */
   readonly bodyBudgetBytes: number;
   readonly bodyTimeoutMs: number;
+  /** Of one client to functions; 0: no limit. */
+  readonly clientRequestsPerSecond: number;
   readonly dispatcher: Dispatcher;
   readonly health: () => { readonly healthy: boolean; readonly detail: Record<string, unknown> };
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -45,6 +48,7 @@ export class HttpServer {
   /** ".example.org", or "" */
   readonly #suffix: string;
   readonly #app: TemplatedApp;
+  readonly #clients: ClientRates | undefined;
   readonly #pulsePath = '/' + randomBytes(16).toString('hex');
   #socket: us_listen_socket | undefined;
 
@@ -53,6 +57,7 @@ export class HttpServer {
     this.#dispatcher = options.dispatcher;
     this.#bodies = { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs, budget: new BodyBudget(options.bodyBudgetBytes) };
     this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
+    this.#clients = options.clientRequestsPerSecond > 0 ? new ClientRates(options.clientRequestsPerSecond) : undefined;
     this.#app = App();
     this.#app.any('/*', (res, req) => this.#handle(res, req));
   }
@@ -147,7 +152,18 @@ export class HttpServer {
   #invoke(res: HttpResponse, head: RequestHead, name: string, path: string): void {
     const bodyLength = head.bodyLength();
     checkTarget(path, head.query);
+    if (this.#clients !== undefined) {
+      const waitMs = this.#clients.take(clientKey(res), performance.now());
+      if (waitMs > 0) return answerError(res, head.rawMethod === 'head', rateLimited('from this address', waitMs), bodyLength !== 0);
+    }
     const queue = this.#dispatcher.find(name);
+    if (queue?.rate !== undefined) {
+      const waitMs = queue.rate.take(performance.now());
+      if (waitMs > 0) {
+        queue.tally.failed('rate_limited');
+        return answerError(res, head.rawMethod === 'head', rateLimited(`to the function ${name}`, waitMs), bodyLength !== 0);
+      }
+    }
     if (bodyLength === 0) this.#dispatcher.anticipate(name);
     const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
     if (queue === undefined) {

@@ -11,6 +11,7 @@ import { Deadlines } from './deadlines.ts';
 import type { EventKind, Invocation } from './invocation.ts';
 import { endError, failedError, faultError } from './outcome.ts';
 import { Tally } from './tally.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** Templates may die one after the other, each as an invocation is about to have its fork; the loss of the last one is told a moment later. */
 const RUNTIME_RETRIES_MAX = 4;
@@ -19,7 +20,7 @@ const RUNTIME_RETRIES_MAX = 4;
 const BEAT_CPU_MILLIS = 250;
 
 /** What a version means for the dispatcher. */
-export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
+export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; readonly requestsPerSecond: number; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
 
 /** What all functions share. */
 export interface QueueHost {
@@ -43,6 +44,8 @@ export class FunctionQueue implements Demand {
   #deadlines: Deadlines;
   #waiting = new Set<Invocation>();
   #patience: NodeJS.Timeout | undefined;
+  /** Of what comes over HTTP; undefined: no limit. */
+  rate: TokenBucket | undefined;
   /** Monotonic milliseconds of its last submission. */
   usedAt = 0;
   /** Why it takes nothing any more: it was removed between the arrival of a request's head and its body. */
@@ -54,6 +57,7 @@ export class FunctionQueue implements Demand {
     this.#target = target;
     this.#pool = host.open(target.spec, this);
     this.#deadlines = new Deadlines(target.timeoutMs);
+    this.#setRate(target.requestsPerSecond);
   }
 
   get waiting(): boolean {
@@ -114,9 +118,17 @@ export class FunctionQueue implements Demand {
     const old = this.#pool;
     if (target.timeoutMs !== this.#target.timeoutMs) this.#deadlines = new Deadlines(target.timeoutMs);
     this.#target = target;
+    this.#setRate(target.requestsPerSecond);
     this.#pool = this.#host.open(target.spec, this);
     old.drain();
     this.retry();
+  }
+
+  /** A redeployment is no way around it. */
+  #setRate(perSecond: number): void {
+    if (this.rate?.perSecond === perSecond) return;
+    // A version that was deployed by an earlier flashd says nothing of it.
+    this.rate = (perSecond ?? 0) === 0 ? undefined : new TokenBucket(perSecond, performance.now());
   }
 
   /** The function is gone: nothing comes after this. */

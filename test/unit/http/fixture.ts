@@ -14,6 +14,7 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     maxBodyBytes: 1000,
     bodyBudgetBytes: 10_000,
     bodyTimeoutMs: 10_000,
+    clientRequestsPerSecond: 0,
     dispatcher: base.dispatcher,
     health: () => ({ healthy: base.sandbox.connected, detail: {} }),
     metrics: () => Promise.resolve({ contentType: 'text/plain', text: 'metric 1\n' }),

@@ -176,6 +176,7 @@ function versionOf(functionName: string, version: string, manifest: Partial<Vers
       concurrency: 1,
       maxInstances: 4,
       queue: 8,
+      requestsPerSecond: 0,
       keepWarmSeconds: 60,
       standby: 0,
       functionTemplate: 0,
