@@ -141,6 +141,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * Math.max(config.maxBodyBytes, config.maxResponseBytes)),
     bodyTimeoutMs: BODY_TIMEOUT_MS,
     clientRequestsPerSecond: config.clientRequestsPerSecond,
+    credentials: registry,
+    managementSocket: managementSocketPath(config.stateDir),
     dispatcher,
     health: () => ({ healthy: sandbox.connected, detail: { version, sandboxd: sandbox.connected } }),
     metrics: async () => {

@@ -1,6 +1,8 @@
 /** The CLI's end of the management socket. Errors of the gateway come out as the FlashdErrors they were. */
+import { readFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
-import { loadConfig, managementSocketPath } from '../config/index.ts';
+import { request as secureRequest } from 'node:https';
+import { loadConfig } from '../config/index.ts';
 import { FlashdError, fromErrorBody, isSystemError } from '../errors/index.ts';
 
 export type CallOptions = {
@@ -8,13 +10,15 @@ export type CallOptions = {
   signal?: AbortSignal;
 };
 
+type Place = { readonly socketPath: string } | { readonly url: URL; readonly token: string };
+
 const ERROR_BYTES_MAX = 4 * 1024 * 1024;
 
 export class ManagementClient {
-  readonly #socketPath: string;
+  readonly #at: Place;
 
-  constructor(stateDir: string) {
-    this.#socketPath = managementSocketPath(stateDir);
+  constructor(place: Place) {
+    this.#at = place;
   }
 
   async json<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
@@ -25,7 +29,7 @@ export class ManagementClient {
   /** The response's body as it comes. */
   stream(method: string, path: string, options: CallOptions = {}): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socketPath, method, path, signal: options.signal, headers: { host: 'flashd' } });
+      const call = this.#request(method, path, options.signal);
       let answered = false;
       call.on('response', (response) => {
         answered = true;
@@ -43,17 +47,28 @@ export class ManagementClient {
     });
   }
 
+  #request(method: string, path: string, signal: AbortSignal | undefined): ReturnType<typeof request> {
+    if ('socketPath' in this.#at) return request({ socketPath: this.#at.socketPath, method, path, signal, headers: { host: 'flashd' } });
+    const { url, token } = this.#at;
+    const send = url.protocol === 'https:' ? secureRequest : request;
+    return send(new URL(`/api${path}`, url), { method, signal, headers: { authorization: `Bearer ${token}` } });
+  }
+
+  get #place(): string {
+    return 'socketPath' in this.#at ? this.#at.socketPath : this.#at.url.origin;
+  }
+
   #unreachable(error: Error): unknown {
     if (!isSystemError(error)) return error;
     if (error.code === 'EACCES' || error.code === 'EPERM') {
       return new FlashdError('forbidden', {
-        message: `${this.#socketPath} cannot be opened by this user`,
+        message: `${this.#place} cannot be opened by this user`,
         hint: 'run it as root (sudo), or as a member of the group flashd',
         cause: error,
       });
     }
     if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
-      return new FlashdError('gateway_unreachable', { message: `no flashd is listening at ${this.#socketPath}`, cause: error });
+      return new FlashdError('gateway_unreachable', { message: `no flashd is listening at ${this.#place}`, cause: error });
     }
     return new FlashdError('gateway_unreachable', {
       message: `the connection to flashd broke: ${error.message}`,
@@ -61,6 +76,14 @@ export class ManagementClient {
       cause: error,
     });
   }
+}
+
+/** A flashd on another machine, and the token for it: never from the command line, which every user of this machine can read. */
+export function remoteAt(text: string, tokenFile = process.env['FLASHD_TOKEN_FILE']): Place {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new FlashdError('usage', { message: `${text} is not an http or https URL`, hint: 'for example --url https://flashd.example.org' });
+  if (tokenFile === undefined) throw new FlashdError('usage', { message: '--url needs a token', hint: 'name its file with --token-file or FLASHD_TOKEN_FILE' });
+  return { url, token: readFileSync(tokenFile, 'utf8').trim() };
 }
 
 /** --state-dir, else $FLASHD_STATE_DIR, else what the configuration file says. */

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
+import { keyCommand, tokenCommand } from './credential.ts';
 import { deployCommand } from './deploy.ts';
 import { doctorCommand } from './doctor.ts';
 import { headerCommand } from './header.ts';
@@ -56,6 +57,8 @@ function programOf(entry: Entry): Command {
     rollbackCommand(),
     removeCommand(),
     secretCommand(),
+    keyCommand(),
+    tokenCommand(),
     doctorCommand(),
     headerCommand(),
     installCommand(),

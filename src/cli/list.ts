@@ -22,12 +22,12 @@ export function listCommand(): Command {
         ]);
         return;
       }
-      const functions = await client.json<(FunctionSummary & { template: string; program: string; missingSecrets: string[]; url: string })[]>('GET', '/functions');
+      const functions = await client.json<(FunctionSummary & { template: string; program: string; auth: string; missingSecrets: string[]; url: string })[]>('GET', '/functions');
       output.value(functions);
       if (functions.length === 0) output.line('no functions yet: flashd deploy DIR');
       else {
         output.table([
-          ['FUNCTION', 'VERSION', 'RUNTIME', 'VERSIONS', 'LIVE SINCE', 'TEMPLATE', 'URL'],
+          ['FUNCTION', 'VERSION', 'RUNTIME', 'VERSIONS', 'LIVE SINCE', 'TEMPLATE', 'AUTH', 'URL'],
           ...functions.map((each) => [
             each.name,
             shortVersion(each.version),
@@ -35,6 +35,7 @@ export function listCommand(): Command {
             String(each.versions),
             each.updatedAt,
             TEMPLATE_STATES.has(each.template) ? each.template : `none: ${each.template}`,
+            each.auth,
             each.url,
           ]),
         ]);

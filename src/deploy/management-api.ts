@@ -1,8 +1,8 @@
 /**
- * What the management socket speaks: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
+ * What the management socket speaks, and HTTP below /api with a token: HTTP/1.1 over a unix socket, JSON bodies, errors as {"error": …}.
  *
  *   POST   /functions/NAME/deploy    a tar (or tar.gz) of the directory        → DeployReply
- *   GET    /functions                                                          → FunctionSummary[] with template, program, missingSecrets and url
+ *   GET    /functions                                                          → FunctionSummary[] with template, program, auth, missingSecrets and url
  *   GET    /functions/NAME/versions                                            → VersionReply[]
  *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
  *   DELETE /functions/NAME                                                     → {"name"}
@@ -10,6 +10,10 @@
  *   GET    /functions/NAME/secrets                                             → SecretReply[]
  *   PUT    /functions/NAME/secrets/KEY    the value as it is                   → SecretChange
  *   DELETE /functions/NAME/secrets/KEY                                         → SecretChange
+ *   GET    /functions/NAME/keys                                                → CredentialSummary[]
+ *   POST   /functions/NAME/keys/KEY                                            → CredentialReply
+ *   DELETE /functions/NAME/keys/KEY                                            → {"name"}
+ *   the same below /tokens; never over HTTP
  *   POST   /functions/NAME/invoke    InvokeCall                                → InvokeReply
  *   GET    /doctor                                                             → GatewayReport
  *   GET    /metrics                                                            → Prometheus text
@@ -31,6 +35,9 @@ export type SecretReply = { name: string; needed: boolean; createdAt: string | n
 
 /** changed: false when it had this value already. */
 export type SecretChange = { function: string; name: string; needed: boolean; changed: boolean };
+
+/** The token or key itself, this once. */
+export type CredentialReply = { name: string; credential: string };
 
 export type VersionReply = { version: string; live: boolean; runtime: string; digest: string; createdAt: string };
 

@@ -20,6 +20,7 @@ export type Manifest = FunctionDefaults & {
   readonly environment: Readonly<Record<string, string>>;
   /** Environment variables whose values are kept by the registry. */
   readonly secrets?: readonly string[];
+  readonly auth?: 'none' | 'key';
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
 

@@ -27,6 +27,7 @@ export const ERROR_TABLE = {
   // What a client sent
   bad_request: entry('client', 400, 'the request is malformed', 'send a well-formed HTTP/1.1 request'),
   forbidden: entry('client', 403, 'this user may not manage flashd', 'run as root or as the service user, or with the group of the management socket (sg flashd)'),
+  unauthorized: entry('client', 401, 'a valid token or key is missing', 'send it as Authorization: Bearer'),
   function_not_found: entry('client', 404, 'there is no function of this name', 'see `flashd list`; deploy it with `flashd deploy DIR`'),
   not_found: entry('client', 404, 'there is nothing at this address', 'functions answer at /function/NAME'),
   method_not_allowed: entry('client', 405, 'this address does not take this method', 'see the Allow header'),
@@ -73,6 +74,9 @@ export const ERROR_TABLE = {
 
   secret_not_found: entry('client', 404, 'the function has no such secret', 'see `flashd secret list NAME`'),
   secret_invalid: entry('client', 400, 'this cannot be a secret', 'a name is that of an environment variable, a value is text of at most 32 KiB'),
+
+  credential_not_found: entry('client', 404, 'there is no such token or key', 'see `flashd token list` or `flashd key list NAME`'),
+  credential_invalid: entry('client', 400, 'this cannot be a token or key', 'a name has lower-case letters, digits and hyphens, at most 63'),
 
   // Operating flashd
   usage: entry('client', 400, 'the command line is not right', 'see `flashd --help`'),

@@ -29,6 +29,11 @@ export class ClientRates {
     return this.#bucket(client, now).take(now);
   }
 
+  /** The same without counting it. */
+  peek(client: string, now: number): number {
+    return (this.#younger.get(client) ?? this.#older.get(client))?.peek(now) ?? 0;
+  }
+
   #bucket(client: string, now: number): TokenBucket {
     const known = this.#younger.get(client);
     if (known !== undefined) return known;

@@ -70,6 +70,17 @@ export class RequestHead {
     return this.#contentLength === undefined ? 0 : parseLength(this.#contentLength);
   }
 
+  /** The first one's value. */
+  header(name: string): string | undefined {
+    for (let index = 0; index < this.headers.length; index += 2) if (this.headers[index] === name) return this.headers[index + 1];
+    return undefined;
+  }
+
+  /** All of this name: the function does not get them. */
+  drop(name: string): void {
+    for (let index = this.headers.length - 2; index >= 0; index -= 2) if (this.headers[index] === name) this.headers.splice(index, 2);
+  }
+
   /** Called for every header, in order. */
   add(name: string, value: string): void {
     this.headers.push(name, value);

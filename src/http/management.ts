@@ -7,7 +7,7 @@ import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { checkFunctionName, type Deployer, type Deployment } from '../deploy/index.ts';
-import type { DeployReply, GatewayReport, InvokeCall, InvokeReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
+import type { CredentialReply, DeployReply, GatewayReport, InvokeCall, InvokeReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { LOG_LINES_MAX, type FunctionLogs, type LogEntry, type Logger, type Metrics } from '../observability/index.ts';
 import { SECRET_BYTES_MAX, type Registry, type Version } from '../registry/index.ts';
@@ -61,6 +61,10 @@ export class ManagementServer {
       '/functions/*/logs': { GET: (request) => this.#logs(request) },
       '/functions/*/secrets': { GET: (request) => this.#secrets(request) },
       '/functions/*/secrets/*': { PUT: (request) => this.#setSecret(request), DELETE: (request) => this.#removeSecret(request) },
+      '/functions/*/keys': { GET: (request) => this.#credentials(request, request.name) },
+      '/functions/*/keys/*': { POST: (request) => this.#createCredential(request, request.name, request.key), DELETE: (request) => this.#revokeCredential(request, request.name, request.key) },
+      '/tokens': { GET: (request) => this.#credentials(request, null) },
+      '/tokens/*': { POST: (request) => this.#createCredential(request, null, request.name), DELETE: (request) => this.#revokeCredential(request, null, request.name) },
       '/functions/*/invoke': { POST: (request) => this.#invoke(request) },
       '/doctor': { GET: (request) => this.#report(request) },
       '/metrics': { GET: (request) => this.#metrics(request) },
@@ -147,6 +151,7 @@ export class ManagementServer {
         ...summary,
         template: this.#options.templateOf(summary.name),
         program: this.#options.programOf(summary.runtime),
+        auth: this.#live(summary.name).manifest.auth ?? 'none',
         missingSecrets: this.#options.registry.missingSecrets(this.#live(summary.name)),
         url: this.#options.functionUrl(summary.name),
       })),
@@ -233,6 +238,22 @@ export class ManagementServer {
     this.#options.registry.removeSecret(name, key);
     this.#options.logger.info({ function: name, secret: key }, 'secret removed');
     sendJson(response, { function: name, name: key, needed: isNeeded(this.#live(name), key), changed: true } satisfies SecretChange);
+  }
+
+  #credentials({ response }: Request, functionName: string | null): void {
+    sendJson(response, this.#options.registry.credentials(functionName));
+  }
+
+  #createCredential({ response }: Request, functionName: string | null, name: string): void {
+    const credential = this.#options.registry.createCredential(functionName, name);
+    this.#options.logger.info({ function: functionName, name }, functionName === null ? 'token created' : 'key created');
+    sendJson(response, { name, credential } satisfies CredentialReply);
+  }
+
+  #revokeCredential({ response }: Request, functionName: string | null, name: string): void {
+    this.#options.registry.revokeCredential(functionName, name);
+    this.#options.logger.info({ function: functionName, name }, functionName === null ? 'token revoked' : 'key revoked');
+    sendJson(response, { name });
   }
 
   async #invoke({ message, response, name, signal }: Request): Promise<void> {

@@ -74,6 +74,7 @@ export function writeError(res: HttpResponse, isHead: boolean, error: FlashdErro
     res.writeStatus(STATUS_LINES[error.status]!);
     res.writeHeader('content-type', 'application/json');
     if (error.status === 429 || error.status === 503) res.writeHeader('retry-after', String(error.details?.['retryAfterSeconds'] ?? RETRY_AFTER_SECONDS));
+    if (error.status === 401) res.writeHeader('www-authenticate', 'Bearer');
     writeMarks(res, marks);
     if (isHead && !close) {
       res.writeHeader('content-length', String(Buffer.byteLength(text)));
@@ -95,6 +96,10 @@ export function refuse(res: HttpResponse, isHead: boolean, error: FlashdError, m
   setImmediate(() => {
     if (!gone) writeError(res, isHead, error, marks, true);
   });
+}
+
+export function writeStatus(res: HttpResponse, status: number): HttpResponse {
+  return res.writeStatus(STATUS_LINES[status]!);
 }
 
 export function writeText(res: HttpResponse, isHead: boolean, status: number, contentType: string, text: string): void {

@@ -11,8 +11,10 @@ import type { FunctionQueue } from '../invocation/function-queue.ts';
 import { clientAddress } from './address.ts';
 import { Beat } from './beat.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
+import { API_PREFIX, Api } from './api.ts';
 import { ClientRates, clientKey, rateLimited } from './client-rates.ts';
 import { Exchange } from './exchange.ts';
+import { Gate, type Accepts } from './gate.ts';
 import { RequestHead, checkTarget } from './head.ts';
 import { refuse, writeError, writeText, type Marks } from './response.ts';
 
@@ -29,6 +31,8 @@ export type HttpServerOptions = {
   readonly bodyTimeoutMs: number;
   /** Of one client to functions; 0: no limit. */
   readonly clientRequestsPerSecond: number;
+  readonly credentials: Accepts;
+  readonly managementSocket: string;
   readonly dispatcher: Dispatcher;
   readonly health: () => { readonly healthy: boolean; readonly detail: Record<string, unknown> };
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -49,6 +53,8 @@ export class HttpServer {
   readonly #suffix: string;
   readonly #app: TemplatedApp;
   readonly #clients: ClientRates | undefined;
+  readonly #gate: Gate;
+  readonly #api: Api;
   readonly #pulsePath = '/' + randomBytes(16).toString('hex');
   #socket: us_listen_socket | undefined;
 
@@ -58,6 +64,8 @@ export class HttpServer {
     this.#bodies = { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs, budget: new BodyBudget(options.bodyBudgetBytes) };
     this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
     this.#clients = options.clientRequestsPerSecond > 0 ? new ClientRates(options.clientRequestsPerSecond) : undefined;
+    this.#gate = new Gate(options.credentials);
+    this.#api = new Api(options.managementSocket);
     this.#app = App();
     this.#app.any('/*', (res, req) => this.#handle(res, req));
   }
@@ -126,6 +134,7 @@ export class HttpServer {
       return this.#invoke(res, head, url.slice(PREFIX.length, end), url.slice(end));
     }
     if (url === this.#pulsePath) return this.#beat(res, head);
+    if (url.startsWith(API_PREFIX) && this.#gate.manages) return this.#manage(res, head);
     const close = head.bodyLength() !== 0;
     const isHead = head.rawMethod === 'head';
     if (url !== '/healthz' && url !== '/metrics') return answerError(res, isHead, new FlashdError('not_found'), close);
@@ -133,6 +142,16 @@ export class HttpServer {
     if (close) return refuse(res, isHead, new FlashdError('bad_request', { message: 'no body is taken here' }), marks());
     if (url === '/healthz') return this.#healthz(res, isHead);
     this.#metrics(res, isHead);
+  }
+
+  #manage(res: HttpResponse, head: RequestHead): void {
+    checkTarget(head.url, head.query);
+    head.bodyLength();
+    this.#gate.manager(res, head);
+    this.#api.forward(res, head, (error) => {
+      this.#options.report(error);
+      writeError(res, head.rawMethod === 'head', error, marks(), true);
+    });
   }
 
   /** A request of our own walks the way of those that it is to be quick for. */
@@ -157,6 +176,7 @@ export class HttpServer {
       if (waitMs > 0) return answerError(res, head.rawMethod === 'head', rateLimited('from this address', waitMs), bodyLength !== 0);
     }
     const queue = this.#dispatcher.find(name);
+    if (queue?.needsKey === true) this.#gate.caller(res, head, name);
     if (queue?.rate !== undefined) {
       const waitMs = queue.rate.take(performance.now());
       if (waitMs > 0) {

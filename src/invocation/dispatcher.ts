@@ -220,7 +220,7 @@ function targetOf(version: Version, secrets: Record<string, string> | FlashdErro
     functionTemplate: blocked === undefined && manifest.functionTemplate > 0,
     warmUp: runtime.event === 'json' && manifest.warmup !== undefined ? JSON.stringify(manifest.warmup) : undefined,
   };
-  return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue, requestsPerSecond: manifest.requestsPerSecond, blocked };
+  return { spec, event: runtime.event, timeoutMs: manifest.timeoutMs, queueMax: manifest.queue, requestsPerSecond: manifest.requestsPerSecond, needsKey: manifest.auth === 'key', blocked };
 }
 
 /** "key=value" strings, NUL after each: native/include/flashd/frame.h. */

@@ -20,7 +20,7 @@ const RUNTIME_RETRIES_MAX = 4;
 const BEAT_CPU_MILLIS = 250;
 
 /** What a version means for the dispatcher. */
-export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; readonly requestsPerSecond: number; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
+export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; readonly requestsPerSecond: number; /** Over HTTP only with a key. */ readonly needsKey: boolean; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
 
 /** What all functions share. */
 export interface QueueHost {
@@ -66,6 +66,10 @@ export class FunctionQueue implements Demand {
 
   get queued(): number {
     return this.#waiting.size;
+  }
+
+  get needsKey(): boolean {
+    return this.#target.needsKey;
   }
 
   get pool(): VersionPool {

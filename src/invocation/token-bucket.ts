@@ -14,11 +14,16 @@ export class TokenBucket {
 
   /** Takes one: 0, or the milliseconds until there is one. */
   take(now: number): number {
+    const waitMs = this.peek(now);
+    if (waitMs === 0) this.#tokens--;
+    return waitMs;
+  }
+
+  /** The same without taking it. */
+  peek(now: number): number {
     this.#tokens = Math.min(capacity(this.perSecond), this.#tokens + (Math.max(0, now - this.#at) * this.perSecond) / 1000);
     this.#at = now;
-    if (this.#tokens < 1) return ((1 - this.#tokens) * 1000) / this.perSecond;
-    this.#tokens--;
-    return 0;
+    return this.#tokens >= 1 ? 0 : ((1 - this.#tokens) * 1000) / this.perSecond;
   }
 }
 

@@ -4,9 +4,11 @@
  */
 import { join } from 'node:path';
 import { FlashdError } from '../errors/index.ts';
+import { Credentials, type CredentialSummary } from './credentials.ts';
 import { SecretVault } from './secrets.ts';
 import type { FunctionSummary, NewVersion, RegistryStore, SecretSummary, VersionRecord } from './store.ts';
 
+export type { CredentialSummary } from './credentials.ts';
 export { SECRET_BYTES_MAX } from './secrets.ts';
 export type { FunctionSummary, NewVersion, RegistryStore, SecretSummary } from './store.ts';
 export { SqliteStore } from './sqlite.ts';
@@ -36,6 +38,14 @@ export interface Registry {
   missingSecrets(version: Version): string[];
   /** The values of what the version names and somebody has set. Throws secrets_unreadable. */
   secretValues(version: Version): Record<string, string>;
+  /** Keys of a deployed function, or with null tokens. */
+  credentials(functionName: string | null): CredentialSummary[];
+  /** Returns it: only its hash is kept. */
+  createCredential(functionName: string | null, name: string): string;
+  revokeCredential(functionName: string | null, name: string): void;
+  hasTokens(): boolean;
+  acceptsToken(presented: string): boolean;
+  acceptsKey(functionName: string, presented: string): boolean;
   /** Called after the live version of a function or a secret that it names has changed, or the function is gone. Returns the way to stop listening. */
   onChange(listener: (name: string) => void): () => void;
   digests(): Set<string>;
@@ -48,6 +58,7 @@ export class LiveRegistry implements Registry {
   readonly #store: RegistryStore;
   readonly #options: RegistryOptions;
   readonly #vault: SecretVault;
+  readonly #credentials: Credentials;
   readonly #live = new Map<string, Version>();
   readonly #listeners = new Set<(name: string) => void>();
 
@@ -56,6 +67,7 @@ export class LiveRegistry implements Registry {
     this.#store = store;
     this.#options = options;
     this.#vault = new SecretVault(store, options.secretKeyPath);
+    this.#credentials = new Credentials(store);
     for (const version of store.live()) this.#live.set(version.functionName, this.#located(version));
   }
 
@@ -86,6 +98,7 @@ export class LiveRegistry implements Registry {
   remove(name: string): void {
     this.#store.remove(name);
     this.#live.delete(name);
+    this.#credentials.forget(name);
     this.#tell(name);
   }
 
@@ -116,6 +129,33 @@ export class LiveRegistry implements Registry {
 
   secretValues(version: Version): Record<string, string> {
     return this.#vault.values(version.functionName, namedBy(version));
+  }
+
+  credentials(functionName: string | null): CredentialSummary[] {
+    if (functionName !== null) this.#deployed(functionName);
+    return this.#credentials.list(functionName);
+  }
+
+  createCredential(functionName: string | null, name: string): string {
+    if (functionName !== null) this.#deployed(functionName);
+    return this.#credentials.create(functionName, name);
+  }
+
+  revokeCredential(functionName: string | null, name: string): void {
+    if (functionName !== null) this.#deployed(functionName);
+    this.#credentials.revoke(functionName, name);
+  }
+
+  hasTokens(): boolean {
+    return this.#credentials.list(null).length > 0;
+  }
+
+  acceptsToken(presented: string): boolean {
+    return this.#credentials.accepts(null, presented);
+  }
+
+  acceptsKey(functionName: string, presented: string): boolean {
+    return this.#credentials.accepts(functionName, presented);
   }
 
   onChange(listener: (name: string) => void): () => void {

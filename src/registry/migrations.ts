@@ -42,4 +42,15 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (function_name, name)
   ) STRICT;
   `,
+  `
+  CREATE TABLE credentials (
+    -- NULL: a token, which manages flashd; else a key, which calls this function
+    function_name TEXT REFERENCES functions (name) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    -- SHA-256
+    hash BLOB NOT NULL,
+    created_at TEXT NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX credentials_by_name ON credentials (coalesce(function_name, ''), name);
+  `,
 ];

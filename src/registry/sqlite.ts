@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import { FlashdError } from '../errors/index.ts';
 import type { Manifest } from '../deploy/manifest.ts';
 import { MIGRATIONS } from './migrations.ts';
-import type { FunctionSummary, NewVersion, RegistryStore, SealedSecret, SecretSummary, VersionRecord } from './store.ts';
+import type { FunctionSummary, KeptCredential, NewVersion, RegistryStore, SealedSecret, SecretSummary, VersionRecord } from './store.ts';
 
 const LIVE = 'live';
 /** Rollbacks that can follow one another; older steps are forgotten. */
@@ -152,6 +152,18 @@ export class SqliteStore implements RegistryStore {
     return this.#get('SELECT 1 FROM secrets LIMIT 1') !== undefined;
   }
 
+  credentials(functionName: string | null): KeptCredential[] {
+    return this.#all<KeptCredential>('SELECT name, hash, created_at AS createdAt FROM credentials WHERE function_name IS ? ORDER BY name', functionName);
+  }
+
+  putCredential(functionName: string | null, name: string, hash: Uint8Array): void {
+    this.#change(() => this.#run('INSERT INTO credentials (function_name, name, hash, created_at) VALUES (?, ?, ?, ?)', functionName, name, hash, new Date().toISOString()));
+  }
+
+  removeCredential(functionName: string | null, name: string): boolean {
+    return this.#change(() => this.#run('DELETE FROM credentials WHERE function_name IS ? AND name = ?', functionName, name).changes > 0);
+  }
+
   digests(): Set<string> {
     return new Set(this.#all<{ digest: string }>('SELECT DISTINCT digest FROM versions').map((row) => row.digest));
   }
@@ -234,7 +246,7 @@ export class SqliteStore implements RegistryStore {
     return statement;
   }
 
-  #run(sql: string, ...values: (string | number | Uint8Array)[]): Database.RunResult {
+  #run(sql: string, ...values: (string | number | null | Uint8Array)[]): Database.RunResult {
     return this.#prepare(sql).run(...values);
   }
 
@@ -242,7 +254,7 @@ export class SqliteStore implements RegistryStore {
     return this.#prepare(sql).get(...values) as T | undefined;
   }
 
-  #all<T>(sql: string, ...values: (string | number)[]): T[] {
+  #all<T>(sql: string, ...values: (string | number | null)[]): T[] {
     return this.#prepare(sql).all(...values) as T[];
   }
 }

@@ -33,6 +33,9 @@ export type SecretSummary = { readonly name: string; readonly createdAt: string;
 /** A function's secret as it is kept: never its value. */
 export type SealedSecret = { readonly name: string; readonly sealed: Uint8Array };
 
+/** A token (of no function) or a function's key: never itself. */
+export type KeptCredential = { readonly name: string; readonly hash: Uint8Array; readonly createdAt: string };
+
 export interface RegistryStore {
   /** The live version of every function. */
   live(): VersionRecord[];
@@ -47,7 +50,7 @@ export interface RegistryStore {
   publish(version: NewVersion, limits: { keep: number; maxFunctions: number }): VersionRecord;
   /** Makes `to` live, or the version that was live before. */
   rollback(name: string, to?: string): VersionRecord;
-  /** With all its versions and secrets. */
+  /** With all its versions, secrets and keys. */
   remove(name: string): void;
   /** Of one function, by name. */
   secretSummaries(functionName: string): SecretSummary[];
@@ -58,6 +61,12 @@ export interface RegistryStore {
   removeSecret(functionName: string, name: string): boolean;
   /** Whether any function has one. */
   hasSecrets(): boolean;
+  /** Keys of the function, or with null tokens; by name. */
+  credentials(functionName: string | null): KeptCredential[];
+  /** The function exists, the name is new. */
+  putCredential(functionName: string | null, name: string, hash: Uint8Array): void;
+  /** False: there was none. */
+  removeCredential(functionName: string | null, name: string): boolean;
   /** Of every version of every function: all other bundles are garbage. */
   digests(): Set<string>;
   close(): void;

@@ -15,6 +15,8 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     bodyBudgetBytes: 10_000,
     bodyTimeoutMs: 10_000,
     clientRequestsPerSecond: 0,
+    credentials: { hasTokens: () => false, acceptsToken: () => false, acceptsKey: () => false },
+    managementSocket: '',
     dispatcher: base.dispatcher,
     health: () => ({ healthy: base.sandbox.connected, detail: {} }),
     metrics: () => Promise.resolve({ contentType: 'text/plain', text: 'metric 1\n' }),

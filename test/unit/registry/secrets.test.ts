@@ -183,7 +183,7 @@ test('a registry from before there were secrets gets its table', (t) => {
   const { path, registry, publish } = setUp(t);
   publish('f', ['A']);
   const database = new Database(path);
-  database.exec('DROP TABLE secrets; PRAGMA user_version = 1');
+  database.exec('DROP TABLE credentials; DROP TABLE secrets; PRAGMA user_version = 1');
   database.close();
   const store = new SqliteStore({ path });
   t.after(() => store.close());
