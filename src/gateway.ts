@@ -130,6 +130,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => dispatcher.close(CLOSE_WAIT_MS));
 
   const { host, port } = parseListen(config.listen);
+  const secure = config.tlsCert !== '';
   const metrics = new Metrics();
   let stats: Stats | undefined;
   const server = new HttpServer({
@@ -142,6 +143,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     bodyTimeoutMs: BODY_TIMEOUT_MS,
     clientRequestsPerSecond: config.clientRequestsPerSecond,
     credentials: registry,
+    tls: secure ? { certificate: config.tlsCert, key: config.tlsKey } : undefined,
+    renewed: () => logger.info('the certificate was renewed'),
     managementSocket: managementSocketPath(config.stateDir),
     dispatcher,
     health: () => ({ healthy: sandbox.connected, detail: { version, sandboxd: sandbox.connected } }),
@@ -163,7 +166,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     metrics,
     logger,
     peer: (fd) => addon.peer(fd),
-    functionUrl: (name) => `http://${reachable(host)}:${publicPort}/function/${name}`,
+    functionUrl: (name) => `${secure ? 'https' : 'http'}://${reachable(host)}:${publicPort}/function/${name}`,
     templateOf: (name) => dispatcher.find(name)?.pool.template.condition ?? 'none',
     programOf: (runtime) => (sandbox.readiness(runtime) === 'ready' ? sandbox.readinessDetail(runtime) : ''),
     invoke: (name, call, signal) => invokeLocally(dispatcher, name, call, config.maxBodyBytes, signal),
@@ -174,7 +177,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => management.close());
 
   publicPort = await server.listen();
-  if (config.pulseMs > 0 && availableParallelism() > 1) startPulse(addon, host, publicPort, server.pulseRequest, config.pulseMs, report);
+  // The pulse speaks plain HTTP.
+  if (config.pulseMs > 0 && !secure && availableParallelism() > 1) startPulse(addon, host, publicPort, server.pulseRequest, config.pulseMs, report);
   stack.defer(() => addon.stopPulse());
   stack.defer(async () => {
     server.stopListening();

@@ -174,6 +174,7 @@ function checkTogether(config: Config): void {
   };
   if (parseListen(config.listen).port > 65_535)
     refuse(`the port in listen (${config.listen}) is above 65535`, 'choose a port from 1 to 65535');
+  if ((config.tlsCert === '') !== (config.tlsKey === '')) refuse('of tlsCert and tlsKey only one is set', 'set both, or none');
   if (config.poolFloor > config.poolCeiling) {
     refuse(`poolFloor (${config.poolFloor}) is above poolCeiling (${config.poolCeiling})`, 'lower poolFloor or raise poolCeiling');
   }

@@ -61,6 +61,8 @@ export const OPTIONS = {
     pattern: '^([a-z0-9-]+(\\.[a-z0-9-]+)*)?$',
     format: 'a lower-case domain name',
   }),
+  tlsCert: text('', 'file with the certificate (PEM, its chain after it) for HTTPS in place of HTTP; read by the service user, and again when it changes', { pattern: '^(/[^\\u0000]*)?$', format: 'an absolute path' }),
+  tlsKey: text('', "file with the certificate's private key (PEM)", { pattern: '^(/[^\\u0000]*)?$', format: 'an absolute path' }),
 
   maxBodyBytes: integer(6 * MIB, 0, 64 * MIB, 'largest request body'),
   maxResponseBytes: integer(6 * MIB, 1024, 64 * MIB, 'largest response body of a function'),

@@ -17,6 +17,7 @@ import { Exchange } from './exchange.ts';
 import { Gate, type Accepts } from './gate.ts';
 import { RequestHead, checkTarget } from './head.ts';
 import { refuse, writeError, writeText, type Marks } from './response.ts';
+import { secureApp, watchFiles, type TlsFiles } from './tls.ts';
 
 export type HttpServerOptions = {
   readonly host: string;
@@ -33,10 +34,14 @@ export type HttpServerOptions = {
   readonly clientRequestsPerSecond: number;
   readonly credentials: Accepts;
   readonly managementSocket: string;
+  /** HTTPS instead of HTTP. */
+  readonly tls: TlsFiles | undefined;
   readonly dispatcher: Dispatcher;
   readonly health: () => { readonly healthy: boolean; readonly detail: Record<string, unknown> };
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly report: (error: unknown) => void;
+  /** A changed certificate is in use. */
+  readonly renewed: () => void;
 };
 
 const PREFIX = '/function/';
@@ -51,7 +56,9 @@ export class HttpServer {
   readonly #bodies: BodyLimits;
   /** ".example.org", or "" */
   readonly #suffix: string;
-  readonly #app: TemplatedApp;
+  /** The one that takes new connections, and with TLS those before it, whose connections go on. */
+  readonly #apps: [TemplatedApp, ...TemplatedApp[]];
+  #stopWatching = (): void => {};
   readonly #clients: ClientRates | undefined;
   readonly #gate: Gate;
   readonly #api: Api;
@@ -66,8 +73,7 @@ export class HttpServer {
     this.#clients = options.clientRequestsPerSecond > 0 ? new ClientRates(options.clientRequestsPerSecond) : undefined;
     this.#gate = new Gate(options.credentials);
     this.#api = new Api(options.managementSocket);
-    this.#app = App();
-    this.#app.any('/*', (res, req) => this.#handle(res, req));
+    this.#apps = [this.#makeApp()];
   }
 
   /** What the pulse sends: nobody else knows its path. */
@@ -80,27 +86,49 @@ export class HttpServer {
   }
 
   /** Resolves with the port. */
-  listen(): Promise<number> {
-    const { host, port, sharedPort } = this.#options;
+  async listen(): Promise<number> {
+    const { port, sharedPort, tls } = this.#options;
+    this.#socket = await this.#listenWith(this.#apps[0], port, sharedPort ? LISTEN_DEFAULT : LISTEN_EXCLUSIVE);
+    const taken = us_socket_local_port(this.#socket as unknown as Parameters<typeof us_socket_local_port>[0]);
+    if (tls === undefined) return taken;
+    // A successor has to listen before this one stops, which takes a shared port. That nobody else had it is known by now, and who wants it alone is refused.
+    us_listen_socket_close(this.#socket);
+    this.#socket = await this.#listenWith(this.#apps[0], taken, LISTEN_DEFAULT);
+    this.#stopWatching = watchFiles(tls, () => void this.#renew(taken).catch(this.#options.report));
+    return taken;
+  }
+
+  /** New connections get the certificate that the files hold now; with broken files, the one before. */
+  async #renew(port: number): Promise<void> {
+    const app = this.#makeApp();
+    const socket = await this.#listenWith(app, port, LISTEN_DEFAULT);
+    if (this.#socket === undefined) return us_listen_socket_close(socket);
+    us_listen_socket_close(this.#socket);
+    this.#socket = socket;
+    this.#apps.unshift(app);
+    this.#options.renewed();
+  }
+
+  #makeApp(): TemplatedApp {
+    const { tls } = this.#options;
+    return (tls === undefined ? App() : secureApp(tls)).any('/*', (res, req) => this.#handle(res, req));
+  }
+
+  #listenWith(app: TemplatedApp, port: number, options: number): Promise<us_listen_socket> {
+    const { host } = this.#options;
     return new Promise((resolve, reject) => {
       const listening = (socket: us_listen_socket | false): void => {
-        if (socket === false) return reject(new FlashdError('config_invalid', { message: `cannot listen on ${host}:${port}`, hint: 'is the port free, and may this user take it? choose another with --listen' }));
-        this.#socket = socket;
-        resolve(us_socket_local_port(socket as unknown as Parameters<typeof us_socket_local_port>[0]));
+        if (socket !== false) resolve(socket);
+        else reject(new FlashdError('config_invalid', { message: `cannot listen on ${host}:${port}`, hint: 'is the port free, and may this user take it? choose another with --listen' }));
       };
       // The type declarations lack the form with host and options, which the library has.
-      (this.#app.listen as unknown as (host: string, port: number, options: number, done: typeof listening) => void).call(
-        this.#app,
-        host,
-        port,
-        sharedPort ? LISTEN_DEFAULT : LISTEN_EXCLUSIVE,
-        listening,
-      );
+      (app.listen as unknown as (host: string, port: number, options: number, done: typeof listening) => void).call(app, host, port, options, listening);
     });
   }
 
   /** New connections are refused; those that are open go on. */
   stopListening(): void {
+    this.#stopWatching();
     if (this.#socket === undefined) return;
     us_listen_socket_close(this.#socket);
     this.#socket = undefined;
@@ -109,7 +137,7 @@ export class HttpServer {
   /** Ends every connection. */
   close(): void {
     this.stopListening();
-    this.#app.close();
+    for (const app of this.#apps) app.close();
   }
 
   #handle(res: HttpResponse, req: HttpRequest): void {

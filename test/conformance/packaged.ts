@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,7 +83,8 @@ export class Flashd {
   http(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(body.length) };
-      const sent = httpRequest({ host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent: false }, (response) => collect(response).then(resolve, reject));
+      const send = this.#environment['FLASHD_TLS_CERT'] === undefined ? httpRequest : httpsRequest;
+      const sent = send({ rejectUnauthorized: false, host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent: false }, (response) => collect(response).then(resolve, reject));
       sent.on('error', reject);
       sent.end(body);
     });

@@ -17,6 +17,8 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     clientRequestsPerSecond: 0,
     credentials: { hasTokens: () => false, acceptsToken: () => false, acceptsKey: () => false },
     managementSocket: '',
+    tls: undefined,
+    renewed: () => {},
     dispatcher: base.dispatcher,
     health: () => ({ healthy: base.sandbox.connected, detail: {} }),
     metrics: () => Promise.resolve({ contentType: 'text/plain', text: 'metric 1\n' }),
