@@ -85,17 +85,22 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
   }
 
   fail(error: FlashdError): void {
-    this.respondError(error, this.#closes || error.code === 'shutting_down');
+    if (this.#closes) return this.respondError(error, true);
+    // At once even where it closes: the server may be gone the next turn, and what follows would be refused as well.
+    writeError(this.#res, this.head.rawMethod === 'head', error, this.#marks(), error.code === 'shutting_down');
   }
 
   /** close: the connection is of no further use, because the rest of the request is unread or nonsense. */
   respondError(error: FlashdError, close: boolean): void {
+    const isHead = this.head.rawMethod === 'head';
+    if (close) refuse(this.#res, isHead, error, this.#marks());
+    else writeError(this.#res, isHead, error, this.#marks());
+  }
+
+  #marks(): Marks {
     const started = this.attempts > 0;
     const timing = started ? serverTiming(this.boundAt - this.arrivedAt, performance.now() - this.arrivedAt, 0, 0, undefined) : '';
-    const marks = { requestId: this.label, start: started ? this.start : '', timing };
-    const isHead = this.head.rawMethod === 'head';
-    if (close) refuse(this.#res, isHead, error, marks);
-    else writeError(this.#res, isHead, error, marks);
+    return { requestId: this.label, start: started ? this.start : '', timing };
   }
 
   /** Inside the cork. */
