@@ -168,3 +168,9 @@ test('HTTPS: a certificate of the service user, renewed while it runs', async (t
   assert.match(flashd.output, /the certificate was renewed/);
   assert.equal((await flashd.http('GET', '/function/secure')).status, 200);
 });
+
+test('a key that only root can read is said at once, and nothing is served without it', async () => {
+  const directory = temporary();
+  for (const name of ['crt', 'key']) writeFileSync(join(directory, name), 'x', { mode: name === 'key' ? 0o600 : 0o644 });
+  await assert.rejects(Flashd.start({ FLASHD_TLS_CERT: join(directory, 'crt'), FLASHD_TLS_KEY: join(directory, 'key') }), /config_invalid: cannot read .*key[\s\S]*chmod 640/);
+});
