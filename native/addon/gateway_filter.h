@@ -4,14 +4,9 @@
  */
 #ifndef FLASHD_GATEWAY_FILTER_H
 #define FLASHD_GATEWAY_FILTER_H
-#include <flashd/error.h>
-#include <linux/filter.h>
-#include <stddef.h>
+#include "sys/deny_filter.h"
 
-enum { FL_GATEWAY_FILTER_MAX = 512 };
-
-/* Writes the program. Returns the number of instructions, or -ENOSPC. */
-int fl_gateway_filter_build(struct sock_filter *ret_program, size_t capacity);
-/* Builds it and puts it on every thread of the process, for good; sets no_new_privs. Returns the number of instructions. */
+extern const struct fl_deny_filter fl_gateway_filter;
+/* Puts it on every thread of the process, for good; sets no_new_privs, and lets nobody dump or trace the process. Returns the number of instructions. */
 int fl_gateway_filter_apply(struct fl_error *err);
 #endif

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -21,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "sandboxd/confine.h"
 #include "sandboxd/features.h"
 #include "sandboxd/run.h"
 #include "sys/packet.h"
@@ -298,8 +298,7 @@ int fl_daemon_run(const struct fl_options *options)
   daemon->control = daemon->epoll = daemon->signals = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FL_LIFELINE_FD, F_SETFL, O_NONBLOCK);
-  prctl(PR_SET_DUMPABLE, 0);
-  if (open_daemon(daemon, &err) < 0) {
+  if (fl_confine(&err) < 0 || open_daemon(daemon, &err) < 0) {
     fl_daemon_log_error("start", &err);
     fl_parts_close(daemon->parts);
     return 111;

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sandboxd/confine.h"
 #include "sandboxd/run.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
@@ -62,12 +63,11 @@ struct supervisor {
 
 /* What sandboxd keeps of root's power: the kernel calls that need each stand beside it. */
 static const int sandboxd_capabilities[] = {
-    CAP_SYS_ADMIN,          /* mounts, setns, clone with namespaces, seccomp without no_new_privs */
+    CAP_SYS_ADMIN,          /* mounts, setns, clone with namespaces, cgroup namespaces */
     CAP_SYS_PTRACE,         /* injection; pidfds of sandbox inits */
     CAP_SETUID, CAP_SETGID, /* id maps of user namespaces */
     CAP_SETPCAP,            /* emptying bounding sets of children */
-    CAP_CHOWN, CAP_FOWNER,  /* owners in the writable layer */
-    CAP_DAC_OVERRIDE,       /* cgroup files delegated to another owner */
+    CAP_DAC_OVERRIDE,       /* directories of cgroups that somebody else owns */
     CAP_KILL,               /* ending a dead generation's processes */
     CAP_MKNOD,              /* /dev of the base */
     CAP_NET_ADMIN,          /* loopback up in a fresh network namespace */
@@ -275,9 +275,12 @@ int fl_supervisor_run(const struct fl_options *options, char **argv)
 {
   struct supervisor supervisor = {
       .options = options, .argv = argv, .child = {[SANDBOXD] = {.name = "sandboxd", .lifeline = -1}, [GATEWAY] = {.name = "gateway", .lifeline = -1}}};
+  struct fl_error err = {0};
   sigset_t mask;
 
   prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (fl_confine_memory(&err) < 0)
+    return 111;
   sigemptyset(&mask);
   sigaddset(&mask, SIGCHLD);
   sigaddset(&mask, SIGTERM);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -112,16 +113,17 @@ static void foreign_calls_kill(void)
 /* Ends without exit handlers: LeakSanitizer's would need ptrace. */
 static void confined_child(void)
 {
-  struct sock_filter program[FL_GATEWAY_FILTER_MAX];
+  struct sock_filter program[FL_DENY_FILTER_MAX];
   struct fl_error error = { 0 };
-  int count = fl_gateway_filter_build(program, FL_GATEWAY_FILTER_MAX);
+  int count = fl_deny_filter_build(&fl_gateway_filter, program, FL_DENY_FILTER_MAX);
   pthread_t thread;
   char byte;
 
-  CHECK(count > 100 && count < FL_GATEWAY_FILTER_MAX);
-  CHECK(fl_gateway_filter_build(program, 10) == -ENOSPC);
+  CHECK(count > 100 && count < FL_DENY_FILTER_MAX);
+  CHECK(fl_deny_filter_build(&fl_gateway_filter, program, 10) == -ENOSPC);
   CHECK(pipe(go) == 0 && pipe(done) == 0 && pthread_create(&thread, NULL, earlier_thread, NULL) == 0);
   CHECK(fl_gateway_filter_apply(&error) == count);
+  CHECK(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
   CHECK(write(go[1], "g", 1) == 1 && read(done[0], &byte, 1) == 1);
   pthread_join(thread, NULL);
   the_doors_are_closed();

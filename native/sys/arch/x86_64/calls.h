@@ -1,9 +1,9 @@
 /*
- * What the gateway's filter must know of this CPU: its audit architecture, the foreign call table it shares numbers with, and the calls only
+ * What deny_filter.c must know of this CPU: its audit architecture, the foreign call table it shares numbers with, and the calls only
  * it has.
  */
-#ifndef FLASHD_GATEWAY_CALLS_ARCH_H
-#define FLASHD_GATEWAY_CALLS_ARCH_H
+#ifndef FLASHD_CALLS_ARCH_H
+#define FLASHD_CALLS_ARCH_H
 #include <linux/audit.h>
 
 #define FL_AUDIT_ARCH AUDIT_ARCH_X86_64

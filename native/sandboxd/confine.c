@@ -1,0 +1,38 @@
+/* See confine.h. */
+#include "sandboxd/confine.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+
+/* Beyond what nobody needs. What the policy of instances allows must not stand here: they inherit this (test/native/sandboxd_filter.c). */
+static const int denied[] = {
+  /* rings are made in templates alone, to pin pages (inject/pin.h), and never entered */
+  SYS_io_uring_enter,
+  /* placing memory by hand; writing the host's own file systems back */
+  SYS_remap_file_pages, SYS_get_mempolicy, SYS_sync, SYS_syncfs,
+};
+
+/* Instances are told ENOSYS by their own filter, and templates start programs that may ask which tables there are. */
+const struct fl_deny_filter fl_sandboxd_filter = { .denied = denied, .count = FL_COUNT(denied), .namespaces = true, .foreign = SECCOMP_RET_ERRNO | ENOSYS };
+
+int fl_confine_memory(struct fl_error *err)
+{
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    return fl_fail_errno(err, "prctl");
+  return setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0 ? fl_fail_errno(err, "setrlimit") : 0;
+}
+
+int fl_confine(struct fl_error *err)
+{
+  int r = fl_confine_memory(err);
+
+  if (r < 0)
+    return r;
+  r = fl_deny_filter_apply(&fl_sandboxd_filter, err);
+  return r < 0 ? r : 0;
+}
