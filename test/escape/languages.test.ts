@@ -34,7 +34,7 @@ function attempts(targets: Readonly<Record<string, string | number>>): Attempt[]
     ...[targets['socket file']!, targets['management socket']!].map((target) => ({ way: 'unix', target: String(target), answer: 'ENOENT' })),
     ...[targets['port']!, targets['host port']!, 4444].map((target) => ({ way: 'tcp', target: String(target), answer: 'ECONNREFUSED' })),
     ...hostPids.map((pid) => ({ way: 'kill', target: String(pid), answer: 'ESRCH' })),
-    ...['cat /etc/shadow', 'unshare -U true', 'unshare -n true', 'mount -t tmpfs none /tmp', 'mount --bind / /tmp', 'umount /function', 'nsenter -t 1 -m true', 'chroot /tmp true', 'su -c true', 'hostname x', 'date -s 2000-01-01', 'kill -9 1',
+    ...['cat /etc/shadow', 'unshare -U true', 'unshare -n true', 'mount -t tmpfs none /tmp', 'mount --bind / /tmp', 'umount /function', 'nsenter -t 1 -m true', '/usr/sbin/chroot /tmp true', 'su -c true', 'hostname x', 'date -s 2000-01-01', 'kill -9 1',
       'mknod /tmp/null c 1 3', 'echo b > /proc/sys/kernel/sysrq', 'dmesg', 'setpriv --reuid=0 true', 'ls /proc/1/fd/'].map(shell),
     { way: 'run', target: `${targets['setuid']} -u`, answer: '1000' },
     // mount, unshare a user namespace, setns, ptrace, bpf, io_uring_setup, keyctl, userfaultfd, perf_event_open, process_vm_readv, reboot
