@@ -73,7 +73,7 @@ export interface Addon {
   memfd(name: string, bytes: Uint8Array): number;
   /** Replaces this process (execveat, AT_EMPTY_PATH): it keeps the standard streams and keepFds; signal dispositions and the mask are reset. Never returns. */
   exec(fd: number, argv: readonly string[], env: readonly string[], keepFds: readonly number[]): never;
-  /** The gateway's own seccomp filter on every thread (TSYNC). Irreversible. Returns the number of BPF instructions. */
+  /** The gateway's own seccomp filter on every thread (TSYNC), and nobody may trace or dump it any more. Irreversible. Returns the number of BPF instructions. */
   confine(): number;
   /**
    * From now on, while REQUEST frames are sent now and then, these bytes are sent to a numeric address every periodMs and the answer is read (native/addon/pulse.h). Once per process,
