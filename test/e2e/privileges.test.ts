@@ -4,10 +4,12 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../conformance/fixtures.ts';
 import { Flashd } from '../conformance/packaged.ts';
 import { family, isBuilder, isGateway, isInit, isSandboxd, isTemplate, member } from './footprint.ts';
 
+const SETTLED_MS = 300;
 const NONE = '0000000000000000';
 const CAPABILITY_SETS = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'];
 const NUMBERS: Readonly<Record<string, number>> = {
@@ -26,12 +28,22 @@ const OPEN = "import errno, os, sys\nfor path in sys.argv[1:]:\n  try:\n    os.o
 
 type Status = Readonly<Record<string, string>>;
 
-/** Of each of its threads. */
+/** Of each of its threads; none when it is over. */
 function statuses(pid: number): Status[] {
-  return readdirSync(`/proc/${pid}/task`).map((thread) => Object.fromEntries(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8').trim().split('\n').map((line) => line.split(/:\s*/, 2) as [string, string])));
+  const texts = unlessOver(() => readdirSync(`/proc/${pid}/task`).flatMap((thread) => unlessOver(() => [readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')]) ?? [])) ?? [];
+  return texts.map((text) => Object.fromEntries(text.trim().split('\n').map((line) => line.split(/:\s*/, 2) as [string, string])));
 }
 
-const coreLimit = (pid: number): string => /^Max core file size\s+(\S+)\s+(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))!.slice(1).join(' ');
+function unlessOver<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+}
+
+const coreLimit = (pid: number): string | undefined => unlessOver(() => /^Max core file size\s+(\S+)\s+(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))!.slice(1).join(' '));
 
 describe("flashd's own processes", () => {
   let flashd: Flashd;
@@ -66,10 +78,18 @@ describe("flashd's own processes", () => {
     }
   });
 
-  test('a template has the two capabilities that setns needs, and an init has none', () => {
-    const templates = family(flashd.pid).filter((process) => isTemplate(process, sandboxd)).flatMap(({ pid }) => statuses(pid)).filter((status) => status['Uid']!.startsWith('0\t'));
-    assert.ok(templates.length > 0);
-    for (const status of templates) for (const set of ['CapPrm', 'CapEff', 'CapBnd']) assert.equal(status[set], mask(['SYS_ADMIN', 'SYS_PTRACE']), set);
+  /** Those that stay: a fork is root, in its own user namespace, for a moment. */
+  const templates = async (): Promise<number[]> => {
+    const roots = (): number[] => family(flashd.pid).filter((process) => isTemplate(process, sandboxd) && statuses(process.pid)[0]?.['Uid']!.startsWith('0\t') === true).map(({ pid }) => pid);
+    const before = roots();
+    await sleep(SETTLED_MS);
+    return roots().filter((pid) => before.includes(pid));
+  };
+
+  test('a template has the two capabilities that setns needs, and an init has none', async () => {
+    const pids = await templates();
+    assert.ok(pids.length > 0);
+    for (const status of pids.flatMap(statuses)) for (const set of ['CapPrm', 'CapEff', 'CapBnd']) assert.equal(status[set], mask(['SYS_ADMIN', 'SYS_PTRACE']), set);
     const inits = family(flashd.pid).filter(isInit).flatMap(({ pid }) => statuses(pid)).filter((status) => !status['Uid']!.startsWith('0\t')); // one that is still being made is root
     assert.ok(inits.length > 0);
     for (const status of inits) for (const set of CAPABILITY_SETS) assert.equal(status[set], NONE, set);
@@ -79,16 +99,10 @@ describe("flashd's own processes", () => {
     const below = family(flashd.pid).filter(({ pid }) => pid !== flashd.pid && pid !== gateway);
     assert.ok(below.length > 3);
     for (const { pid, name } of below) {
-      let found: Status[];
-      try {
-        found = statuses(pid);
-        assert.equal(coreLimit(pid), '0 0', name);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue; // over meanwhile
-        throw error;
-      }
-      for (const status of found) assert.deepEqual([status['NoNewPrivs'], status['Seccomp']], ['1', '2'], name);
+      for (const status of statuses(pid)) assert.deepEqual([status['NoNewPrivs'], status['Seccomp']], ['1', '2'], name);
+      assert.equal(coreLimit(pid) ?? '0 0', '0 0', name);
     }
+    assert.ok(statuses(sandboxd).length > 0);
     assert.equal(coreLimit(flashd.pid), '0 0');
   });
 
@@ -99,8 +113,8 @@ describe("flashd's own processes", () => {
     }
   });
 
-  test('root without capabilities reaches neither supervisor, nor sandboxd, nor a template', () => {
-    const template = family(flashd.pid).find((process) => isTemplate(process, sandboxd))!.pid;
+  test('root without capabilities reaches neither supervisor, nor sandboxd, nor a template', async () => {
+    const template = (await templates())[0]!;
     for (const pid of [flashd.pid, sandboxd, member(flashd.pid, isBuilder).pid, template]) {
       assert.deepEqual(asUser(0, `/proc/${pid}/mem`, `/proc/${pid}/environ`, `/proc/${pid}/maps`, `/proc/${pid}/ns/mnt`), Array(4).fill('EACCES'), String(pid));
     }
