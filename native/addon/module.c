@@ -134,6 +134,25 @@ static napi_value js_open_channel(napi_env env, napi_callback_info info)
   return fl_int(env, (int)channel->index);
 }
 
+/* allowResponse(channel, bytes) */
+static napi_value js_allow_response(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  struct fl_channel *channel;
+  napi_value argument[2];
+  uint32_t index, bytes;
+
+  if (!fl_arguments(env, info, 2, argument) || !fl_get_uint32(env, argument[0], "channel", &index) || !fl_get_uint32(env, argument[1], "bytes", &bytes))
+    return NULL;
+  channel = fl_channel_find(index);
+  if (channel && bytes <= FL_FRAME_BODY_MAX) {
+    channel->decoder.body_max = bytes;
+    return NULL;
+  }
+  fl_fail(&error, channel ? FL_ERR_BAD_LIMIT : FL_ERR_NO_INSTANCE, channel ? EINVAL : EBADF, "allowResponse", "channel %u, %u bytes", index, bytes);
+  return fl_throw(env, &error);
+}
+
 /* closeChannel(channel) */
 static napi_value js_close_channel(napi_env env, napi_callback_info info)
 {
@@ -159,7 +178,7 @@ NAPI_MODULE_INIT()
 {
   static const struct { const char *name; napi_callback function; } functions[] = {
     { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "openControl", js_open_control },
-    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
+    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
     { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "notify", fl_js_notify }, { "peer", fl_js_peer },
     { "closeFd", fl_js_close_fd }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };

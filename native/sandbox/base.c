@@ -52,7 +52,7 @@ static int set_flags(const char *path, uint64_t flags, struct fl_error *err)
   return mount_setattr(AT_FDCWD, path, 0, &attributes, sizeof attributes) < 0 ? failed(err, "mount_setattr", path) : 0;
 }
 
-static int bind(const char *from, const char *to, unsigned long recursive, struct fl_error *err)
+static int bind_mount(const char *from, const char *to, unsigned long recursive, struct fl_error *err)
 {
   return mount(from, to, NULL, MS_BIND | recursive, NULL) < 0 ? failed(err, "bind", to) : 0;
 }
@@ -62,7 +62,7 @@ static int bind_host(const char *from, const char *to, struct fl_error *err)
   int result = make_directory(to, 0755, err);
 
   if (result == 0)
-    result = bind(from, to, 0, err);
+    result = bind_mount(from, to, 0, err);
   return result < 0 ? result : set_flags(to, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 }
 
@@ -304,7 +304,7 @@ static int mask_proc(struct fl_error *err)
 
     if (!path->cover)
       continue;
-    result = bind(path->cover, path->name, 0, err);
+    result = bind_mount(path->cover, path->name, 0, err);
     if (result == 0 && path->read_only)
       result = set_flags(path->name, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
   }
@@ -329,7 +329,7 @@ static int add_scratch(const struct fl_root *root, int *ret_scratch_fd, struct f
     if (result == 0 && parts[index].owned && chown(parts[index].source, root->owner, root->owner) < 0)
       return failed(err, "chown", parts[index].source);
     if (result == 0)
-      result = bind(parts[index].source, parts[index].target, 0, err);
+      result = bind_mount(parts[index].source, parts[index].target, 0, err);
     if (result < 0)
       return result;
   }
@@ -344,7 +344,7 @@ int fl_base_enter(const struct fl_root *root, int *ret_scratch_fd, struct fl_err
   int result;
 
   /* A mount of our own: the one we inherited is locked to its place when the namespace belongs to a user namespace, and pivot_root refuses it. */
-  result = bind("/base", "/base", MS_REC, err);
+  result = bind_mount("/base", "/base", MS_REC, err);
   if (result < 0)
     return result;
   if (chdir("/base") < 0)

@@ -32,13 +32,14 @@ enum { SOCKET = 3, BINARY, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MA
 
 struct build {                                   /* free when socket_fd < 0 */
   uint32_t slot;
+  struct fl_network_want network;
   int socket_fd, pidfd;
   pid_t pid;
   struct fl_cgroup cgroup;
   int64_t deadline;
 };
 
-struct removal { uint32_t slot; struct fl_limits limits; int64_t next, slow_at, pause; };
+struct removal { uint32_t slot; struct fl_limits limits; struct fl_network_want network; int64_t next, slow_at, pause; };
 
 struct builder {
   struct fl_parts_config config;
@@ -108,7 +109,7 @@ static int clone_init(struct builder *builder, struct build *build, struct fl_er
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = (uint64_t)build->cgroup.into_fd;
   }
-  int result = fl_networks_enter(&builder->networks, build->slot, err);
+  int result = fl_networks_enter(&builder->networks, build->slot, build->network, err);
   pid = result < 0 ? result : fl_clone3(&args);
   if (pid == 0)
     fl_init_run(far, &build->cgroup, &builder->config.defaults);
@@ -137,8 +138,9 @@ static void fail_build(struct build *build, const struct fl_error *error)
   tell(&news, NULL, 0);
 }
 
-static void start_build(struct builder *builder, uint32_t slot)
+static void start_build(struct builder *builder, const struct fl_order *order)
 {
+  uint32_t slot = order->slot;
   struct fl_error error = { 0 };
   struct build *build = builder->build;
   int result;
@@ -152,7 +154,7 @@ static void start_build(struct builder *builder, uint32_t slot)
     tell(&news, NULL, 0);
     return;
   }
-  *build = (struct build){ .slot = slot, .socket_fd = -1, .pidfd = -1, .deadline = now_ms() + FL_BUILD_MAX_MS };
+  *build = (struct build){ .slot = slot, .network = order->network, .socket_fd = -1, .pidfd = -1, .deadline = now_ms() + FL_BUILD_MAX_MS };
   if (builder->keeps[slot]) {
     builder->keeps[slot] = false;
     builder->kept--;
@@ -200,13 +202,13 @@ static void finish_build(struct build *build)
   release_build(build);
 }
 
-static void start_removal(struct builder *builder, uint32_t slot, const struct fl_limits *limits)
+static void start_removal(struct builder *builder, const struct fl_order *order)
 {
   int64_t now = now_ms();
 
   if (builder->removals < builder->config.slots)
     builder->removal[builder->removals++] =
-        (struct removal){ .slot = slot, .limits = *limits, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS };
+        (struct removal){ .slot = order->slot, .limits = order->limits, .network = order->network, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS };
 }
 
 static int clean_or_remove(struct builder *builder, const struct removal *removal, struct fl_error *err)
@@ -235,7 +237,7 @@ static void try_removals(struct builder *builder, int64_t now)
     result = clean_or_remove(builder, removal, &news.error);
     if (result == 0) {
       news.kept = builder->keeps[removal->slot];
-      fl_networks_release(&builder->networks, removal->slot);
+      fl_networks_release(&builder->networks, removal->slot, removal->network);
       tell(&news, NULL, 0);
       *removal = builder->removal[--builder->removals];
       continue;
@@ -289,9 +291,9 @@ static void obey(struct builder *builder)
   if (got != sizeof order || order.slot >= builder->config.slots)
     return;
   if (order.op == FL_ORDER_BUILD)
-    start_build(builder, order.slot);
+    start_build(builder, &order);
   else if (order.op == FL_ORDER_REMOVE)
-    start_removal(builder, order.slot, &order.limits);
+    start_removal(builder, &order);
   else if (order.op == FL_ORDER_DROP)
     drop_cgroup(builder, order.slot);
 }
@@ -351,7 +353,7 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   if (binary)
     close(BINARY);
   if (result == 0)
-    result = fl_networks_open(&builder.networks, config->slots, &news.error);
+    result = fl_networks_open(&builder.networks, config->cgroup_name, config->slots, &news.error);
   if (result < 0)
     news.op = FL_NEWS_FAILED_START;
   tell(&news, NULL, 0);

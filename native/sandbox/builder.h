@@ -13,6 +13,7 @@
 #ifndef FLASHD_BUILDER_H
 #define FLASHD_BUILDER_H
 #include "flashd/error.h"
+#include "sandbox/network.h"
 #include "sandbox/parts.h"
 
 enum {
@@ -23,7 +24,11 @@ enum {
 };
 
 enum fl_order_op { FL_ORDER_BUILD = 1, FL_ORDER_REMOVE = 2, FL_ORDER_DROP = 3 };
-struct fl_order { uint32_t op, slot; struct fl_limits limits; };           /* REMOVE: the limits its cgroup has now */
+struct fl_order {
+  uint32_t op, slot;
+  struct fl_limits limits;                       /* REMOVE: what its cgroup has now */
+  struct fl_network_want network;
+};
 
 enum fl_news_op { FL_NEWS_READY = 1, FL_NEWS_FAILED_START, FL_NEWS_BUILT, FL_NEWS_FAILED_BUILD, FL_NEWS_REMOVED, FL_NEWS_FAILED_REMOVE };
 struct fl_news {                                 /* BUILT: descriptors init_pidfd, scratch_fd, then the cgroup's join_fds or its into_fd */

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "network/egress.h"
 #include "sandbox/base.h"
 
 enum { COPY_DEPTH_MAX = 8, COPY_FILES_MAX = 8192, COPY_FILE_BYTES_MAX = 8 << 20 };
@@ -24,7 +25,7 @@ static const struct { const char *path, *text; } own[] = {
   { "group", "root:x:0:\nfunction:x:1000:\nnogroup:x:65534:\n" },
   { "hosts", "127.0.0.1 localhost function\n::1 localhost\n" },
   { "hostname", "function\n" },
-  { "resolv.conf", "" },
+  { "resolv.conf", "nameserver " FL_EGRESS_GATEWAY_TEXT "\n" },                          /* without egress there is no route to it */
   { "nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n" },
   { "timezone", "Etc/UTC\n" },
   { "shells", "/bin/sh\n" },

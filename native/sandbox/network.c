@@ -34,7 +34,7 @@ static int open_current(struct fl_error *err)
   return fd < 0 ? fl_fail_errno(err, "open netns") : fd;
 }
 
-int fl_networks_open(struct fl_networks *networks, uint32_t slots, struct fl_error *err)
+int fl_networks_open(struct fl_networks *networks, const char *name, uint32_t slots, struct fl_error *err)
 {
   *networks = (struct fl_networks){ .slots = slots, .taken = calloc(slots, sizeof(int)) };
   if (!networks->taken)
@@ -42,6 +42,7 @@ int fl_networks_open(struct fl_networks *networks, uint32_t slots, struct fl_err
   for (uint32_t slot = 0; slot < slots; slot++)
     networks->taken[slot] = -1;
   networks->own = open_current(err);
+  networks->egress = (struct fl_egress_maker){ .name = name, .own = networks->own };
   return networks->own < 0 ? networks->own : 0;
 }
 
@@ -72,10 +73,14 @@ static bool no_socket(void)
   return fl_file_read(AT_FDCWD, "/proc/self/net/sockstat", table, sizeof table) > 0 && strncmp(table, "sockets: used 0\n", 16) == 0;
 }
 
-int fl_networks_enter(struct fl_networks *networks, uint32_t slot, struct fl_error *err)
+int fl_networks_enter(struct fl_networks *networks, uint32_t slot, struct fl_network_want want, struct fl_error *err)
 {
   int result, fd;
 
+  if (want.kind == FL_NETWORK_EGRESS) {
+    result = fl_egress_part_make(&networks->egress, slot, want.address, err);
+    return result < 0 ? result : fl_network_loopback(err);
+  }
   if (networks->spares > 0) {
     fd = networks->spare[--networks->spares];
     if (setns(fd, CLONE_NEWNET) < 0) {
@@ -100,10 +105,12 @@ int fl_networks_leave(const struct fl_networks *networks, struct fl_error *err)
   return setns(networks->own, CLONE_NEWNET) < 0 ? fl_fail_errno(err, "leave network") : 0;
 }
 
-void fl_networks_release(struct fl_networks *networks, uint32_t slot)
+void fl_networks_release(struct fl_networks *networks, uint32_t slot, struct fl_network_want want)
 {
   int fd = fl_steal_fd(&networks->taken[slot]);
 
+  if (want.kind == FL_NETWORK_EGRESS)
+    fl_egress_part_remove(&networks->egress, slot, want.address);
   if (fd < 0)
     return;
   bool untouched = networks->spares < FL_NETWORK_SPARES_MAX && setns(fd, CLONE_NEWNET) == 0 && no_socket() && no_packet_ever();

@@ -62,6 +62,9 @@ static int open_all(struct fl_parts *parts, struct fl_error *err)
   result = fl_cgroup_host_open(parts->config.cgroup_name, &parts->host, err);
   if (result == 0)
     result = fl_cgroup_host_sweep(parts->host, err);
+  if (result == 0)                                               /* after that: nobody is left who could use what goes */
+    result = fl_egress_start(&(struct fl_egress_config){ .name = parts->name, .range = parts->config.egress_range, .slots = parts->config.slots, .nameserver = parts->config.nameserver },
+                             &parts->egress, err);
   /* The builder is forked before the filter is compiled: what libseccomp allocates would be shared into every init. */
   if (result == 0)
     result = fl_pool_start_builder(parts, err);
@@ -86,9 +89,11 @@ int fl_parts_open(const struct fl_parts_config *config, struct fl_parts **ret_pa
   for (uint32_t index = 0; index < config->slots; index++)
     fl_pool_forget_fds(&parts->slot[index]);
   parts->config.cgroup_name = parts->name = strdup(config->cgroup_name);
-  parts->ready = calloc(config->slots, sizeof *parts->ready);
   parts->kept = calloc(config->slots, sizeof *parts->kept);
-  result = parts->name && parts->ready && parts->kept ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    parts->kind[network].ready = calloc(config->slots, sizeof(uint32_t));
+  parts->kind[FL_NETWORK_NONE].floor = config->pool_floor;
+  result = parts->name && parts->kind[FL_NETWORK_NONE].ready && parts->kind[FL_NETWORK_EGRESS].ready && parts->kept ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result < 0) {
     fl_parts_close(parts);
     return result;
@@ -100,7 +105,8 @@ int fl_parts_open(const struct fl_parts_config *config, struct fl_parts **ret_pa
 
 static void end_all(struct fl_parts *parts)
 {
-  parts->ready_count = 0;
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    parts->kind[network].ready_count = 0;
   for (uint32_t index = 0; index < parts->config.slots; index++) {
     struct fl_slot *slot = &parts->slot[index];
 
@@ -145,9 +151,11 @@ void fl_parts_close(struct fl_parts *parts)
   fl_close(&parts->stage_fd);
   fl_close(&parts->timer_fd);
   fl_close(&parts->poll_fd);
+  fl_egress_stop(&parts->egress);
   fl_cgroup_host_close(parts->host);
   free(parts->filter.filter);
-  free(parts->ready);
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    free(parts->kind[network].ready);
   free(parts->kept);
   free(parts->name);
   free(parts);
@@ -207,34 +215,62 @@ void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, s
   *before = now;
 }
 
-static int miss(struct fl_parts *parts, struct fl_error *err)
+static int miss(struct fl_parts *parts, uint32_t network, struct fl_error *err)
 {
-  bool may_build = fl_pool_now() >= parts->build_after && parts->socket_fd >= 0;
+  struct fl_pool_kind *kind = &parts->kind[network];
+  bool may_build = fl_pool_now() >= kind->build_after && parts->socket_fd >= 0;
 
-  parts->waiting = true;
+  if (kind->failure.code != FL_OK) {
+    struct fl_error failure = kind->failure;
+
+    kind->failure = (struct fl_error){ 0 };
+    kind->waiting = false;
+    return fl_fail(err, failure.code, failure.errno_value, failure.op, "%s", failure.detail);
+  }
+  kind->waiting = true;
   if (may_build && parts->building < FL_BUILDS_MAX)
-    fl_pool_order_build(parts);
+    fl_pool_order_build(parts, network);
   if (may_build && parts->building == 0 && parts->ending == 0)
     return fl_fail(err, FL_ERR_FULL, ENOSPC, "take sandbox", "all %u slots are in use", parts->config.slots);
   return -EAGAIN;                                                /* one is being built, or a slot is about to be free */
 }
 
-int fl_parts_take(struct fl_parts *parts, struct fl_sandbox *ret_sandbox, struct fl_error *err)
+/* SLOW PATH, once: the first sandbox with egress. */
+static int need_egress(struct fl_parts *parts, struct fl_error *err)
 {
+  uint32_t floor = parts->config.pool_floor < FL_POOL_EGRESS_FLOOR ? parts->config.pool_floor : FL_POOL_EGRESS_FLOOR;
+  int result = fl_egress_open(&parts->egress, err);
+
+  if (result == 0)
+    parts->kind[FL_NETWORK_EGRESS].floor = floor;
+  return result;
+}
+
+int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_policy *policy, struct fl_error *err)
+{
+  return sandbox->network == FL_NETWORK_EGRESS ? fl_egress_grant(&parts->egress, sandbox->slot, policy, err) : 0;
+}
+
+int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *ret_sandbox, struct fl_error *err)
+{
+  struct fl_pool_kind *kind = &parts->kind[network];
   struct fl_slot *slot;
   uint32_t index;
+  int result = network == FL_NETWORK_EGRESS && !parts->egress.open ? need_egress(parts, err) : 0;
 
-  if (parts->ready_count == 0)
-    return miss(parts, err);
-  index = parts->ready[--parts->ready_count];
+  if (result < 0)
+    return result;
+  if (kind->ready_count == 0)
+    return miss(parts, network, err);
+  index = kind->ready[--kind->ready_count];
   slot = &parts->slot[index];
   *ret_sandbox = (struct fl_sandbox){
-    .slot = index, .pooled = !slot->on_demand, .init_pid = slot->pid, .init_pidfd = slot->init_pidfd, .scratch_fd = slot->scratch_fd, .cgroup = slot->cgroup,
+    .slot = index, .network = network, .pooled = !slot->on_demand, .init_pid = slot->pid, .init_pidfd = slot->init_pidfd, .scratch_fd = slot->scratch_fd, .cgroup = slot->cgroup,
   };
   fl_pool_forget_fds(slot);                                      /* they are the caller's now */
   slot->state = FL_SLOT_TAKEN;
   parts->on_demand += slot->on_demand;
-  parts->demand += parts->demand < parts->config.pool_ceiling;
+  kind->demand += kind->demand < parts->config.pool_ceiling;
   fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_REFILL_AFTER_MS);
   return 0;
 }
@@ -278,7 +314,7 @@ bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status)
 void fl_parts_levels(const struct fl_parts *parts, struct fl_parts_levels *ret_levels)
 {
   *ret_levels = (struct fl_parts_levels){
-    .pooled = parts->ready_count, .building = parts->building, .ending = parts->ending, .built = parts->built, .on_demand = parts->on_demand,
+    .pooled = parts->kind[FL_NETWORK_NONE].ready_count + parts->kind[FL_NETWORK_EGRESS].ready_count, .building = parts->building, .ending = parts->ending, .built = parts->built, .on_demand = parts->on_demand,
   };
 }
 

@@ -20,12 +20,14 @@
 #include <sys/types.h>
 
 #include "cgroup/cgroup.h"
+#include "network/egress.h"
 #include "sandbox/pack.h"
 
 enum { FL_INNER_UID = 1000, FL_UIDS_PER_SLOT = 65536 };
 
 struct fl_sandbox {
   uint32_t slot;                /* unique among the living; its host ids start at uid_base + slot * FL_UIDS_PER_SLOT */
+  uint32_t network;             /* enum fl_network */
   bool pooled;                  /* came from the pool, rather than on demand */
   pid_t init_pid;               /* host pid */
   int init_pidfd;               /* setns() target; SIGKILL through it ends the sandbox */
@@ -38,7 +40,9 @@ struct fl_parts_config {
   uint32_t uid_base;            /* multiple of 65536 */
   uint32_t slots;               /* how many sandboxes may live at once, pooled ones included */
   uint32_t pool_floor;          /* kept ready at least */
-  uint32_t pool_ceiling;        /* kept ready at most; sized in between by recent demand */
+  uint32_t pool_ceiling;        /* kept ready at most, of each kind of network; sized in between by recent demand */
+  struct fl_prefix egress_range;                 /* where sandboxes with egress get their addresses from */
+  uint32_t nameserver;          /* theirs; 0: the host's */
   struct fl_limits defaults;    /* what a pooled sandbox is built with */
   const struct fl_pack *pack;   /* runtimes' files: they stand in the base under /opt/flashd/<runtime>/ */
   int binary_fd;                /* flashd's own binary, above 4, for runtimes whose program it is; -1: there are none */
@@ -55,9 +59,11 @@ void fl_parts_close(struct fl_parts *parts);
 int fl_parts_fd(const struct fl_parts *parts);
 int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err);
 
-/* FAST PATH. Takes a ready sandbox, built with the default limits. With an empty pool: -EAGAIN, a build has been ordered, and the caller asks again after a
- * dispatch (pooled = false then). FL_ERR_FULL when no slot is free. */
-int fl_parts_take(struct fl_parts *parts, struct fl_sandbox *ret_sandbox, struct fl_error *err);
+/* FAST PATH. Takes a ready sandbox with that kind of network, built with the default limits. With an empty pool: -EAGAIN, a build has been ordered, and the caller asks again after a
+ * dispatch (pooled = false then). FL_ERR_FULL when no slot is free, FL_ERR_NETWORK when there can be no such network. */
+int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *ret_sandbox, struct fl_error *err);
+/* FAST PATH. What a sandbox with egress may reach; once per sandbox, and until then it reaches nothing. */
+int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_policy *policy, struct fl_error *err);
 /* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */
 int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err);
 

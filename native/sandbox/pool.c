@@ -54,7 +54,7 @@ void fl_pool_forget_fds(struct fl_slot *slot)
 
 static int order(struct fl_parts *parts, uint32_t op, uint32_t slot)
 {
-  struct fl_order packet = { .op = op, .slot = slot, .limits = parts->slot[slot].limits };
+  struct fl_order packet = { .op = op, .slot = slot, .limits = parts->slot[slot].limits, .network = parts->slot[slot].network };
 
   return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, NULL, 0);
 }
@@ -89,66 +89,80 @@ void fl_pool_end(struct fl_parts *parts, uint32_t index)
   order_removal(parts, index);
 }
 
-static bool order_build(struct fl_parts *parts, uint32_t index)
+static bool order_build(struct fl_parts *parts, uint32_t index, uint32_t network)
 {
+  parts->slot[index].network = (struct fl_network_want){ .kind = network, .address = network == FL_NETWORK_EGRESS ? fl_egress_address(&parts->egress, index) : 0 };
   if (order(parts, FL_ORDER_BUILD, index) < 0)
     return false;
   parts->slot[index].state = FL_SLOT_BUILDING;
   parts->slot[index].limits = parts->config.defaults;
   parts->building++;
+  parts->kind[network].building++;
   return true;
 }
 
-bool fl_pool_order_build(struct fl_parts *parts)
+bool fl_pool_order_build(struct fl_parts *parts, uint32_t network)
 {
   if (parts->kept_count > 0)
-    return order_build(parts, parts->kept[parts->kept_count - 1]) && parts->kept_count--;
+    return order_build(parts, parts->kept[parts->kept_count - 1], network) && parts->kept_count--;
   for (uint32_t tried = 0; tried < parts->config.slots; tried++) {
     uint32_t index = parts->cursor;
 
     parts->cursor = (index + 1) % parts->config.slots;           /* the slot freed longest ago: its ids rest a while */
     if (parts->slot[index].state == FL_SLOT_FREE)
-      return order_build(parts, index);
+      return order_build(parts, index, network);
   }
   return false;
 }
 
 /* How many should be ready: the floor, and on top as many as were taken lately. */
-static uint32_t wanted(struct fl_parts *parts, int64_t now)
+static uint32_t wanted(const struct fl_parts *parts, struct fl_pool_kind *kind, int64_t now)
 {
-  uint64_t target = parts->config.pool_floor;
+  uint64_t target = kind->floor;
 
-  for (; parts->demand && now - parts->demand_at >= FL_POOL_DEMAND_HALVES_MS; parts->demand_at += FL_POOL_DEMAND_HALVES_MS)
-    parts->demand /= 2;
-  if (!parts->demand)
-    parts->demand_at = now;
-  target += parts->demand;
+  for (; kind->demand && now - kind->demand_at >= FL_POOL_DEMAND_HALVES_MS; kind->demand_at += FL_POOL_DEMAND_HALVES_MS)
+    kind->demand /= 2;
+  if (!kind->demand)
+    kind->demand_at = now;
+  target += kind->demand;
   if (target > parts->config.pool_ceiling)
     target = parts->config.pool_ceiling;
-  return target == 0 && parts->waiting ? 1 : (uint32_t)target;
+  return target == 0 && kind->waiting ? 1 : (uint32_t)target;
+}
+
+static void fill_kind(struct fl_parts *parts, uint32_t network, int64_t now)
+{
+  struct fl_pool_kind *kind = &parts->kind[network];
+  uint32_t target = wanted(parts, kind, now);
+
+  if (kind->ready_count + kind->building >= target)
+    return;
+  if (now < kind->build_after) {
+    fl_pool_wake_at(parts, kind->build_after);
+    return;
+  }
+  while (kind->ready_count + kind->building < target && parts->building < FL_BUILDS_MAX)
+    if (!fl_pool_order_build(parts, network))
+      return;
 }
 
 void fl_pool_fill(struct fl_parts *parts)
 {
   int64_t now = fl_pool_now();
-  uint32_t target = wanted(parts, now);
 
-  if (now < parts->build_after) {
-    fl_pool_wake_at(parts, parts->build_after);
-    return;
-  }
-  while (parts->ready_count + parts->building < target && parts->building < FL_BUILDS_MAX)
-    if (!fl_pool_order_build(parts))
-      return;
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    fill_kind(parts, network, now);
 }
 
 bool fl_pool_unready(struct fl_parts *parts, uint32_t slot)
 {
-  for (uint32_t at = 0; at < parts->ready_count; at++) {
-    if (parts->ready[at] != slot)
+  struct fl_pool_kind *kind = &parts->kind[parts->slot[slot].network.kind];
+
+  for (uint32_t at = 0; at < kind->ready_count; at++) {
+    if (kind->ready[at] != slot)
       continue;
-    parts->ready_count--;
-    memmove(&parts->ready[at], &parts->ready[at + 1], (parts->ready_count - at) * sizeof *parts->ready);
+    kind->ready_count--;
+    memmove(&kind->ready[at], &kind->ready[at + 1], (kind->ready_count - at) * sizeof *kind->ready);
     return true;
   }
   return false;
@@ -167,25 +181,30 @@ static void drop_kept(struct fl_parts *parts)
   }
 }
 
-/* One sandbox a second, the oldest first: a short lull costs nothing. */
+/* Of each kind one sandbox a second, the oldest first: a short lull costs nothing. */
 static void shrink(struct fl_parts *parts)
 {
   int64_t now = fl_pool_now();
+  bool excess = parts->kept_count > 0, in_demand = false;
 
-  if (parts->ready_count <= parts->config.pool_floor && parts->kept_count == 0) {
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    excess = excess || parts->kind[network].ready_count > parts->kind[network].floor;
+  if (!excess) {
     parts->shrink_at = 0;
     return;
   }
   if (parts->shrink_at && now >= parts->shrink_at) {
-    uint32_t target = wanted(parts, now);
+    for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++) {
+      struct fl_pool_kind *kind = &parts->kind[network];
+      uint32_t target = wanted(parts, kind, now), index = kind->ready[0];
 
-    if (parts->ready_count > target) {
-      uint32_t index = parts->ready[0];
-
+      in_demand = in_demand || target > kind->floor;
+      if (kind->ready_count <= target)
+        continue;
       fl_pool_unready(parts, index);
       fl_pool_end(parts, index);
     }
-    if (target == parts->config.pool_floor)
+    if (!in_demand)
       drop_kept(parts);
   }
   if (!parts->shrink_at || now >= parts->shrink_at)
@@ -226,6 +245,7 @@ void fl_pool_builder_died(struct fl_parts *parts)
     slot->removal_sent = false;                                  /* the orders died with it */
     if (slot->state != FL_SLOT_BUILDING)
       continue;
+    parts->kind[slot->network.kind].building--;
     parts->building--;                                           /* half-made: its init has read an end of file */
     slot->state = FL_SLOT_ENDING;
     parts->ending++;
@@ -238,6 +258,7 @@ void fl_pool_builder_died(struct fl_parts *parts)
 static void on_built(struct fl_parts *parts, const struct fl_news *news, const int *fds, size_t count)
 {
   struct fl_slot *slot = &parts->slot[news->slot];
+  struct fl_pool_kind *kind = &parts->kind[slot->network.kind];
   struct pollfd ended = { .fd = fds[0], .events = POLLIN };
   size_t at = 2;
 
@@ -248,6 +269,7 @@ static void on_built(struct fl_parts *parts, const struct fl_news *news, const i
     slot->cgroup.join_fds[index] = index < news->joins ? fds[at++] : -1;
   if (at < count)
     slot->cgroup.into_fd = fds[at];
+  kind->building--;
   parts->building--;
   parts->built++;
   if (poll(&ended, 1, 0) != 0) {                                 /* dead on arrival: its pid may have been reaped, and reused, already */
@@ -255,10 +277,10 @@ static void on_built(struct fl_parts *parts, const struct fl_news *news, const i
     return;
   }
   slot->pid = news->pid;
-  slot->on_demand = parts->waiting;
-  parts->waiting = false;
+  slot->on_demand = kind->waiting;
+  kind->waiting = false;
   slot->state = FL_SLOT_READY;
-  parts->ready[parts->ready_count++] = news->slot;
+  kind->ready[kind->ready_count++] = news->slot;
 }
 
 static int open_stage(struct fl_parts *parts, struct fl_error *err)
@@ -293,6 +315,20 @@ static bool fits(const struct fl_parts *parts, const struct fl_news *news, ssize
   return count == 0 && state == (news->op == FL_NEWS_FAILED_BUILD ? FL_SLOT_BUILDING : FL_SLOT_ENDING);
 }
 
+static void build_failed(struct fl_parts *parts, const struct fl_news *news)
+{
+  uint32_t network = parts->slot[news->slot].network.kind;
+  struct fl_pool_kind *kind = &parts->kind[network];
+
+  kind->building--;
+  parts->building--;
+  kind->build_after = fl_pool_now() + FL_POOL_RETRY_MS;
+  /* A host without egress is no reason for a request to wait until its deadline. */
+  if (network == FL_NETWORK_EGRESS && kind->waiting)
+    kind->failure = news->error;
+  fl_pool_end(parts, news->slot);
+}
+
 static int on_news(struct fl_parts *parts, const struct fl_news *news, const int *fds, size_t count, struct fl_error *err)
 {
   switch (news->op) {
@@ -310,9 +346,7 @@ static int on_news(struct fl_parts *parts, const struct fl_news *news, const int
       parts->slot[news->slot].before = (struct fl_cgroup_report){ 0 };
     return 0;
   case FL_NEWS_FAILED_BUILD:
-    parts->building--;
-    parts->build_after = fl_pool_now() + FL_POOL_RETRY_MS;
-    fl_pool_end(parts, news->slot);
+    build_failed(parts, news);
     break;
   default:                                                       /* a failed start ends the builder, a slow removal goes on: both are only told */
     break;

@@ -6,6 +6,7 @@
  */
 #ifndef FLASHD_POOL_H
 #define FLASHD_POOL_H
+#include "sandbox/network.h"
 #include "sandbox/parts.h"
 
 enum {
@@ -16,7 +17,8 @@ enum {
   FL_POOL_RETRY_MS = 200,                        /* after a failed build, or an order that did not fit the socket */
   FL_POOL_RESTART_FIRST_MS = 50,                 /* pauses before a dead builder is restarted: doubled from the first to the last */
   FL_POOL_RESTART_LAST_MS = 5000,
-  FL_POOL_NEWS_MAX = 64                          /* read in one dispatch */
+  FL_POOL_NEWS_MAX = 64,                         /* read in one dispatch */
+  FL_POOL_EGRESS_FLOOR = 2                       /* with egress, kept ready at least once that was needed */
 };
 
 enum fl_slot_state { FL_SLOT_FREE = 0, FL_SLOT_BUILDING, FL_SLOT_READY, FL_SLOT_TAKEN, FL_SLOT_ENDING };
@@ -25,11 +27,22 @@ struct fl_slot {
   uint8_t state;                                 /* enum fl_slot_state */
   bool on_demand;                                /* someone was waiting when it arrived */
   bool removal_sent;
+  struct fl_network_want network;                /* what it was built with */
   struct fl_limits limits;                       /* what its cgroup has now */
   struct fl_cgroup_report before;                /* what its cgroup's counters said before this sandbox */
   pid_t pid;                                     /* of the init until it is reaped, else 0 */
   int init_pidfd, scratch_fd;                    /* ours while READY, the taker's afterwards */
   struct fl_cgroup cgroup;                       /* likewise */
+};
+
+/* Sandboxes with one kind of network: how many are ready, on their way, wanted. */
+struct fl_pool_kind {
+  uint32_t *ready, ready_count;                  /* slots, the newest last: its memory is the warmest */
+  uint32_t building, floor;
+  uint32_t demand;                               /* takes of late: halves every FL_POOL_DEMAND_HALVES_MS */
+  int64_t demand_at, build_after;
+  bool waiting;                                  /* a take found nothing since the last arrival */
+  struct fl_error failure;                       /* of a build that a take waits for: what the take is told */
 };
 
 struct fl_parts {
@@ -39,13 +52,12 @@ struct fl_parts {
   struct sock_fprog filter;
   int poll_fd, timer_fd, socket_fd, stage_fd;
   pid_t builder;
-  int64_t timer_at, restart_at, build_after, demand_at, shrink_at, restart_pause;
-  uint32_t demand;                               /* takes of late: halves every FL_POOL_DEMAND_HALVES_MS */
-  bool waiting;                                  /* a take found nothing since the last arrival */
-  uint32_t building, ending, ready_count, cursor;
+  int64_t timer_at, restart_at, shrink_at, restart_pause;
+  struct fl_pool_kind kind[FL_NETWORK_KINDS];
+  struct fl_egress egress;
+  uint32_t building, ending, cursor;             /* building: of all kinds */
   uint64_t built, on_demand;
   uint32_t *kept, kept_count;                    /* free slots with a clean cgroup, built first */
-  uint32_t *ready;                               /* slots, the newest last: its memory is the warmest */
   struct fl_slot slot[];
 };
 
@@ -57,7 +69,7 @@ int fl_pool_start_builder(struct fl_parts *parts, struct fl_error *err);
 void fl_pool_builder_died(struct fl_parts *parts);
 /* Everything the builder has said. The first error is returned, all are obeyed. */
 int fl_pool_read_news(struct fl_parts *parts, struct fl_error *err);
-bool fl_pool_order_build(struct fl_parts *parts);
+bool fl_pool_order_build(struct fl_parts *parts, uint32_t network);
 /* Orders what is missing and not being built yet. */
 void fl_pool_fill(struct fl_parts *parts);
 /* What can wait, whenever the owner dispatches: restarting the builder, orders that did not fit, filling, shrinking. */

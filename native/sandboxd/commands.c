@@ -77,7 +77,8 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
   for (uint32_t i = 0; i < daemon->pack->count; i++)
     reply.templates_ready += fl_templates_ready(daemon, i);
   for (uint32_t i = 0; i < daemon->pack->count; i++)
-    reply.spares += fl_spares_count(daemon, i, NULL, true);
+    for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+      reply.spares += fl_spares_count(daemon, &(struct fl_spare_kind){.runtime = i, .network = network}, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
   reply.layouts = layouts(daemon);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "network/rtnetlink.h"
 
 #define REQUEST_ID_LIMIT (1ull << 53)
 
@@ -42,6 +43,32 @@ int fl_limits_check(const struct fl_limits *limits, struct fl_error *err)
   return 0;
 }
 
+static int check_rule(const struct fl_egress_rule *rule)
+{
+  return rule->prefix <= 32 && rule->reserved == 0 && (rule->address & ~fl_prefix_mask(rule->prefix)) == 0;
+}
+
+int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, struct fl_error *err)
+{
+  static const struct fl_egress_policy none;
+  static const struct fl_egress_rule unused;
+  bool right = network < FL_NETWORK_KINDS && policy->rules <= FL_EGRESS_RULES_MAX && (policy->flags & ~(uint32_t)FL_EGRESS_PUBLIC) == 0;
+
+  if (right && network == FL_NETWORK_NONE)
+    right = memcmp(policy, &none, sizeof none) == 0;
+  for (uint32_t index = 0; right && index < FL_EGRESS_RULES_MAX; index++)
+    right = index < policy->rules ? check_rule(&policy->rule[index]) : memcmp(&policy->rule[index], &unused, sizeof unused) == 0;
+  return right ? 0 : fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "network %u, flags %#x, %u rules", network, policy->flags, policy->rules);
+}
+
+static int check_create(const struct fl_create *create, struct fl_error *err)
+{
+  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD)) || create->reserved)
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", create->runtime, create->flags);
+  int r = fl_egress_check(create->network, &create->egress, err);
+  return r < 0 ? r : fl_limits_check(&create->limits, err);
+}
+
 int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_request *ret_request, struct fl_error *err)
 {
   memset(ret_request, 0, sizeof *ret_request);
@@ -58,9 +85,7 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "type %u with %zu bytes and %zu descriptors", header->type, size, fd_count);
   switch (header->type) {
   case FL_MSG_CREATE:
-    if (ret_request->create.runtime >= FL_RUNTIMES_MAX || (ret_request->create.flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD)))
-      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", ret_request->create.runtime, ret_request->create.flags);
-    return fl_limits_check(&ret_request->create.limits, err);
+    return check_create(&ret_request->create, err);
   case FL_MSG_PULSE:
     if (ret_request->pulse.runtime >= FL_RUNTIMES_MAX || ret_request->pulse.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "pulse: runtime %u", ret_request->pulse.runtime);

@@ -23,6 +23,7 @@ union fl_request {
  * whenever the packet was long enough to hold one, so that the refusal can name it. */
 int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_request *ret_request, struct fl_error *err);
 int fl_limits_check(const struct fl_limits *limits, struct fl_error *err);
+int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, struct fl_error *err);
 /* A reply's header. */
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request);
 #endif

@@ -276,7 +276,8 @@ static int open_daemon(struct fl_daemon *daemon, struct fl_error *err)
   bool own = fl_templates_find_own(daemon);
   struct fl_parts_config parts = {
       .cgroup_name = options->cgroup_name, .uid_base = options->uid_base, .slots = options->slots, .pool_floor = options->pool_floor,
-      .pool_ceiling = options->pool_ceiling, .defaults = options->defaults, .pack = daemon->pack, .binary_fd = own ? (int)options->binary_fd : -1};
+      .pool_ceiling = options->pool_ceiling, .egress_range = {options->egress_range, (uint8_t)options->egress_prefix}, .nameserver = options->nameserver,
+      .defaults = options->defaults, .pack = daemon->pack, .binary_fd = own ? (int)options->binary_fd : -1};
   if ((r = fl_parts_open(&parts, &daemon->parts, err)) < 0 || (r = fl_templates_open(daemon, err)) < 0)
     return r;
   daemon->features = fl_features_probe() | fl_cgroup_host_features(fl_parts_cgroup_host(daemon->parts));

@@ -57,6 +57,8 @@ struct fl_instance {
   struct fl_template *template;
   uint64_t layout;                             /* number of the boot it was forked from */
   struct fl_sandbox sandbox;
+  uint32_t network;                            /* enum fl_network */
+  struct fl_egress_policy egress;
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
@@ -85,6 +87,8 @@ struct fl_template_slot {
 };
 
 LIST_HEAD(fl_spare_list, fl_instance);
+/* Whose spares, and with which network: a runtime's (function is NULL), or a function's. */
+struct fl_spare_kind { uint32_t runtime, network; struct fl_function *function; };
 struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; struct fl_spare_list spares; };
 
 enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY };
@@ -93,6 +97,7 @@ struct fl_function {
   uint64_t id, freeze_request, deadline_ns;
   enum fl_function_state state;
   uint32_t runtime, index;
+  uint32_t network;                            /* of its instances: enum fl_network */
   struct fl_template *language;                /* what it was forked from; whose forks count for both */
   struct fl_template template;
   struct fl_captured captured;
@@ -114,7 +119,7 @@ struct fl_daemon {
   bool stopping;
   uint64_t next_instance;
   uint32_t next_pid, pid_limit;
-  uint32_t instances, waiting;                 /* living; of those, WAITING */
+  uint32_t instances, waiting;                 /* living; of those, WAITING: for a sandbox of either kind of network */
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
   uint64_t instances_due_ns, functions_due_ns; /* no deadline of any is earlier */
   uint64_t sweep_ns, sweep_took_ns;            /* when to look for children whose end no signal told, 0: never; how long it took the last time */
@@ -125,7 +130,7 @@ struct fl_daemon {
   char executable[FL_RUNTIMES_MAX][256];       /* resolved on the host */
   struct fl_early_end early_end[FL_EARLY_ENDS_MAX];
   uint32_t early_ends;
-  struct fl_demand demand[FL_RUNTIMES_MAX];    /* for spares of the runtimes */
+  struct fl_demand demand[FL_RUNTIMES_MAX][FL_NETWORK_KINDS];                   /* for spares of the runtimes */
   LIST_HEAD(, fl_function) demanded;           /* whose spares may be wanted, or too many */
   uint64_t next_function;
   uint32_t functions;
@@ -150,8 +155,7 @@ void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 /* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
-/* function: NULL for a spare of the runtime. */
-void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function);
+void fl_instances_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind);
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
 /* Kills the sandbox; the instance is gone once its process is reaped. */
 void fl_instances_kill(struct fl_instance *instance);
@@ -218,11 +222,11 @@ void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_templa
 /* It was made as a spare. / It is none any more: taken, or gone. */
 void fl_spares_join(struct fl_daemon *daemon, struct fl_instance *instance);
 bool fl_spares_leave(struct fl_instance *instance);
-/* How many spares of the runtime there are; with `parked`, only those that can be assigned at once. */
-uint32_t fl_spares_count(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function, bool parked);
+/* How many spares of the kind there are; with `parked`, only those that can be assigned at once. */
+uint32_t fl_spares_count(const struct fl_daemon *daemon, const struct fl_spare_kind *kind, bool parked);
 /* The one that is furthest, or NULL. */
-struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_function *function);
-void fl_spares_taken(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function, uint64_t now_ns);
+struct fl_instance *fl_spares_best(const struct fl_daemon *daemon, const struct fl_spare_kind *kind);
+void fl_spares_taken(struct fl_daemon *daemon, const struct fl_spare_kind *kind, uint64_t now_ns);
 void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_spares_deadline_ns(struct fl_daemon *daemon);
 /* The function is about to be freed. */

@@ -98,7 +98,9 @@ static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spar
 
 void fl_instances_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse)
 {
-  struct fl_instance *spare = pulse->runtime < daemon->pack->count ? fl_spares_best(daemon, pulse->runtime, fl_functions_find(daemon, pulse->function)) : NULL;
+  struct fl_function *function = fl_functions_find(daemon, pulse->function);
+  struct fl_spare_kind kind = {pulse->runtime, function ? function->network : FL_NETWORK_NONE, function};
+  struct fl_instance *spare = pulse->runtime < daemon->pack->count ? fl_spares_best(daemon, &kind) : NULL;
 
   if (spare && spare->state == FL_INSTANCE_PARKED)
     fl_packet_send(spare->assignment, "\0", FL_TOUCH_BYTES, NULL, 0);
@@ -112,6 +114,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   assignment.reserve = instance->candidate;
   int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
 
+  if (r >= 0)
+    r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
   if (r < 0)
     return r;
   r = fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
@@ -130,7 +134,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
 static void start(struct fl_daemon *daemon, struct fl_instance *instance)
 {
   struct fl_error err = {0};
-  int r = fl_parts_take(daemon->parts, &instance->sandbox, &err);
+  int r = fl_parts_take(daemon->parts, instance->network, &instance->sandbox, &err);
 
   if (r == -EAGAIN)
     return;
@@ -162,13 +166,13 @@ void fl_instances_kill(struct fl_instance *instance)
   fl_pidfd_kill(instance->sandbox.init_pidfd);
 }
 
-static struct fl_instance *enlist(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function)
+static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
 {
   struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
 
   if (!instance)
     return NULL;
-  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = runtime, .function = function,
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network,
                                    .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
@@ -183,9 +187,9 @@ static void take_fds(struct fl_instance *instance, int mount, int *fds)
   instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
 }
 
-void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struct fl_function *function)
+void fl_instances_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
 {
-  struct fl_instance *instance = enlist(daemon, runtime, function);
+  struct fl_instance *instance = enlist(daemon, kind);
 
   if (!instance)
     return;
@@ -193,20 +197,27 @@ void fl_instances_create_spare(struct fl_daemon *daemon, uint32_t runtime, struc
   start(daemon, instance);
 }
 
+static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct fl_create *create)
+{
+  struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
+
+  return (struct fl_spare_kind){create->runtime, create->network, function && function->network == create->network ? function : NULL};
+}
+
 void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
 {
   uint64_t now = fl_daemon_now_ns();
   struct fl_error err = {0};
-  struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
-  bool ahead = function && (create->flags & FL_CREATE_AHEAD);
-  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, create->runtime, function);
+  struct fl_spare_kind kind = kind_of(daemon, create);
+  bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
+  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
   int mount = -1;
 
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
   else if (fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
-           !(instance = enlist(daemon, create->runtime, function)))
+           !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
     fl_close(&mount);
@@ -220,10 +231,11 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
   instance->ahead = ahead;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
+  instance->egress = create->egress;
   instance->accepted_ns = now;
   instance->pooled = instance->state == FL_INSTANCE_PARKED;
   take_fds(instance, mount, fds);
-  fl_spares_taken(daemon, create->runtime, function, now);
+  fl_spares_taken(daemon, &kind, now);
   if (instance->state == FL_INSTANCE_WAITING) {
     start(daemon, instance);
   } else if (assign(daemon, instance, &err) < 0) {
@@ -234,7 +246,7 @@ void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *creat
 
 int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
 {
-  struct fl_instance *instance = enlist(daemon, slot->template.runtime, NULL);
+  struct fl_instance *instance = enlist(daemon, &(struct fl_spare_kind){.runtime = slot->template.runtime});
 
   if (!instance)
     return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
@@ -251,19 +263,25 @@ void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_
       fl_instances_kill(daemon->instance[i]);
 }
 
+static void retry_waiting(struct fl_daemon *daemon, uint32_t network)
+{
+  for (uint32_t before = daemon->waiting + 1; daemon->waiting && daemon->waiting < before;) {
+    struct fl_instance *oldest = NULL;
+
+    before = daemon->waiting;
+    for (uint32_t i = 0; i < daemon->instances; i++)
+      if (daemon->instance[i]->state == FL_INSTANCE_WAITING && daemon->instance[i]->network == network && (!oldest || daemon->instance[i]->id < oldest->id))
+        oldest = daemon->instance[i];
+    if (!oldest)
+      return;
+    start(daemon, oldest);
+  }
+}
+
 void fl_instances_retry_waiting(struct fl_daemon *daemon)
 {
-  while (daemon->waiting) {
-    struct fl_instance *oldest = NULL;
-    uint32_t before = daemon->waiting;
-
-    for (uint32_t i = 0; i < daemon->instances; i++)
-      if (daemon->instance[i]->state == FL_INSTANCE_WAITING && (!oldest || daemon->instance[i]->id < oldest->id))
-        oldest = daemon->instance[i];
-    start(daemon, oldest);
-    if (daemon->waiting == before)
-      return;
-  }
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    retry_waiting(daemon, network);
 }
 
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id)

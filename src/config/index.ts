@@ -6,9 +6,11 @@ import { readFileSync } from 'node:fs';
 import type { ErrorObject } from 'ajv';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { editDistance, nearest } from '../errors/nearest.ts';
+import { parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
 import { FUNCTION_DEFAULTS, NAMED_OPTIONS, OPTIONS, type Config, type NamedOption, type Option } from './options.ts';
 import { configProblem } from './schema.ts';
 
+export { EGRESS_RULES_MAX, EgressProblem, parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
 export { NAMED_OPTIONS, type Config, type FunctionDefaults, type NamedOption } from './options.ts';
 
 export const DEFAULT_CONFIG_FILE = '/etc/flashd/config.json';
@@ -187,10 +189,24 @@ function checkTogether(config: Config): void {
       'each instance takes a slot: lower maxInstances or raise slots',
     );
   }
+  const range = parsePrefix(config.egressRange);
+  if (range === undefined) refuse(`egressRange (${config.egressRange}) is not ADDRESS/PREFIX without bits beyond the prefix`, 'for example 10.224.0.0/12');
+  if (2 ** (32 - range!.prefix) < config.slots) refuse(`egressRange (${config.egressRange}) has fewer addresses than slots (${config.slots})`, 'choose a shorter prefix');
+  if (config.egressDns !== '' && (parseAddress(config.egressDns) ?? 0) === 0) refuse(`egressDns (${config.egressDns}) is not an address`, 'for example 192.0.2.53');
+  try {
+    egressOf(config.buildEgress);
+  } catch (error) {
+    refuse(`buildEgress: ${(error as Error).message}`, 'for example public,10.0.0.0/8:443');
+  }
   if (config.uidBase % 65_536 !== 0) refuse(`uidBase (${config.uidBase}) is not a multiple of 65536`, 'for example 1879048192');
   if (config.uidBase + config.slots * 65_536 > 4_294_967_294) {
     refuse('uidBase and slots together pass the highest uid', 'lower uidBase or slots');
   }
+}
+
+/** What a comma-separated list of the configuration lets reach; undefined: nothing. */
+export function egressOf(list: string): Egress | undefined {
+  return list === 'none' ? undefined : parseEgress(list.split(',').map((entry) => entry.trim()));
 }
 
 function freeze<T extends object>(value: T): T {

@@ -91,6 +91,19 @@ export const OPTIONS = {
   slots: integer(2048, 1, 16_384, 'sandboxes that may exist at once, the ready ones included'),
   uidBase: integer(1_879_048_192, 65_536, 4_294_836_224, 'first host uid of the sandboxes, a multiple of 65536; each slot takes 65536 ids'),
 
+  egressRange: text('10.224.0.0/12', 'private addresses, out of which a block for sandboxes with a network is taken that is clear of the routes of this machine', {
+    pattern: '^[0-9.]{7,15}/([89]|1[0-9]|2[0-9]|3[0-2])$',
+    format: 'ADDRESS/PREFIX, the prefix from 8 to 32',
+  }),
+  egressDns: text('', "name server that sandboxes with a network are sent to; else this machine's first one", {
+    pattern: '^([0-9]{1,3}(\\.[0-9]{1,3}){3})?$',
+    format: 'an IPv4 address',
+  }),
+  buildEgress: text('public', 'what a build that needs packages may reach: none, or public and ADDRESS[/PREFIX][:PORT], with commas between', {
+    pattern: '^(none|[^,]+(,[^,]+)*)$',
+    format: 'none, or a list of public and ADDRESS[/PREFIX][:PORT]',
+  }),
+
   bundleMaxMb: integer(256, 1, 16_384, 'largest function, unpacked'),
   bundleMaxFiles: integer(20_000, 1, 1_000_000, 'files and directories in a function at most'),
   keepVersions: integer(10, 1, 1000, 'versions kept of each function, the live one included'),

@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { Ajv, type ErrorObject } from 'ajv';
-import type { FunctionDefaults } from '../config/index.ts';
+import { EgressProblem, parseEgress, type Egress, type FunctionDefaults } from '../config/index.ts';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { nearest } from '../errors/nearest.ts';
 import { isHandlerOf, matches, RUNTIMES, type Runtime } from '../runtimes/index.ts';
@@ -21,8 +21,12 @@ export type Manifest = FunctionDefaults & {
   /** Environment variables whose values are kept by the registry. */
   readonly secrets?: readonly string[];
   readonly auth?: 'none' | 'key';
+  readonly network?: Network;
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
+
+/** "egress": every public address; undefined is "none". */
+export type Network = 'none' | 'egress' | { readonly egress: readonly string[] };
 
 export const MANIFEST_FILE = 'function.json';
 const MANIFEST_BYTES_MAX = 256 * 1024;
@@ -45,7 +49,19 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
       hint: `set concurrency to ${runtime.maxConcurrency} or less in ${MANIFEST_FILE}; more instances are started by themselves`,
     });
   }
+  egressOf(manifest.network);
   return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) }, unbuilt };
+}
+
+/** undefined: nothing, it has loopback only. */
+export function egressOf(network: Network | undefined): Egress | undefined {
+  if (network === undefined || network === 'none') return undefined;
+  try {
+    return parseEgress(network === 'egress' ? ['public'] : network.egress);
+  } catch (error) {
+    if (!(error instanceof EgressProblem)) throw error;
+    throw new FlashdError('manifest_invalid', { message: `network in ${MANIFEST_FILE}: ${error.message}`, hint: 'name addresses: {"egress": ["10.0.0.5:5432", "203.0.113.0/24:443"]}, "public" for every public one', details: { key: 'network' } });
+  }
 }
 
 type Given = Partial<Manifest> & { readonly $schema?: string; readonly bundle?: boolean };

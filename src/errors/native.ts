@@ -14,6 +14,7 @@ export const NATIVE_ERRORS: Readonly<Record<number, { name: string; code: ErrorC
   7: { name: 'FL_ERR_CHILD_LOST', code: 'sandbox_unavailable' },
   8: { name: 'FL_ERR_TEMPLATE', code: 'runtime_not_ready' },
   9: { name: 'FL_ERR_UNSUPPORTED', code: 'sandbox_unavailable' },
+  10: { name: 'FL_ERR_NETWORK', code: 'network_unavailable' },
 };
 
 export const FUNCTION_FAULTS: Readonly<Record<number, { name: string; code: ErrorCode }>> = {

@@ -55,6 +55,7 @@ export const ERROR_TABLE = {
   overloaded: entry('capacity', 503, 'the gateway is at its limit', 'retry later; raise queueMax, maxInstances or memoryBudgetMb in the configuration', true),
   runtime_not_ready: entry('capacity', 503, 'the language runtime of this function is not ready', 'retry in a moment; `flashd doctor` tells the state of each runtime', true),
   sandbox_unavailable: entry('capacity', 503, 'no sandbox can be made at the moment', 'retry in a moment; see `flashd doctor`', true),
+  network_unavailable: entry('capacity', 503, 'no sandbox with a network can be made at the moment', 'the message says what the host lacks; see `flashd doctor`, and egressRange in the configuration', true),
   shutting_down: entry('capacity', 503, 'flashd is shutting down', 'retry in a moment', true),
 
   // Too late

@@ -2,6 +2,7 @@
  * Admission: from a function's name to its queue, kept in step with the registry and with sandboxd. It owns the queues and the pools' life;
  * shutting down is: refuse → drain with a limit → destroy → wait for the ends with a limit.
  */
+import { egressOf } from '../deploy/index.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { Pools } from '../pool/pools.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
@@ -213,6 +214,7 @@ function targetOf(version: Version, secrets: Record<string, string> | FlashdErro
       cpuMillis: Math.round(manifest.cpu * 1000),
       descriptors: manifest.descriptors,
     },
+    egress: egressOf(manifest.network),
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,

@@ -1,5 +1,5 @@
 /** The supervisor's command line: descriptors and limits, fixed at start and passed on to sandboxd. native/sandboxd reads it. */
-import type { Config } from '../config/index.ts';
+import { parseAddress, parsePrefix, type Config } from '../config/index.ts';
 import type { ServiceUser } from './user.ts';
 
 const MIB = 1024 * 1024;
@@ -23,6 +23,7 @@ export type SupervisorSettings = {
 export function supervisorArguments({ config, user, cgroup, image, pack, binary, gateway }: SupervisorSettings): string[] {
   const { functionDefaults: defaults } = config;
   const tmpBytes = defaults.tmpMb * MIB;
+  const range = parsePrefix(config.egressRange)!;
   const options: Record<string, string | number> = {
     'binary': binary,
     'pack': pack,
@@ -39,6 +40,9 @@ export function supervisorArguments({ config, user, cgroup, image, pack, binary,
     'spares': config.spares,
     'template-forks': config.templateForks,
     'template-seconds': config.templateSeconds,
+    'egress-range': range.address,
+    'egress-prefix': range.prefix,
+    'nameserver': parseAddress(config.egressDns) ?? 0,
     // What a pooled sandbox is built with: a function that asks for the same needs no adjustment on the fast path.
     'memory-bytes': defaults.memoryMb * MIB,
     'tmp-bytes': tmpBytes,

@@ -3,7 +3,7 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { InstanceSpec, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
+import type { EgressPolicy, InstanceSpec, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
@@ -25,6 +25,8 @@ export type PoolSpec = {
   /** Meta of a PING frame: an event of no consequence. */
   readonly ping: string;
   readonly limits: Limits;
+  /** undefined: loopback only. */
+  readonly egress: EgressPolicy | undefined;
   readonly concurrency: number;
   readonly maxInstances: number;
   readonly keepWarmMs: number;
@@ -304,10 +306,10 @@ export class VersionPool implements StandbyHost, TemplateHost {
   }
 
   #openBundle(): InstanceSpec {
-    const { functionName, version, runtime, limits, init, digest, bundlePath } = this.spec;
+    const { functionName, version, runtime, limits, egress, init, digest, bundlePath } = this.spec;
     const bundleFd = openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY);
     this.#releaseBundle = this.#pools.holdBundle(digest);
-    return { functionName, version, runtime, limits, init, bundleFd };
+    return { functionName, version, runtime, limits, egress, init, bundleFd };
   }
 
   #unstandby(instance: PooledInstance): void {

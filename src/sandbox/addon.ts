@@ -58,6 +58,8 @@ export interface Addon {
    * EMFILE: channelsMax are open. EAGAIN: sandboxd is not reading.
    */
   openChannel(packet: Uint8Array, bundleFd: number): ChannelId;
+  /** Right after openChannel: the largest response of this channel, in place of responseBodyMax. */
+  allowResponse(channel: ChannelId, bytes: number): void;
   /**
    * Writes one frame (native/include/flashd/frame.h); what does not fit now is queued and flushed as the instance reads. Chunks are copied.
    * A frame of type INIT is queued without being flushed: the following REQUEST takes it along.

@@ -7,13 +7,17 @@
  * Frames may be sent from the first moment: they wait in the socket for the fork. Nothing here waits or allocates on a response's path.
  */
 import type { ResponseBody } from './addon.ts';
-import type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+import type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
 
-export type { Created, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+export type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
 
 export type InstanceSpec = {
   readonly runtime: string;
   readonly limits: Limits;
+  /** undefined: loopback only. */
+  readonly egress?: EgressPolicy | undefined;
+  /** The largest response; undefined: as large as any function's may be. */
+  readonly responseBodyMax?: number;
   /** Directory of the bundle; stays open and belongs to the caller. */
   readonly bundleFd: number;
   /** Meta of the INIT frame. */

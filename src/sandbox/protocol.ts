@@ -60,6 +60,13 @@ export const PROTOCOL = {
   FL_DESCRIPTORS_MIN: 16,
   FL_DESCRIPTORS_MAX: 65_536,
 
+  FL_EGRESS_RULES_MAX: 32,
+
+  FL_NETWORK_NONE: 0,
+  FL_NETWORK_EGRESS: 1,
+  FL_NETWORK_KINDS: 2,
+  FL_EGRESS_PUBLIC: 1,
+
   FL_CREATE_DESCRIPTORS: 4,
   FL_CREATE_CANDIDATE: 1,
   FL_CREATE_AHEAD: 2,
@@ -126,7 +133,9 @@ export const LAYOUT = {
   fl_boot: { header: 0, runtime: 16, reserved: 20, $size: 24 },
   fl_runtime: { header: 0, index: 16, state: 20, templates: 24, reserved: 28, name: 32, detail: 64, $size: 320 },
   fl_limits: { memory_bytes: 0, tmp_bytes: 8, tmp_inodes: 16, pids: 20, cpu_millis: 24, descriptors: 28, $size: 32 },
-  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, $size: 64 },
+  fl_egress_rule: { address: 0, port: 4, prefix: 6, reserved: 7, $size: 8 },
+  fl_egress_policy: { flags: 0, rules: 4, rule: 8, $size: 264 },
+  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, network: 64, reserved: 68, egress: 72, $size: 336 },
   fl_freeze: { header: 0, instance: 16, $size: 24 },
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
@@ -177,6 +186,13 @@ export type Limits = {
   readonly pids: number;
   readonly cpuMillis: number;
   readonly descriptors: number;
+};
+
+/** What a sandbox may reach; undefined where one is wanted: nothing, it has loopback only. */
+export type EgressPolicy = {
+  readonly public: boolean;
+  /** Addresses as numbers; port 0: each. */
+  readonly rules: readonly { readonly address: number; readonly prefix: number; readonly port: number }[];
 };
 
 export type HelloOk = { readonly type: 'hello-ok'; readonly features: number; readonly runtimes: number; readonly instancesMax: number };
@@ -284,7 +300,7 @@ export function encodeHello(request: number): Buffer {
 }
 
 /** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false): Buffer {
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = packet(PROTOCOL.FL_MSG_CREATE, at.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
@@ -296,7 +312,22 @@ export function encodeCreate(request: number, runtime: number, limits: Limits, f
   bytes.writeUInt32LE(limits.pids, at.limits + LAYOUT.fl_limits.pids);
   bytes.writeUInt32LE(limits.cpuMillis, at.limits + LAYOUT.fl_limits.cpu_millis);
   bytes.writeUInt32LE(limits.descriptors, at.limits + LAYOUT.fl_limits.descriptors);
+  if (egress !== undefined) writeEgress(bytes, egress);
   return bytes;
+}
+
+function writeEgress(bytes: Buffer, egress: EgressPolicy): void {
+  const at = LAYOUT.fl_egress_policy;
+  const { egress: start, network } = LAYOUT.fl_create;
+  bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_EGRESS, network);
+  bytes.writeUInt32LE(egress.public ? PROTOCOL.FL_EGRESS_PUBLIC : 0, start + at.flags);
+  bytes.writeUInt32LE(egress.rules.length, start + at.rules);
+  for (const [index, { address, prefix, port }] of egress.rules.entries()) {
+    const rule = start + at.rule + index * LAYOUT.fl_egress_rule.$size;
+    bytes.writeUInt32LE(address, rule + LAYOUT.fl_egress_rule.address);
+    bytes.writeUInt16LE(port, rule + LAYOUT.fl_egress_rule.port);
+    bytes.writeUInt8(prefix, rule + LAYOUT.fl_egress_rule.prefix);
+  }
 }
 
 export function encodeDestroy(request: number, instance: number, expectExit: boolean): Buffer {

@@ -33,21 +33,22 @@ int main(void)
 {
   struct fl_networks networks;
   struct fl_error error = { 0 };
+  const struct fl_network_want none = { .kind = FL_NETWORK_NONE };
   ino_t home = current(), first, second;
 
-  CHECK(fl_networks_open(&networks, 4, &error) == 0);
-  CHECK(fl_networks_enter(&networks, 0, &error) == 0);
+  CHECK(fl_networks_open(&networks, "flashd-test", 4, &error) == 0);
+  CHECK(fl_networks_enter(&networks, 0, none, &error) == 0);
   first = current();
   CHECK(first != home && fl_networks_leave(&networks, &error) == 0 && current() == home);
 
-  fl_networks_release(&networks, 0);                             /* untouched: it comes back */
-  CHECK(networks.spares == 1 && fl_networks_enter(&networks, 1, &error) == 0 && current() == first && networks.spares == 0);
+  fl_networks_release(&networks, 0, none);                             /* untouched: it comes back */
+  CHECK(networks.spares == 1 && fl_networks_enter(&networks, 1, none, &error) == 0 && current() == first && networks.spares == 0);
   send_packet();
   CHECK(fl_networks_leave(&networks, &error) == 0);
-  fl_networks_release(&networks, 1);                             /* a packet passed: it does not */
+  fl_networks_release(&networks, 1, none);                             /* a packet passed: it does not */
   CHECK(networks.spares == 0);
 
-  CHECK(fl_networks_enter(&networks, 2, &error) == 0);
+  CHECK(fl_networks_enter(&networks, 2, none, &error) == 0);
   second = current();
   CHECK(second != home);
   pid_t holder = fork();
@@ -58,12 +59,12 @@ int main(void)
   }
   int status;
   CHECK(waitpid(holder, &status, WUNTRACED) == holder && WIFSTOPPED(status) && fl_networks_leave(&networks, &error) == 0);
-  fl_networks_release(&networks, 2);                             /* somebody still has a socket in it: it does not */
+  fl_networks_release(&networks, 2, none);                             /* somebody still has a socket in it: it does not */
   CHECK(networks.spares == 0 && current() == home);
   kill(holder, SIGKILL);
   waitpid(holder, NULL, 0);
 
-  fl_networks_release(&networks, 3);                             /* never taken: nothing happens */
+  fl_networks_release(&networks, 3, none);                             /* never taken: nothing happens */
   CHECK(networks.spares == 0);
   free(networks.taken);
   return 0;

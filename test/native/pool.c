@@ -94,17 +94,17 @@ static void pool_grows_with_demand_and_slots_run_out(void)
     if (expected > SLOTS - (uint32_t)index)
       expected = SLOTS - (uint32_t)index;
     await_ready(parts, expected);                                /* one more for each take, up to the ceiling and the slots there are */
-    CHECK(fl_parts_take(parts, &taken[index], NULL) == 0);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &taken[index], NULL) == 0);
     CHECK(taken[index].pooled && taken[index].init_pidfd >= 0);
     for (int other = 0; other < index; other++)
       CHECK(taken[other].slot != taken[index].slot);
   }
-  CHECK(fl_parts_take(parts, &none, &error) < 0 && error.code == FL_ERR_FULL);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &none, &error) < 0 && error.code == FL_ERR_FULL);
   fl_parts_end(parts, &taken[0]);
-  CHECK(fl_parts_take(parts, &none, NULL) == -EAGAIN);  /* a slot is about to be free */
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &none, NULL) == -EAGAIN);  /* a slot is about to be free */
   wanted_ready = 1;
   CHECK(parts_pump(parts, enough_ready, 5000));
-  CHECK(fl_parts_take(parts, &none, NULL) == 0 && !none.pooled);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &none, NULL) == 0 && !none.pooled);
   CHECK(levels_of(parts).on_demand == 1);
   fl_parts_end(parts, &none);
   for (int index = 1; index < SLOTS; index++)
@@ -120,9 +120,9 @@ static void floor_of_zero_builds_on_demand(void)
 
   CHECK(parts_pump(parts, settled, 1000));
   CHECK(levels_of(parts).pooled == 0);
-  CHECK(fl_parts_take(parts, &sandbox, NULL) == -EAGAIN);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == -EAGAIN);
   await_ready(parts, 1);
-  CHECK(fl_parts_take(parts, &sandbox, NULL) == 0 && !sandbox.pooled);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0 && !sandbox.pooled);
   fl_parts_end(parts, &sandbox);
   CHECK(parts_pump(parts, settled, 5000));
   fl_parts_close(parts);
@@ -134,7 +134,7 @@ static void a_dead_init_is_replaced(void)
   pid_t victim;
 
   await_ready(parts, 2);
-  victim = parts->slot[parts->ready[0]].pid;
+  victim = parts->slot[parts->kind[FL_NETWORK_NONE].ready[0]].pid;
   CHECK(kill(victim, SIGKILL) == 0);
   CHECK(waitpid(victim, NULL, 0) == victim);
   CHECK(fl_parts_reaped(parts, victim, SIGKILL));
@@ -151,12 +151,12 @@ static void a_dead_builder_is_restarted(void)
   struct fl_sandbox sandbox;
 
   await_ready(parts, 2);
-  CHECK(fl_parts_take(parts, &sandbox, NULL) == 0);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
   CHECK(kill(parts->builder, SIGKILL) == 0);
   fl_parts_end(parts, &sandbox);                                 /* ordered from a builder that is no more */
   CHECK(parts_pump(parts, settled, 5000));
   await_ready(parts, 3);
-  CHECK(fl_parts_take(parts, &sandbox, NULL) == 0);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
   fl_parts_end(parts, &sandbox);
   fl_parts_close(parts);
   CHECK(cgroups_left() == 0);
@@ -184,8 +184,8 @@ static void a_dead_generation_is_swept(void)
 
     parts = open_parts(2, 2, SLOTS);
     await_ready(parts, 2);
-    inits[0] = parts->slot[parts->ready[0]].pid;
-    CHECK(fl_parts_take(parts, &sandbox, NULL) == 0);
+    inits[0] = parts->slot[parts->kind[FL_NETWORK_NONE].ready[0]].pid;
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
     inits[1] = sandbox.init_pid;
     if (fork() == 0) {                                           /* a process in the sandbox's cgroup, outside its pid namespace: only the sweep finds it */
       for (uint32_t index = 0; index < sandbox.cgroup.joins; index++)
@@ -244,7 +244,7 @@ static void bench(void)
 
   for (int round = 0; round < ROUNDS; round++) {
     start = now_us();
-    CHECK(fl_parts_take(parts, &sandbox, NULL) == -EAGAIN);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == -EAGAIN);
     while (levels_of(parts).pooled == 0) {
       struct pollfd polled = { .fd = fl_parts_fd(parts), .events = POLLIN };
 
@@ -257,7 +257,7 @@ static void bench(void)
     other.pids = 9;
     other.cpu_millis = 500;
     start = now_us();
-    CHECK(fl_parts_take(parts, &sandbox, NULL) == 0 && fl_parts_limit(parts, &sandbox, round % 2 ? &other : &limits, NULL) == 0);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0 && fl_parts_limit(parts, &sandbox, round % 2 ? &other : &limits, NULL) == 0);
     (round % 2 ? changed : taking)[round / 2] = now_us() - start;
     start = now_us();
     fl_parts_end(parts, &sandbox);
@@ -276,7 +276,7 @@ static void bench(void)
   await_ready(parts, BURST);
   printf("%-28s %8.1f us each\n", "build 64", (now_us() - start) / BURST);
   for (int index = 0; index < BURST; index++)
-    CHECK(fl_parts_take(parts, &burst[index], NULL) == 0);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &burst[index], NULL) == 0);
   start = now_us();
   for (int index = 0; index < BURST; index++)
     fl_parts_end(parts, &burst[index]);

@@ -269,11 +269,11 @@ static struct fl_sandbox take(const struct fl_limits *wanted)
 {
   struct fl_sandbox sandbox;
   struct fl_error error = { 0 };
-  int result = fl_parts_take(parts, &sandbox, &error);
+  int result = fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, &error);
 
   if (result == -EAGAIN) {
     CHECK(parts_pump(parts, some_ready, 5000));
-    result = fl_parts_take(parts, &sandbox, &error);
+    result = fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, &error);
   }
   if (result == 0)
     result = fl_parts_limit(parts, &sandbox, wanted, &error);

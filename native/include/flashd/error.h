@@ -17,7 +17,8 @@ enum fl_error_code {
   FL_ERR_FULL = 6,                             /* instances_max reached, or no sandbox could be had */
   FL_ERR_CHILD_LOST = 7,                       /* the fork died before it reported */
   FL_ERR_TEMPLATE = 8,                         /* a template could not be booted, frozen or injected */
-  FL_ERR_UNSUPPORTED = 9                       /* the kernel lacks something, or a template holds something that cannot be carried */
+  FL_ERR_UNSUPPORTED = 9,                      /* the kernel lacks something, or a template holds something that cannot be carried */
+  FL_ERR_NETWORK = 10                          /* a network for a sandbox cannot be had */
 };
 
 struct fl_error {

@@ -114,7 +114,8 @@ enum {
   FL_TMP_INODES_MIN = 16, FL_TMP_INODES_MAX = 1000000,
   FL_PIDS_MIN = 1, FL_PIDS_MAX = 32768,
   FL_CPU_MILLIS_MIN = 10, FL_CPU_MILLIS_MAX = 1024000,
-  FL_DESCRIPTORS_MIN = 16, FL_DESCRIPTORS_MAX = 65536
+  FL_DESCRIPTORS_MIN = 16, FL_DESCRIPTORS_MAX = 65536,
+  FL_EGRESS_RULES_MAX = 32
 };
 
 struct fl_limits {
@@ -126,12 +127,38 @@ struct fl_limits {
   uint32_t descriptors;                        /* RLIMIT_NOFILE */
 };
 
+enum fl_network {                              /* kind of a sandbox's network */
+  FL_NETWORK_NONE = 0,                         /* loopback only */
+  FL_NETWORK_EGRESS = 1,                       /* connections to the world outside, as far as a policy lets them */
+  FL_NETWORK_KINDS = 2
+};
+
+struct fl_egress_rule {                        /* TCP and UDP to the destination are permitted */
+  uint32_t address;                            /* host byte order; no bit beyond the prefix is set */
+  uint16_t port;                               /* 0: each */
+  uint8_t prefix;                              /* leading bits of address that count, at most 32 */
+  uint8_t reserved;                            /* 0 */
+};
+
+/* Never in it, whatever is permitted: the host itself, other sandboxes, loopback, link-local and multicast addresses. */
+struct fl_egress_policy {
+  uint32_t flags;                              /* enum fl_egress_flags */
+  uint32_t rules;                              /* how many of rule are used; the others are 0 */
+  struct fl_egress_rule rule[FL_EGRESS_RULES_MAX];
+};
+enum fl_egress_flags {
+  FL_EGRESS_PUBLIC = 1                         /* every public address */
+};
+
 struct fl_create {                             /* + descriptors: data, stdout, stderr, bundle directory (O_PATH or O_RDONLY) */
   struct fl_header header;
   uint32_t runtime;                            /* index of a READY runtime */
   uint32_t flags;                              /* enum fl_create_flags */
   struct fl_limits limits;
   uint64_t function;                           /* function template to fork from, of the same bundle; 0, or one that is gone: the language template */
+  uint32_t network;                            /* enum fl_network */
+  uint32_t reserved;                           /* 0 */
+  struct fl_egress_policy egress;              /* FL_NETWORK_EGRESS; else all 0 */
 };
 enum { FL_CREATE_DESCRIPTORS = 4 };
 enum fl_create_flags {

@@ -85,6 +85,8 @@ export class FakeAddon implements Addon {
     }
   }
 
+  allowResponse(): void {}
+
   openChannel(packet: Uint8Array): ChannelId {
     const bytes = Buffer.from(packet);
     const request = Number(bytes.readBigUInt64LE(LAYOUT.fl_header.request));

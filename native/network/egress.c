@@ -1,0 +1,199 @@
+/* See egress.h. This is sandboxd's half: what there is once per daemon, and the policies. The builder's is part.c. */
+#include "network/egress.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+/* Routes as short as these say where the world is, not what is where: two of a half each are a VPN's default route. */
+enum { DEFAULT_LIKE_MAX = 7 };
+
+/* Kept with the table: what a later generation has to undo. */
+struct note { uint32_t block, block_length; char uplink[IF_NAMESIZE]; };
+
+static uint32_t hash(const char *text)
+{
+  uint32_t value = 0x811c9dc5;                                   /* FNV-1a */
+
+  for (; *text; text++)
+    value = (value ^ (uint8_t)*text) * 0x01000193;
+  return value;
+}
+
+void fl_egress_links(const char *name, char ret_links[FL_EGRESS_PREFIX_BYTES + 1])
+{
+  snprintf(ret_links, FL_EGRESS_PREFIX_BYTES + 1, "f%08x-", hash(name));
+}
+
+static int set_forwarding(const char *link, const char *value)
+{
+  char path[64];
+
+  snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/forwarding", link);
+  return fl_file_write(AT_FDCWD, path, value);
+}
+
+/* The links go first: without the table nothing would hold them back. */
+static int remove_all(struct fl_egress *egress, struct fl_error *err)
+{
+  struct note note = { 0 };
+  size_t noted = 0;
+  int result = fl_links_sweep(egress->route, egress->links, err);
+
+  if (result < 0)
+    return result;
+  result = fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL);
+  if (result < 0)
+    return 0;                                                    /* there is none, or no nftables at all: then there never was one */
+  note.uplink[sizeof note.uplink - 1] = 0;
+  if (noted && note.uplink[0])
+    set_forwarding(note.uplink, "0");                            /* the link may be gone: then so is its setting */
+  if (noted && note.block_length <= 32)
+    fl_route_unclaim(egress->route, (struct fl_prefix){ note.block, (uint8_t)note.block_length }, NULL);
+  fl_nft_begin(&egress->nft);
+  fl_nft_table_delete(&egress->nft);
+  return fl_nft_commit(&egress->nft, "delete nftables table", err);
+}
+
+int fl_egress_start(const struct fl_egress_config *config, struct fl_egress *ret_egress, struct fl_error *err)
+{
+  int result;
+
+  *ret_egress = (struct fl_egress){ .config = *config };
+  fl_egress_links(config->name, ret_egress->links);
+  ret_egress->route = fl_netlink_open(NETLINK_ROUTE, err);
+  result = ret_egress->route ? fl_nft_open(&ret_egress->nft, config->name, err) : -EIO;
+  return result < 0 ? result : remove_all(ret_egress, err);
+}
+
+void fl_egress_stop(struct fl_egress *egress)
+{
+  if (egress->route && egress->nft.netlink)
+    remove_all(egress, NULL);                                    /* what stays nevertheless is removed by the next generation */
+  fl_netlink_close(egress->route);
+  fl_nft_close(&egress->nft);
+  *egress = (struct fl_egress){ 0 };
+}
+
+static bool is_clear(const struct fl_routes *routes, struct fl_prefix block)
+{
+  for (uint32_t index = 0; index < routes->count; index++)
+    if (routes->prefix[index].length > DEFAULT_LIKE_MAX && fl_prefix_overlaps(routes->prefix[index], block))
+      return false;
+  return true;
+}
+
+/* The link that leads outside is to be forwarded from, and is not: then that is turned on, and the guard keeps it to ourselves. */
+static void find_uplink(const struct fl_routes *routes, char ret_uplink[IF_NAMESIZE])
+{
+  char path[64], value[8] = "";
+
+  memset(ret_uplink, 0, IF_NAMESIZE);
+  if (!routes->uplink || !if_indextoname(routes->uplink, ret_uplink))
+    return;
+  snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/forwarding", ret_uplink);
+  if (fl_file_read(AT_FDCWD, path, value, sizeof value) < 0 || value[0] != '0')
+    memset(ret_uplink, 0, IF_NAMESIZE);
+}
+
+static int make_table(struct fl_egress *egress, const struct note *note, uint32_t nameserver, struct fl_error *err)
+{
+  fl_nft_begin(&egress->nft);
+  fl_nft_table_add(&egress->nft, note, sizeof *note);
+  fl_egress_rules_put(&egress->nft, &(struct fl_egress_rules){ .links = egress->links, .block = egress->block, .nameserver = nameserver,
+                                                               .uplink = note->uplink[0] ? note->uplink : NULL });
+  return fl_nft_commit(&egress->nft, "make nftables table", err);
+}
+
+/* The table before the claim: whatever happens in between, the next generation finds its note. */
+static int take_block(struct fl_egress *egress, struct fl_prefix block, const char uplink[IF_NAMESIZE], uint32_t nameserver, struct fl_error *err)
+{
+  struct note note = { .block = block.address, .block_length = block.length };
+  int result;
+
+  memcpy(note.uplink, uplink, sizeof note.uplink);
+  egress->block = block;
+  result = make_table(egress, &note, nameserver, err);
+  if (result < 0)
+    return result;
+  result = fl_route_claim(egress->route, block, NULL);
+  if (result < 0) {
+    fl_nft_begin(&egress->nft);
+    fl_nft_table_delete(&egress->nft);
+    fl_nft_commit(&egress->nft, "delete nftables table", NULL);
+    return result == -EEXIST ? result : fl_fail(err, FL_ERR_NETWORK, -result, "claim addresses", "the block of this daemon");
+  }
+  if (note.uplink[0] && (result = set_forwarding(note.uplink, "1")) < 0)
+    return fl_fail(err, FL_ERR_NETWORK, -result, "turn forwarding on", "%s: set net.ipv4.ip_forward", note.uplink);
+  return 0;
+}
+
+static uint8_t block_length(uint32_t slots)
+{
+  uint8_t length = 32;
+
+  while (length > 0 && slots > 1u << (32 - length))
+    length--;
+  return length;
+}
+
+static int choose_block(struct fl_egress *egress, const struct fl_routes *routes, struct fl_error *err)
+{
+  const struct fl_prefix range = egress->config.range;
+  uint8_t length = block_length(egress->config.slots);
+  uint32_t nameserver = egress->config.nameserver ? egress->config.nameserver : fl_resolver_host();
+  char uplink[IF_NAMESIZE];
+  struct in_addr shown = { htonl(range.address) };
+
+  if (length < range.length)
+    return fl_fail(err, FL_ERR_NETWORK, ERANGE, "egress range", "%s/%u has no address for each of %u sandboxes", inet_ntoa(shown), range.length, egress->config.slots);
+  find_uplink(routes, uplink);
+  uint32_t blocks = 1u << (length - range.length), first = hash(egress->config.name) % blocks;
+  for (uint32_t tried = 0; tried < blocks; tried++) {
+    struct fl_prefix block = { range.address + (((first + tried) % blocks) << (32 - length)), length };
+    int result = is_clear(routes, block) ? take_block(egress, block, uplink, nameserver, err) : -EEXIST;
+
+    if (result != -EEXIST)
+      return result;
+  }
+  return fl_fail(err, FL_ERR_NETWORK, EADDRINUSE, "egress range", "%s/%u: every /%u of it is in use by the host's routes; name another with egressRange", inet_ntoa(shown), range.length, length);
+}
+
+int fl_egress_open(struct fl_egress *egress, struct fl_error *err)
+{
+  fl_autofree struct fl_routes *routes = malloc(sizeof *routes);
+  int result;
+
+  if (egress->open)
+    return 0;
+  if (!routes)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "routes");
+  result = fl_routes_read(egress->route, routes, err);
+  if (result == 0)
+    result = choose_block(egress, routes, err);
+  if (result < 0) {
+    remove_all(egress, NULL);
+    return result;
+  }
+  egress->open = true;
+  return 0;
+}
+
+uint32_t fl_egress_address(const struct fl_egress *egress, uint32_t slot)
+{
+  return egress->block.address + slot;
+}
+
+int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egress_policy *policy, struct fl_error *err)
+{
+  fl_nft_begin(&egress->nft);
+  fl_egress_rules_put_policy(&egress->nft, slot, fl_egress_address(egress, slot), policy);
+  return fl_nft_commit(&egress->nft, "grant egress", err);
+}

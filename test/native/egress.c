@@ -1,0 +1,486 @@
+/*
+ * Egress with real packets, in a world of its own: this process becomes the "host", one cable leads to an "internet" that has every address it is asked for, private ones and the
+ * metadata service included. So what does not arrive was held back here.
+ */
+#include "network/part.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "sandbox/network.h"
+#include "sys/syscalls.h"
+#include "check.h"
+
+enum { SLOTS = 8, WAIT_MS = 300, CONNECTED = 0, SILENT = 254, SERVED_PORTS = 3 };
+
+static const uint16_t ports[SERVED_PORTS] = { 53, 80, 443 };
+static const struct fl_prefix range = { 0x0ae00000, 12 };        /* 10.224.0.0/12 */
+static int host, internet, behind;
+static struct fl_egress egress;
+static struct fl_egress_maker maker;
+
+static void must(int result, const struct fl_error *error)
+{
+  if (result >= 0)
+    return;
+  fprintf(stderr, "%s: %s: %s\n", error->op, error->detail, strerror(error->errno_value));
+  exit(1);
+}
+
+static uint32_t ip(const char *text)
+{
+  struct in_addr address;
+
+  CHECK(inet_pton(AF_INET, text, &address) == 1);
+  return ntohl(address.s_addr);
+}
+
+static void enter(int network)
+{
+  CHECK(setns(network, CLONE_NEWNET) == 0);
+}
+
+static int new_network(void)
+{
+  struct fl_error error = { 0 };
+  int fd;
+
+  CHECK(unshare(CLONE_NEWNET) == 0);
+  must(fl_network_loopback(&error), &error);
+  fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0);
+  return fd;
+}
+
+/* With who has sent it, from the address that it was sent to. */
+static void answer_datagram(int fd)
+{
+  struct sockaddr_in peer;
+  char byte, control[CMSG_SPACE(sizeof(struct in_pktinfo))];
+  struct iovec part = { &byte, 1 };
+  struct msghdr message = { .msg_name = &peer, .msg_namelen = sizeof peer, .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+
+  if (recvmsg(fd, &message, 0) < 0)
+    return;
+  ((struct in_pktinfo *)CMSG_DATA(CMSG_FIRSTHDR(&message)))->ipi_ifindex = 0;
+  part = (struct iovec){ &peer.sin_addr, sizeof peer.sin_addr };
+  sendmsg(fd, &message, 0);
+}
+
+/* Answers each TCP connection and each datagram on the ports, on every address of the current network, for as long as the test lives. */
+static void serve(void)
+{
+  struct pollfd polled[2 * SERVED_PORTS];
+  pid_t parent = getpid();
+
+  if (fork() != 0)
+    return;
+  CHECK(fl_die_with_parent(parent) == 0);
+  for (int index = 0; index < 2 * SERVED_PORTS; index++) {
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(ports[index / 2]) };
+
+    polled[index] = (struct pollfd){ .fd = socket(AF_INET, index % 2 ? SOCK_DGRAM : SOCK_STREAM, 0), .events = POLLIN };
+    setsockopt(polled[index].fd, IPPROTO_IP, IP_PKTINFO, &(int){ 1 }, sizeof(int));
+    setsockopt(polled[index].fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+    CHECK(bind(polled[index].fd, (struct sockaddr *)&any, sizeof any) == 0 && (index % 2 || listen(polled[index].fd, 16) == 0));
+  }
+  for (;;) {
+    poll(polled, 2 * SERVED_PORTS, -1);
+    for (int index = 0; index < 2 * SERVED_PORTS; index++) {
+      struct sockaddr_in peer;
+      socklen_t size = sizeof peer;
+
+      if (!polled[index].revents)
+        continue;
+      if (index % 2) {
+        answer_datagram(polled[index].fd);
+      } else {
+        int fd = accept(polled[index].fd, (struct sockaddr *)&peer, &size);
+
+        CHECK(write(fd, &peer.sin_addr, sizeof peer.sin_addr) == sizeof peer.sin_addr);
+        close(fd);
+      }
+    }
+  }
+}
+
+/* What comes of talking to the address from the network: CONNECTED, an errno, or SILENT. ret_seen: who the other end saw. */
+static int talk(int network, const char *address, uint16_t port, int type, uint32_t *ret_seen)
+{
+  struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ip(address)) };
+  struct pollfd polled = { .events = POLLIN };
+  uint32_t seen = 0;
+  int result = 0;
+
+  enter(network);
+  polled.fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  enter(host);
+  CHECK(polled.fd >= 0);
+  if (connect(polled.fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
+    result = errno;
+  else if (type == SOCK_DGRAM && send(polled.fd, "x", 1, 0) < 0)
+    result = errno;
+  else if (poll(&polled, 1, WAIT_MS) == 0)
+    result = SILENT;
+  else if (recv(polled.fd, &seen, sizeof seen, 0) != sizeof seen)
+    result = errno;
+  close(polled.fd);
+  if (ret_seen)
+    *ret_seen = ntohl(seen);
+  return result;
+}
+
+static int tcp(int network, const char *address, uint16_t port) { return talk(network, address, port, SOCK_STREAM, NULL); }
+static int udp(int network, const char *address, uint16_t port) { return talk(network, address, port, SOCK_DGRAM, NULL); }
+
+/* A cable between the two; the internet has all these addresses, the host two of its own. */
+static void build_world(void)
+{
+  static const char *const everywhere[] = { "198.51.100.1", "203.0.113.80", "8.8.8.8", "10.9.9.9", "172.16.5.5", "192.168.7.7", "100.64.1.1", "169.254.169.254", "224.0.0.9", "198.18.0.1", "10.255.255.53" };
+  const uint8_t hardware[6] = { 2, 0, 0, 0, 0, 1 };
+  struct fl_error error = { 0 };
+  struct fl_netlink *route;
+
+  internet = new_network();
+  host = new_network();
+  CHECK(fl_file_write(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", "0") == 0);     /* a host that forwards for nobody */
+  route = fl_netlink_open(NETLINK_ROUTE, &error);
+  must(fl_veth_add(route, "uplink", "cable", internet, hardware, &error), &error);
+  must(fl_address_add(route, if_nametoindex("uplink"), ip("198.51.100.2"), &error), &error);
+  must(fl_address_add(route, if_nametoindex("lo"), ip("192.0.2.7"), &error), &error);
+  must(fl_link_up(route, "uplink", &error), &error);
+  must(fl_route_add(route, (struct fl_prefix){ 0, 0 }, if_nametoindex("uplink"), ip("198.51.100.1"), &error), &error);
+  fl_netlink_close(route);
+  serve();
+  enter(internet);
+  route = fl_netlink_open(NETLINK_ROUTE, &error);
+  for (size_t index = 0; index < FL_COUNT(everywhere); index++)
+    if (ip(everywhere[index]) >> 28 != 14)
+      must(fl_address_add(route, if_nametoindex("cable"), ip(everywhere[index]), &error), &error);
+  must(fl_link_up(route, "cable", &error), &error);
+  must(fl_link_settle(route, "cable", &error), &error);
+  must(fl_route_add(route, (struct fl_prefix){ ip("198.51.100.2"), 32 }, if_nametoindex("cable"), 0, &error), &error);
+  fl_netlink_close(route);
+  serve();
+  enter(host);
+}
+
+/* A third network, which the host has a cable to: it would forward to it, if it did that for anybody. */
+static void build_behind(void)
+{
+  const uint8_t hardware[6] = { 2, 0, 0, 0, 0, 2 };
+  struct fl_error error = { 0 };
+  struct fl_netlink *route;
+
+  behind = new_network();
+  route = fl_netlink_open(NETLINK_ROUTE, &error);
+  must(fl_veth_add(route, "outer", "inner", host, hardware, &error), &error);
+  must(fl_address_add(route, if_nametoindex("outer"), ip("192.0.2.99"), &error), &error);
+  must(fl_link_up(route, "outer", &error), &error);
+  must(fl_route_add(route, (struct fl_prefix){ 0, 0 }, if_nametoindex("outer"), 0, &error), &error);
+  fl_netlink_close(route);
+  serve();
+  enter(host);
+  route = fl_netlink_open(NETLINK_ROUTE, &error);
+  must(fl_link_up(route, "inner", &error), &error);
+  must(fl_link_settle(route, "inner", &error), &error);
+  must(fl_route_add(route, (struct fl_prefix){ ip("192.0.2.99"), 32 }, if_nametoindex("inner"), 0, &error), &error);
+  fl_netlink_close(route);
+  CHECK(fl_file_write(AT_FDCWD, "/proc/sys/net/ipv4/conf/inner/forwarding", "1") == 0);
+  enter(internet);
+  route = fl_netlink_open(NETLINK_ROUTE, &error);
+  must(fl_route_add(route, (struct fl_prefix){ ip("192.0.2.99"), 32 }, if_nametoindex("cable"), 0, &error), &error);
+  fl_netlink_close(route);
+  enter(host);
+}
+
+static int make_part(uint32_t slot)
+{
+  struct fl_error error = { 0 };
+  int network;
+
+  must(fl_egress_part_make(&maker, slot, fl_egress_address(&egress, slot), &error), &error);
+  must(fl_network_loopback(&error), &error);
+  network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  enter(host);
+  CHECK(network >= 0);
+  return network;
+}
+
+static void grant(uint32_t slot, const struct fl_egress_policy *policy)
+{
+  struct fl_error error = { 0 };
+
+  must(fl_egress_grant(&egress, slot, policy, &error), &error);
+}
+
+static char forwarding(const char *link)
+{
+  char path[80], value[8] = "";
+
+  snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/forwarding", link);
+  CHECK(fl_file_read(AT_FDCWD, path, value, sizeof value) > 0);
+  return value[0];
+}
+
+static void start(const char *name, struct fl_egress *ret_egress)
+{
+  struct fl_egress_config config = { .name = name, .range = range, .slots = SLOTS, .nameserver = ip("10.255.255.53") };
+  struct fl_error error = { 0 };
+
+  must(fl_egress_start(&config, ret_egress, &error), &error);
+}
+
+static void open_egress(struct fl_egress *which)
+{
+  struct fl_error error = { 0 };
+
+  must(fl_egress_open(which, &error), &error);
+}
+
+static const struct fl_egress_policy everything_public = { .flags = FL_EGRESS_PUBLIC };
+
+static void nothing_without_a_policy(int part)
+{
+  CHECK(tcp(part, "8.8.8.8", 443) == ECONNREFUSED);
+  CHECK(udp(part, FL_EGRESS_GATEWAY_TEXT, 53) == EHOSTUNREACH);
+}
+
+static void public_is_what_it_says(int part)
+{
+  static const char *const never[] = { "10.9.9.9", "172.16.5.5", "192.168.7.7", "100.64.1.1", "169.254.169.254", "198.18.0.1", "198.51.100.2", "192.0.2.7", "10.255.255.53" };
+  uint32_t seen;
+
+  CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED && tcp(part, "203.0.113.80", 80) == CONNECTED && udp(part, "8.8.8.8", 443) == CONNECTED);
+  CHECK(talk(part, "8.8.8.8", 80, SOCK_STREAM, &seen) == CONNECTED && seen == ip("198.51.100.2"));
+  CHECK(udp(part, FL_EGRESS_GATEWAY_TEXT, 53) == CONNECTED && tcp(part, FL_EGRESS_GATEWAY_TEXT, 53) == CONNECTED);
+  CHECK(tcp(part, FL_EGRESS_GATEWAY_TEXT, 80) == ECONNREFUSED);  /* a name server, nothing else */
+  for (size_t index = 0; index < FL_COUNT(never); index++)
+    CHECK(tcp(part, never[index], 80) == ECONNREFUSED && udp(part, never[index], 53) != CONNECTED);     /* the kernel limits how often it explains */
+}
+
+static void a_list_narrows_and_reopens(void)
+{
+  const struct fl_egress_policy list = { .rules = 3, .rule = { { ip("203.0.113.0"), 80, 24, 0 }, { ip("10.9.9.9"), 0, 32, 0 }, { ip("169.254.0.0"), 0, 16, 0 } } };
+  const struct fl_egress_policy both = { .flags = FL_EGRESS_PUBLIC, .rules = 1, .rule = { { ip("10.0.0.0"), 443, 8, 0 } } };
+  const struct fl_egress_policy all = { .rules = 1, .rule = { { 0, 0, 0, 0 } } };
+  int narrow = make_part(2), wide = make_part(3), open = make_part(4);
+  struct in_addr other = { htonl(fl_egress_address(&egress, 3)) };
+
+  grant(2, &list);
+  grant(3, &both);
+  grant(4, &all);
+  CHECK(tcp(narrow, "203.0.113.80", 80) == CONNECTED && tcp(narrow, "10.9.9.9", 443) == CONNECTED && udp(narrow, "10.9.9.9", 443) == CONNECTED);
+  CHECK(tcp(narrow, "203.0.113.80", 443) == ECONNREFUSED && tcp(narrow, "8.8.8.8", 443) == ECONNREFUSED && tcp(narrow, "10.255.255.53", 80) == ECONNREFUSED);
+  CHECK(tcp(narrow, "169.254.169.254", 80) == ECONNREFUSED);     /* no list opens it */
+  CHECK(tcp(wide, "8.8.8.8", 80) == CONNECTED && tcp(wide, "10.9.9.9", 443) == CONNECTED && tcp(wide, "10.9.9.9", 80) == ECONNREFUSED);
+  CHECK(tcp(open, "192.168.7.7", 80) == CONNECTED);
+  CHECK(tcp(open, "198.51.100.2", 80) == ECONNREFUSED && tcp(open, "192.0.2.7", 80) == ECONNREFUSED && tcp(open, inet_ntoa(other), 80) == ECONNREFUSED);
+  CHECK(tcp(open, FL_EGRESS_GATEWAY_TEXT, 443) == ECONNREFUSED);
+  close(narrow);
+  close(wide);
+  close(open);
+  for (uint32_t slot = 2; slot <= 4; slot++)
+    fl_egress_part_remove(&maker, slot, fl_egress_address(&egress, slot));
+}
+
+/* Sends a datagram to the internet from an address that is not its own, as somebody with every privilege in the sandbox's network could. */
+static void nobody_speaks_for_another(int part)
+{
+  struct fl_error error = { 0 };
+  struct sockaddr_in source = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(fl_egress_address(&egress, 1)) };
+  struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(443), .sin_addr.s_addr = htonl(ip("8.8.8.8")) };
+  struct pollfd polled = { .events = POLLIN };
+
+  for (int attempt = 0; attempt < 2; attempt++) {
+    enter(part);
+    struct fl_netlink *route = fl_netlink_open(NETLINK_ROUTE, &error);
+    must(fl_address_add(route, if_nametoindex("eth0"), ntohl(source.sin_addr.s_addr), &error), &error);
+    fl_netlink_close(route);
+    polled.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    enter(host);
+    CHECK(bind(polled.fd, (struct sockaddr *)&source, sizeof source) == 0 && sendto(polled.fd, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+    CHECK(poll(&polled, 1, WAIT_MS) == 0);
+    close(polled.fd);
+    source.sin_addr.s_addr = htonl(ip("198.51.100.77"));         /* then one of nobody */
+  }
+}
+
+static void there_is_no_ipv6(int part)
+{
+  struct sockaddr_in6 to = { .sin6_family = AF_INET6, .sin6_port = htons(80) };
+  int fd;
+
+  CHECK(inet_pton(AF_INET6, "2001:db8::1", &to.sin6_addr) == 1);
+  enter(part);
+  fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  enter(host);
+  CHECK(fd < 0 || (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && (errno == ENETUNREACH || errno == EADDRNOTAVAIL)));
+  close(fd);
+}
+
+static void nobody_comes_in(int part)
+{
+  struct in_addr address = { htonl(fl_egress_address(&egress, 0)) };
+  struct fl_error error = { 0 };
+  struct fl_netlink *route;
+
+  enter(part);
+  serve();
+  enter(internet);
+  route = fl_netlink_open(NETLINK_ROUTE, &error);                /* a neighbour of the host, who knows where the sandboxes are */
+  must(fl_route_add(route, egress.block, if_nametoindex("cable"), 0, &error), &error);
+  fl_netlink_close(route);
+  enter(host);
+  CHECK(tcp(host, inet_ntoa(address), 80) == SILENT && tcp(internet, inet_ntoa(address), 80) == SILENT);
+  /* The uplink forwards now, but for nobody else. */
+  CHECK(forwarding("uplink") == '1' && tcp(internet, "192.0.2.99", 80) == SILENT);
+}
+
+static void connections_are_counted(void)
+{
+  int part = make_part(5), fds[FL_EGRESS_CONNECTIONS_MAX + 8], refused = 0;
+  struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(443), .sin_addr.s_addr = htonl(ip("8.8.8.8")) };
+
+  grant(5, &everything_public);
+  for (size_t index = 0; index < FL_COUNT(fds); index++) {
+    enter(part);
+    fds[index] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    enter(host);
+    CHECK(fds[index] >= 0 && connect(fds[index], (struct sockaddr *)&to, sizeof to) == 0);
+    send(fds[index], "x", 1, 0);
+    struct pollfd polled = { .fd = fds[index], .events = POLLIN };
+    char answer[8];
+    refused += poll(&polled, 1, WAIT_MS) == 0 || recv(fds[index], answer, sizeof answer, 0) < 0;
+  }
+  CHECK(refused == 8);
+  for (size_t index = 0; index < FL_COUNT(fds); index++)
+    close(fds[index]);
+  close(part);
+  fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
+  part = make_part(5);                                           /* the next one's count begins anew, and it has been granted nothing */
+  CHECK(tcp(part, "8.8.8.8", 443) == ECONNREFUSED);
+  grant(5, &everything_public);
+  CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED);
+  close(part);
+  fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
+}
+
+/* What nft(8) and ip(8) would show. */
+static bool anything_left(const char *name)
+{
+  char links[FL_EGRESS_PREFIX_BYTES + 1], line[256];
+  struct fl_nft nft;
+  struct fl_error error = { 0 };
+  fl_autofclose FILE *devices = fopen("/proc/thread-self/net/dev", "re");
+  fl_autofclose FILE *routes = fopen("/proc/thread-self/net/fib_trie", "re");
+  bool left = false;
+  size_t size;
+
+  fl_egress_links(name, links);
+  while (fgets(line, sizeof line, devices))
+    left = left || strstr(line, links);
+  while (fgets(line, sizeof line, routes))
+    left = left || strstr(line, "10.224") || strstr(line, "10.23");
+  must(fl_nft_open(&nft, name, &error), &error);
+  left = left || fl_nft_table_note(&nft, line, 1, &size, NULL) >= 0;
+  fl_nft_close(&nft);
+  return left || forwarding("uplink") == '1';
+}
+
+static void a_dead_generation_is_removed(const char *name)
+{
+  struct fl_egress dead = egress;
+
+  CHECK(anything_left(name));
+  start(name, &egress);                                          /* the one before never said farewell */
+  CHECK(!anything_left(name));
+  fl_netlink_close(dead.route);
+  fl_nft_close(&dead.nft);
+  open_egress(&egress);
+  CHECK(anything_left(name));
+}
+
+static void two_have_blocks_of_their_own(void)
+{
+  struct fl_egress other;
+
+  start("flashd-other", &other);
+  open_egress(&other);
+  CHECK(!fl_prefix_overlaps(other.block, egress.block));
+  fl_egress_stop(&other);
+}
+
+static void a_range_in_use_is_an_error(void)
+{
+  const struct fl_prefix used = { ip("10.128.0.0"), 9 };
+  struct fl_error error = { 0 };
+  struct fl_egress other;
+
+  start("flashd-crowded", &other);
+  must(fl_route_claim(other.route, used, &error), &error);
+  CHECK(fl_egress_open(&other, &error) < 0 && error.code == FL_ERR_NETWORK && strstr(error.detail, "egressRange"));
+  must(fl_route_unclaim(other.route, used, &error), &error);
+  open_egress(&other);
+  fl_egress_stop(&other);
+  start("flashd-crowded", &other);
+  other.config.slots = 1 << 21;
+  error = (struct fl_error){ 0 };
+  CHECK(fl_egress_open(&other, &error) < 0 && error.errno_value == ERANGE);
+  fl_egress_stop(&other);
+}
+
+static void name_servers_are_found(void)
+{
+  CHECK(fl_resolver_parse("# mine\nsearch example.org\nnameserver 10.255.255.53\nnameserver 8.8.8.8\n") == ip("10.255.255.53"));
+  CHECK(fl_resolver_parse("nameserver 127.0.0.53\nnameserver\t192.0.2.1 # second\n") == ip("192.0.2.1"));
+  CHECK(fl_resolver_parse("nameserver ::1\nnameserver 127.0.0.1\n") == 0);
+  CHECK(fl_resolver_parse("nameservers 1.2.3.4\nnameserver 1.2.3\nnameserver") == 0 && fl_resolver_parse("") == 0);
+}
+
+int main(void)
+{
+  static const char name[] = "flashd-egress-test";
+  int one, two;
+
+  name_servers_are_found();
+  build_world();
+  build_behind();
+  maker = (struct fl_egress_maker){ .name = name, .own = host };
+  start(name, &egress);
+  CHECK(!anything_left(name));                                   /* nobody has asked yet */
+  open_egress(&egress);
+  one = make_part(0);
+  two = make_part(1);
+  nothing_without_a_policy(one);
+  grant(0, &everything_public);
+  public_is_what_it_says(one);
+  nothing_without_a_policy(two);
+  grant(1, &everything_public);
+  nobody_comes_in(one);
+  CHECK(tcp(two, inet_ntoa((struct in_addr){ htonl(fl_egress_address(&egress, 0)) }), 80) == ECONNREFUSED);
+  a_list_narrows_and_reopens();
+  there_is_no_ipv6(one);
+  nobody_speaks_for_another(one);
+  connections_are_counted();
+  fl_egress_part_remove(&maker, 1, fl_egress_address(&egress, 1));
+  CHECK(tcp(two, "8.8.8.8", 443) == ENETUNREACH);                /* the cable is gone, whoever still holds the network */
+  two_have_blocks_of_their_own();
+  a_range_in_use_is_an_error();
+  a_dead_generation_is_removed(name);
+  CHECK(tcp(one, "8.8.8.8", 443) == ENETUNREACH);
+  fl_egress_stop(&egress);
+  CHECK(!anything_left(name) && tcp(internet, "192.0.2.99", 80) == SILENT);
+  CHECK(fl_file_write(AT_FDCWD, "/proc/sys/net/ipv4/conf/uplink/forwarding", "1") == 0 && tcp(internet, "192.0.2.99", 80) == CONNECTED);
+  return 0;
+}
