@@ -5,13 +5,13 @@
  *   registry ─▶ logs ─▶ sandboxd ─▶ pools, dispatcher ─▶ management socket ─▶ listen ─▶ confine ─▶ READY
  */
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { readAsset } from './assets.ts';
-import { managementSocketPath, parseListen, type Config } from './config/index.ts';
+import { egressOf, managementSocketPath, parseListen, type Config } from './config/index.ts';
 import { Builder, BundleStore, Deployer, type Recipe } from './deploy/index.ts';
 import type { GatewayReport } from './deploy/management-api.ts';
 import { registerMetrics } from './gateway-metrics.ts';
@@ -28,11 +28,11 @@ import { LiveRegistry, SqliteStore } from './registry/index.ts';
 import type { Addon } from './sandbox/addon.ts';
 import { SandboxClient } from './sandbox/client.ts';
 import type { Stats } from './sandbox/contract.ts';
-import { FEATURE_NAMES } from './sandbox/protocol.ts';
+import { FEATURE_NAMES, FRAME } from './sandbox/protocol.ts';
 
 const MIB = 1024 * 1024;
 const BUILD_TMP_MB = 256;
-const BUILD_TMP_INODES = 16_384;
+const BUILD_TMP_INODES_PER_MIB = 64;
 const BUILD_PIDS = 64;
 const LIFELINE_FD = 3;
 /** How long the reason of an instance's end is waited for. */
@@ -85,7 +85,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   stack.defer(() => registry.close());
 
   const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());
-  const builder = new Builder(join(config.stateDir, 'builds'), () => readAsset('runtimes.pack'), (directory, recipe) => runBuild(sandbox, directory, recipe));
+  const builder = new Builder(join(config.stateDir, 'builds'), () => readAsset('runtimes.pack'), (directory, recipe) => runBuild(sandbox, config, directory, recipe));
   const deployer = new Deployer(registry, bundles, builder, config.functionDefaults, report);
   stack.defer(() => deployer.close());
   deployer.collectGarbage();
@@ -189,13 +189,15 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
 }
 
 /** The program is an executable: the native runtime runs it with its request on stdin, which is empty. */
-async function runBuild(sandbox: SandboxClient, directory: string, { program, timeoutMs, memoryMb }: Recipe): Promise<Uint8Array> {
+async function runBuild(sandbox: SandboxClient, config: Config, directory: string, { program, timeoutMs, memoryMb, tmpMb = BUILD_TMP_MB, unpacks, network, vendored }: Recipe): Promise<Uint8Array> {
+  const isolated = network !== true || (vendored !== undefined && existsSync(join(directory, vendored)));
+  const room = unpacks === true ? { responseBodyMax: FRAME.FL_FRAME_BODY_MAX } : {};
   const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-  const limits = { memoryBytes: memoryMb * MIB, tmpBytes: BUILD_TMP_MB * MIB, tmpInodes: BUILD_TMP_INODES, pids: BUILD_PIDS, cpuMillis: 1000 * availableParallelism(), descriptors: 1024 };
+  const limits = { memoryBytes: memoryMb * MIB, tmpBytes: tmpMb * MIB, tmpInodes: tmpMb * BUILD_TMP_INODES_PER_MIB, pids: BUILD_PIDS, cpuMillis: 1000 * availableParallelism(), descriptors: 1024 };
   const init = Object.entries({ function: 'build', version: '0', handler: program, memory_bytes: limits.memoryBytes, timeout_ms: timeoutMs, concurrency: 1 });
   try {
     return await runOnce(sandbox, {
-      spec: { functionName: 'build', version: '0', runtime: 'native', limits, bundleFd: handle.fd, init: init.map(([key, value]) => `${key}=${value}\0`).join('') },
+      spec: { functionName: 'build', version: '0', runtime: 'native', limits, ...room, egress: isolated ? undefined : egressOf(config.buildEgress), bundleFd: handle.fd, init: init.map(([key, value]) => `${key}=${value}\0`).join('') },
       meta: ['GET', '/', '', '127.0.0.1', randomUUID(), 'host', 'localhost', ''].join('\0'),
       timeoutMs,
     });

@@ -14,6 +14,7 @@ import { isSystemError } from '../errors/index.ts';
 import { digestDirectory, syncDirectory } from './digest.ts';
 import { unpack, type UnpackLimits } from './unpack.ts';
 
+const CHUNK_BYTES = 256 * 1024;
 const DIGEST = /^[0-9a-f]{64}$/;
 
 /** An unpacked archive that is not a bundle yet. Exactly one of keep() and discard() ends it. */
@@ -22,6 +23,8 @@ export type StagedBundle = {
   readonly digest: string;
   /** The same with one file more. */
   add(file: string, bytes: Uint8Array): Promise<StagedBundle>;
+  /** The same with what the archive holds in a directory more. */
+  unpack(directory: string, archive: Uint8Array): Promise<StagedBundle>;
   /** Durable when it returns. The bundle is pinned until the returned function is called: by then a version has to refer to it. */
   keep(): Promise<() => void>;
   discard(): Promise<void>;
@@ -72,7 +75,12 @@ export class BundleStore {
       await writeFile(join(staging, file), bytes, { flag: 'wx', mode: 0o644 });
       return this.#stage(staging, discard);
     };
-    return { directory: staging, digest, add, discard, keep: () => this.#keep(staging, digest, discard) };
+    const unpackInto = async (directory: string, archive: Uint8Array): Promise<StagedBundle> => {
+      await mkdir(join(staging, directory), { mode: 0o755 });
+      await unpack(chunksOf(archive), join(staging, directory), this.#limits);
+      return this.#stage(staging, discard);
+    };
+    return { directory: staging, digest, add, unpack: unpackInto, discard, keep: () => this.#keep(staging, digest, discard) };
   }
 
   /** Keeps a bundle from being collected, as long as instances have it mounted, even when its function is removed. */
@@ -145,6 +153,10 @@ export class BundleStore {
       }
     }
   }
+}
+
+async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
 }
 
 async function exists(path: string): Promise<boolean> {

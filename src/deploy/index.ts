@@ -47,7 +47,8 @@ export class Deployer {
       manifest = read.manifest;
       if (read.unbuilt !== undefined) {
         const { recipe } = read.unbuilt;
-        staged = await staged.add(recipe.product, await this.#builder.build(staged.directory, staged.digest, recipe));
+        const product = await this.#builder.build(staged.directory, staged.digest, recipe);
+        staged = await (recipe.unpacks === true ? staged.unpack(recipe.product, product) : staged.add(recipe.product, product));
       }
     } catch (error) {
       await staged.discard();

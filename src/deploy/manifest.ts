@@ -41,7 +41,7 @@ export type Unbuilt = { readonly recipe: NonNullable<Runtime['build']> };
 export async function readManifest(directory: string, defaults: FunctionDefaults): Promise<{ manifest: Manifest; unbuilt: Unbuilt | undefined }> {
   const { $schema: _, bundle, ...given } = await readGiven(directory);
   const files = (await readdir(directory)).sort();
-  const { runtime, handler, unbuilt } = bundled(await findHandler(directory, files, given), bundle === true);
+  const { runtime, handler, unbuilt } = withPackages(bundled(await findHandler(directory, files, given), bundle === true), files);
   const manifest: Manifest = { ...defaults, symbol: runtime.symbol, environment: {}, ...given, runtime: runtime.name, handler };
   if (given.concurrency !== undefined && given.concurrency > runtime.maxConcurrency) {
     throw new FlashdError('manifest_invalid', {
@@ -107,6 +107,17 @@ function bundled(found: Found, wanted: boolean): Found {
   return { runtime, handler: runtime.build.product, unbuilt: { recipe: runtime.build } };
 }
 
+/** What it names beside its handler has to be fetched. */
+function withPackages(found: Found, files: readonly string[]): Found {
+  const { build } = found.runtime;
+  if (build?.unpacks !== true || !hasSource(build, files)) return found;
+  if (!files.includes(build.product)) return { ...found, unbuilt: { recipe: build } };
+  throw new FlashdError('manifest_invalid', {
+    message: `there are both ${build.sources.find((source) => files.includes(source))} and ${build.product}, which is what it is installed into`,
+    hint: `remove one of them, or rename the directory ${build.product}`,
+  });
+}
+
 async function readSmallFile(path: string): Promise<string | undefined> {
   let handle;
   try {
@@ -136,7 +147,7 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
   if (given.handler !== undefined) {
     const handler = given.handler.replace(/^(\.\/)+/, '');
     const runtime = given.runtime === undefined ? runtimeOfFile(handler) : runtimeNamed(given.runtime);
-    if (runtime.build?.product === handler && hasSource(runtime.build, files) && !files.includes(handler)) return { runtime, handler, unbuilt: { recipe: runtime.build } };
+    if (runtime.build?.product === handler && makesHandler(runtime.build, files) && !files.includes(handler)) return { runtime, handler, unbuilt: { recipe: runtime.build } };
     await requireFile(directory, handler, runtime);
     return { runtime, handler };
   }
@@ -153,7 +164,7 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
     });
   }
   if (found.length === 0) {
-    const runtime = candidates.find(({ build }) => build !== undefined && hasSource(build, files));
+    const runtime = candidates.find(({ build }) => makesHandler(build, files));
     if (runtime?.build !== undefined) return { runtime, handler: runtime.build.product, unbuilt: { recipe: runtime.build } };
     throw noHandler(files, candidates);
   }
@@ -163,6 +174,11 @@ async function findHandler(directory: string, files: string[], given: Partial<Ma
 
 function hasSource(recipe: Unbuilt['recipe'], files: readonly string[]): boolean {
   return recipe.sources.some((source) => files.includes(source));
+}
+
+/** Of a runtime whose handlers are built. */
+function makesHandler(recipe: Runtime['build'], files: readonly string[]): recipe is Unbuilt['recipe'] {
+  return recipe !== undefined && recipe.unpacks !== true && hasSource(recipe, files);
 }
 
 const detectable = (): Runtime[] => [...RUNTIMES.values()].filter(({ detected }) => detected !== false);

@@ -11,6 +11,22 @@ import php from './php/runtime.json' with { type: 'json' };
 import python from './python/runtime.json' with { type: 'json' };
 import ruby from './ruby/runtime.json' with { type: 'json' };
 
+export type Build = {
+  readonly sources: readonly string[];
+  readonly product: string;
+  readonly program: string;
+  readonly timeoutMs: number;
+  readonly memoryMb: number;
+  readonly again?: boolean;
+  /** Of its writable files. */
+  readonly tmpMb?: number;
+  /** The product is a directory, stdout an archive of it; it stands beside the handler that the function has. */
+  readonly unpacks?: boolean;
+  /** It may connect to what buildEgress in the configuration permits, unless the function has a directory of the name `vendored`. */
+  readonly network?: boolean;
+  readonly vendored?: string;
+};
+
 export type Runtime = {
   readonly name: string;
   readonly description: string;
@@ -33,7 +49,7 @@ export type Runtime = {
    * How a function that has no handler but a file of one of these names gets one: the program (a path as in `handler`) runs under the native runtime with the function's directory
    * on /function, and what it writes to stdout becomes the product. again: a function that has a handler may ask for it too ("bundle" in function.json).
    */
-  readonly build?: { readonly sources: readonly string[]; readonly product: string; readonly program: string; readonly timeoutMs: number; readonly memoryMb: number; readonly again?: boolean };
+  readonly build?: Build;
   /** false: only for functions that name it. */
   readonly detected?: boolean;
   /** The most requests that one instance can work on at a time. */

@@ -55,7 +55,7 @@ class Instance:
     if 'TZ' in os.environ:
       time.tzset()
     self.common = payload.common(config)
-    sys.path.insert(0, self.root)
+    sys.path[:0] = [self.root] + [packages for packages in [f'{self.root}/packages'] if os.access(packages, os.F_OK)]
     self.load(config['handler'], config['symbol'])
     for _ in range(int(config['concurrency']) - 1):
       threading.Thread(target=self.serve, daemon=True).start()
