@@ -24,17 +24,20 @@ export class Flashd {
   readonly port: number;
   readonly stateDirectory: string;
   readonly #environment: NodeJS.ProcessEnv;
+  /** What enters the network namespace that it lives in; empty: ours. */
+  readonly #entering: readonly string[];
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
   output = '';
 
-  private constructor(port: number, environment: Record<string, string>, inherited: number[], prefix: readonly string[]) {
+  private constructor(port: number, environment: Record<string, string>, inherited: number[], prefix: readonly string[], entering: readonly string[]) {
     this.port = port;
+    this.#entering = entering;
     this.stateDirectory = mkdtempSync(join(tmpdir(), 'flashd-state-'));
     chmodSync(this.stateDirectory, 0o755);
     const own = { FLASHD_LISTEN: `127.0.0.1:${port}`, FLASHD_STATE_DIR: this.stateDirectory };
     this.#environment = { PATH: process.env['PATH'], HOME: '/root', ...own, ...environment };
-    const [program, ...args] = [...prefix, BINARY, 'serve'];
+    const [program, ...args] = [...entering, ...prefix, BINARY, 'serve'];
     this.#child = spawn(program!, args, { env: this.#environment, stdio: ['ignore', 'pipe', 'pipe', ...inherited] });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) stream.on('data', (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-(1 << 20))));
     this.#exited = new Promise((resolve) => this.#child.once('close', () => resolve()));
@@ -46,8 +49,17 @@ export class Flashd {
   }
 
   /** prefix: a program and its arguments that executes what follows, in its own place. */
-  static async startBehind(prefix: readonly string[], environment: Record<string, string> = {}, ...inherited: number[]): Promise<Flashd> {
-    const flashd = new Flashd(await freePort(), environment, inherited, prefix);
+  static startBehind(prefix: readonly string[], environment: Record<string, string> = {}, ...inherited: number[]): Promise<Flashd> {
+    return Flashd.#start(environment, inherited, prefix, []);
+  }
+
+  /** In another network namespace. entering: such a prefix; what speaks to it over HTTP needs it too. */
+  static startWithin(entering: readonly string[], environment: Record<string, string> = {}): Promise<Flashd> {
+    return Flashd.#start(environment, [], [], entering);
+  }
+
+  static async #start(environment: Record<string, string>, inherited: number[], prefix: readonly string[], entering: readonly string[]): Promise<Flashd> {
+    const flashd = new Flashd(await freePort(), environment, inherited, prefix, entering);
     const deadline = performance.now() + READY_MS;
     for (;;) {
       const answer = await flashd.http('GET', '/healthz').catch(() => undefined);
@@ -81,12 +93,24 @@ export class Flashd {
   }
 
   http(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer): Promise<HttpAnswer> {
+    if (this.#entering.length > 0) return this.#httpWithin(method, path);
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(body.length) };
       const send = this.#environment['FLASHD_TLS_CERT'] === undefined ? httpRequest : httpsRequest;
       const sent = send({ rejectUnauthorized: false, host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent: false }, (response) => collect(response).then(resolve, reject));
       sent.on('error', reject);
       sent.end(body);
+    });
+  }
+
+  #httpWithin(method: string, path: string): Promise<HttpAnswer> {
+    const [program, ...args] = [...this.#entering, 'curl', '-s', '-X', method, '-w', '\n%{http_code}', `http://127.0.0.1:${this.port}${path}`];
+    return new Promise((resolve, reject) => {
+      execFile(program!, args, (error, stdout) => {
+        if (error) return reject(error);
+        const end = stdout.lastIndexOf('\n');
+        resolve({ status: Number(stdout.slice(end + 1)), headers: [], body: Buffer.from(stdout.slice(0, end)) });
+      });
     });
   }
 

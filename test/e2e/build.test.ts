@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Flashd } from '../conformance/packaged.ts';
+import { WHEEL } from './lab.ts';
 
 const HELLO = `#include <flashd.h>
 #include "words.h"
@@ -88,5 +90,26 @@ describe('functions that come as source', () => {
     await flashd.cli('deploy', source('lambda-java', files));
     const answer = await flashd.http('GET', '/function/lambda-java');
     assert.deepEqual([answer.status, answer.body.toString()], [201, 'lambda-java']);
+  });
+
+  test('in Python get the packages that they name, from the index on the net', async () => {
+    const files = { 'handler.py': 'import six\ndef handler(event, context): return [six.__version__, six.__file__, six.__cached__.split("/")[-2]]\n', 'requirements.txt': 'six==1.16.0\n' };
+    await flashd.cli('deploy', source('named', files));
+    assert.equal((await flashd.http('GET', '/function/named')).body.toString(), '["1.16.0", "/function/packages/six.py", "__pycache__"]');
+    await assert.rejects(flashd.cli('deploy', source('unknown', { ...files, 'requirements.txt': 'six==99.0\n' })), /build_failed.*No matching distribution found for six==99\.0/s);
+  });
+
+  test('in Python get them from a directory of wheels without any network', async () => {
+    const folder = source('wheels', { 'handler.py': 'import tiny\ndef handler(event, context): return tiny.WORD\n', 'requirements.txt': 'tiny==1.0\n', 'wheels/.keep': '' });
+    execFileSync('/usr/bin/python3', ['-c', WHEEL, join(folder, 'wheels/tiny-1.0-py3-none-any.whl')]);
+    const isolated = await Flashd.start({ FLASHD_BUILD_EGRESS: 'none' });
+    try {
+      await isolated.cli('deploy', folder);
+      assert.equal((await isolated.http('GET', '/function/wheels')).body.toString(), '"tiny indeed"');
+      await assert.rejects(isolated.cli('deploy', source('isolated', { 'handler.py': 'import six\n', 'requirements.txt': 'six==1.16.0\n' })), /build_failed.*six==1\.16\.0/s);
+    } finally {
+      await isolated.stop();
+    }
+    await assert.rejects(flashd.cli('deploy', source('not-among-them', { 'handler.py': 'import six\n', 'requirements.txt': 'six==1.16.0\n', 'wheels/.keep': '' })), /build_failed.*No matching distribution/s);
   });
 });

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
   if (request.header.size != size - 1 || request.header.request == 0)
     abort();
-  if (request.header.type == FL_MSG_CREATE && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0))
+  if (request.header.type == FL_MSG_CREATE && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0 ||
+                                                      fl_egress_check(request.create.network, &request.create.egress, NULL) < 0))
     abort();
   return 0;
 }

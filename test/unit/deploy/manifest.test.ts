@@ -70,6 +70,12 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['a secret that is in the environment too', withManifest({ environment: { A: 'x' }, secrets: ['B', 'A'] }), { code: 'manifest_invalid', message: /^A stands .* under environment and under secrets/ }],
   ['a list as the manifest', withManifest([]), { code: 'manifest_invalid', message: /object/ }],
   ['a manifest that is not JSON', { 'handler.py': '', 'function.json': '{' }, { code: 'manifest_invalid', message: /not JSON/ }],
+  ['a network that there is not', withManifest({ network: 'all' }), { code: 'manifest_invalid', message: /network/ }],
+  ['a network with an empty list', withManifest({ network: { egress: [] } }), { code: 'manifest_invalid', message: /network/ }],
+  ['a host name in a list', withManifest({ network: { egress: ['pypi.org:443'] } }), { code: 'manifest_invalid', message: /"pypi\.org:443" is a host name/ }],
+  ['an IPv6 address in a list', withManifest({ network: { egress: ['[2001:db8::1]:443'] } }), { code: 'manifest_invalid', message: /IPv4/ }],
+  ['packages beside what they are installed into', { 'handler.py': '', 'requirements.txt': '', 'packages/six.py': '' }, { code: 'manifest_invalid', message: /both requirements\.txt and packages/ }],
+  ['packages without a handler', { 'requirements.txt': '' }, { code: 'no_handler' }],
   ['too much concurrency for the runtime', withManifest({ concurrency: 999 }), { code: 'manifest_invalid', message: /at most 16/ }],
 ];
 for (const [what, files, error] of wrong) {

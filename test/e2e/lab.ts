@@ -1,0 +1,125 @@
+/**
+ * A world of its own for tests of the network: a "host" that flashd is started in, and an "internet" with every address it is asked for, each a network namespace; one cable between them.
+ * Nothing of it touches the machine's own network. What is made here goes with dispose().
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+
+export const HOST_ADDRESSES = ['198.51.100.2', '192.0.2.7'];
+/** A package index and a name server (for everything) among others; it answers on ports 80, 443 and 5432. */
+export const PUBLIC = '203.0.113.80';
+export const PRIVATE = '10.9.9.9';
+export const METADATA = '169.254.169.254';
+
+/** TCP: says where it is. UDP port 53: every name is PUBLIC. */
+const SERVER = `
+import socket, struct, sys, threading
+place, *ports = sys.argv[1:]
+def serve(port):
+  with socket.create_server(('0.0.0.0', int(port))) as server:
+    while True:
+      connection, _ = server.accept()
+      connection.sendall(place.encode()); connection.close()
+def names():
+  server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(('${PUBLIC}' if place == 'internet' else '0.0.0.0', 53))
+  while True:
+    query, peer = server.recvfrom(512)
+    end = query.index(b'\\0', 12) + 5
+    wanted = query[end - 4:end - 2] == b'\\0\\x01'
+    answer = b'\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x05\\0\\x04' + socket.inet_aton('${PUBLIC}') if wanted else b''
+    server.sendto(query[:2] + b'\\x81\\x80\\0\\x01' + struct.pack('>H', bool(answer)) + b'\\0\\0\\0\\0' + query[12:end] + answer, peer)
+for port in ports: threading.Thread(target=serve, args=(port,), daemon=True).start()
+threading.Thread(target=names, daemon=True).start()
+print('ready', flush=True); sys.stdin.read()
+`;
+
+export class Lab {
+  readonly host: string;
+  readonly internet: string;
+  readonly #servers: ChildProcess[] = [];
+
+  private constructor(name: string) {
+    this.host = `${name}-host`;
+    this.internet = `${name}-internet`;
+  }
+
+  static async build(): Promise<Lab> {
+    const lab = new Lab(`flashd-lab-${process.pid}`);
+    try {
+      for (const place of [lab.host, lab.internet]) {
+        ip('netns', 'add', place);
+        ip('-n', place, 'link', 'set', 'lo', 'up');
+      }
+      ip('-n', lab.host, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'in0', 'netns', lab.internet);
+      ip('-n', lab.host, 'address', 'add', '198.51.100.2/24', 'dev', 'up0');
+      ip('-n', lab.host, 'address', 'add', '192.0.2.7/32', 'dev', 'lo');
+      for (const address of ['198.51.100.1/24', `${PUBLIC}/32`, `${PRIVATE}/32`, `${METADATA}/32`]) ip('-n', lab.internet, 'address', 'add', address, 'dev', 'in0');
+      ip('-n', lab.host, 'link', 'set', 'up0', 'up');
+      ip('-n', lab.internet, 'link', 'set', 'in0', 'up');
+      ip('-n', lab.host, 'route', 'add', 'default', 'via', '198.51.100.1');
+      lab.onHost('sh', '-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward');
+      await lab.#serve(lab.internet, 'internet', '80', '443', '5432');
+      await lab.#serve(lab.host, 'host', '80', '443', '5432');
+      return lab;
+    } catch (error) {
+      await lab.dispose();
+      throw error;
+    }
+  }
+
+  within(place: string): string[] {
+    return ['nsenter', `--net=/run/netns/${place}`];
+  }
+
+  /** Runs a program there and returns what it wrote. */
+  onHost(...command: string[]): string {
+    return run([...this.within(this.host), ...command]);
+  }
+
+  /** A process that lives in the internet until the lab ends. */
+  async serve(place: string, ready: RegExp, ...command: string[]): Promise<void> {
+    const [program, ...args] = [...this.within(place), ...command];
+    const server = spawn(program!, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#servers.push(server);
+    let said = '';
+    for (const stream of [server.stdout, server.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    while (!ready.test(said)) {
+      if (server.exitCode !== null) throw new Error(`${command.join(' ').slice(0, 100)}: ${said}`);
+      await Promise.race([once(server.stdout, 'data'), once(server.stderr, 'data'), once(server, 'exit')]);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    for (const server of this.#servers) {
+      server.kill('SIGKILL');
+      if (server.exitCode === null && server.signalCode === null) await once(server, 'exit');
+    }
+    for (const place of [this.host, this.internet]) {
+      try {
+        ip('netns', 'delete', place);
+      } catch {
+        // It was never made.
+      }
+    }
+  }
+
+  #serve(place: string, ...args: string[]): Promise<void> {
+    return this.serve(place, /ready/, '/usr/bin/python3', '-c', SERVER, ...args);
+  }
+}
+
+function run([program, ...args]: string[]): string {
+  return execFileSync(program!, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+const ip = (...args: string[]): string => run(['ip', ...args]);
+
+/** Python that makes a package of the name tiny, as the wheel that is its argument. */
+export const WHEEL = `
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
+  wheel.writestr('tiny.py', "WORD = 'tiny indeed'\\n")
+  wheel.writestr('tiny-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tiny\\nVersion: 1.0\\n')
+  wheel.writestr('tiny-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+  wheel.writestr('tiny-1.0.dist-info/RECORD', '')
+`;

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { EGRESS_RULES_MAX, EgressProblem, parseEgress, parsePrefix } from '../../../src/config/egress.ts';
+import { egressOf, resolveConfig } from '../../../src/config/index.ts';
+import { PROTOCOL } from '../../../src/sandbox/protocol.ts';
+
+test('addresses, prefixes and ports are read', () => {
+  assert.deepEqual(parseEgress(['public']), { public: true, rules: [] });
+  assert.deepEqual(parseEgress(['10.0.0.5:5432', '203.0.113.0/24:443', '0.0.0.0/0', '192.168.0.0/16']), {
+    public: false,
+    rules: [
+      { address: 0x0a000005, prefix: 32, port: 5432 },
+      { address: 0xcb007100, prefix: 24, port: 443 },
+      { address: 0, prefix: 0, port: 0 },
+      { address: 0xc0a80000, prefix: 16, port: 0 },
+    ],
+  });
+});
+
+for (const [entry, words] of [
+  ['pypi.org', /host name/],
+  ['localhost:80', /host name/],
+  ['::1', /IPv4/],
+  ['10.0.0.256', /too large/],
+  ['10.0.0.0/33', /too large/],
+  ['10.0.0.1:65536', /too large/],
+  ['10.0.0.1:0', /port 0/],
+  ['10.0.0.1/8', /bits set beyond/],
+  ['127.0.0.1:80', /127\.0\.0\.0\/8/],
+  ['169.254.169.254', /169\.254\.0\.0\/16/],
+  ['255.255.255.255', /224\.0\.0\.0\/3/],
+  ['', /not "public"/],
+  ['10.0.0.1:80 ', /not "public"/],
+] as const) {
+  test(`${JSON.stringify(entry)} is refused`, () => {
+    assert.throws(() => parseEgress([entry]), (error) => error instanceof EgressProblem && words.test(error.message));
+  });
+}
+
+test('a list has a limit, which is the protocol\'s', () => {
+  assert.equal(EGRESS_RULES_MAX, PROTOCOL.FL_EGRESS_RULES_MAX);
+  assert.equal(parseEgress(Array.from({ length: EGRESS_RULES_MAX }, (_, at) => `10.0.0.${at}`)).rules.length, EGRESS_RULES_MAX);
+  assert.throws(() => parseEgress(Array.from({ length: EGRESS_RULES_MAX + 1 }, (_, at) => `10.0.0.${at}`)), /more than 32/);
+});
+
+test('the configuration holds together', () => {
+  const refused = { code: 'config_invalid' };
+  assert.equal(egressOf(resolveConfig({ environment: { FLASHD_BUILD_EGRESS: 'none' } }).buildEgress), undefined);
+  assert.deepEqual(egressOf('public, 10.0.0.0/8:443'), { public: true, rules: [{ address: 0x0a000000, prefix: 8, port: 443 }] });
+  for (const environment of [{ FLASHD_BUILD_EGRESS: 'pypi.org' }, { FLASHD_BUILD_EGRESS: 'public,' }, { FLASHD_EGRESS_RANGE: '10.0.0.0' }, { FLASHD_EGRESS_RANGE: '10.0.0.1/12' }, { FLASHD_EGRESS_RANGE: '10.0.0.0/28' },
+    { FLASHD_EGRESS_DNS: '1.2.3.400' }, { FLASHD_EGRESS_DNS: 'dns.example' }]) assert.throws(() => resolveConfig({ environment }), refused, JSON.stringify(environment));
+  assert.deepEqual(parsePrefix('172.16.0.0/12'), { address: 0xac100000, prefix: 12 });
+});
+
+test('what is closed here is closed in native/network/rules.c', () => {
+  const text = (name: string): string => readFileSync(new URL(`../../../${name}`, import.meta.url), 'utf8');
+  const native = [...text('native/network/rules.c').split('closed[] = {')[1]!.split('};')[0]!.matchAll(/\{ 0x([0-9a-f]{8}), (\d+) \}/g)].map(([, address, prefix]) => ({ address: parseInt(address!, 16), prefix: Number(prefix) }));
+  const ours = [...text('src/config/egress.ts').match(/CLOSED = (.*)/)![1]!.matchAll(/'([^']+)'/g)].map(([, prefix]) => parsePrefix(prefix!));
+  assert.equal(native.length, 4);
+  assert.deepEqual(ours, native);
+});
