@@ -6,17 +6,16 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 
 /* Routes as short as these say where the world is, not what is where: two of a half each are a VPN's default route. */
-enum { DEFAULT_LIKE_MAX = 7 };
-
-/* Kept with the table: what a later generation has to undo. */
-struct note { uint32_t block, block_length; char uplink[IF_NAMESIZE]; };
+enum { DEFAULT_LIKE_MAX = 7, NEWS_BYTES = 32 << 10, NEWS_MAX = 64 };
 
 static uint32_t hash(const char *text)
 {
@@ -40,23 +39,30 @@ static int set_forwarding(const char *link, const char *value)
   return fl_file_write(AT_FDCWD, path, value);
 }
 
+static void undo(struct fl_egress *egress, struct fl_egress_note note)
+{
+  note.uplink[sizeof note.uplink - 1] = 0;
+  if (note.uplink[0])
+    set_forwarding(note.uplink, "0");                            /* the link may be gone: then so is its setting */
+  if (note.block_length > 0 && note.block_length <= 32)
+    fl_route_unclaim(egress->route, (struct fl_prefix){ note.block, (uint8_t)note.block_length }, NULL);
+}
+
 /* The links go first: without the table nothing would hold them back. */
 static int remove_all(struct fl_egress *egress, struct fl_error *err)
 {
-  struct note note = { 0 };
+  struct fl_egress_note note = { 0 };
   size_t noted = 0;
   int result = fl_links_sweep(egress->route, egress->links, err);
 
   if (result < 0)
     return result;
-  result = fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL);
-  if (result < 0)
-    return 0;                                                    /* there is none, or no nftables at all: then there never was one */
-  note.uplink[sizeof note.uplink - 1] = 0;
-  if (noted && note.uplink[0])
-    set_forwarding(note.uplink, "0");                            /* the link may be gone: then so is its setting */
-  if (noted && note.block_length <= 32)
-    fl_route_unclaim(egress->route, (struct fl_prefix){ note.block, (uint8_t)note.block_length }, NULL);
+  undo(egress, egress->note);                                    /* ours, whatever has become of the table */
+  egress->note = (struct fl_egress_note){ 0 };
+  if (fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL) < 0)
+    return 0;                                                    /* there is no table, or no nftables at all: then there never was one */
+  if (noted)
+    undo(egress, note);
   fl_nft_begin(&egress->nft);
   fl_nft_table_delete(&egress->nft);
   return fl_nft_commit(&egress->nft, "delete nftables table", err);
@@ -73,8 +79,23 @@ int fl_egress_start(const struct fl_egress_config *config, struct fl_egress *ret
   return result < 0 ? result : remove_all(ret_egress, err);
 }
 
+static void close_news(struct fl_egress *egress)
+{
+  fl_netlink_close(egress->news);
+  egress->news = NULL;
+}
+
+static int open_news(struct fl_egress *egress, struct fl_error *err)
+{
+  egress->news = fl_netlink_open(NETLINK_NETFILTER, err);
+  if (!egress->news)
+    return -EIO;
+  return setsockopt(egress->news->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &(int){ NFNLGRP_NFTABLES }, sizeof(int)) < 0 ? fl_fail_errno(err, "listen to nftables") : 0;
+}
+
 void fl_egress_stop(struct fl_egress *egress)
 {
+  close_news(egress);
   if (egress->route && egress->nft.netlink)
     remove_all(egress, NULL);                                    /* what stays nevertheless is removed by the next generation */
   fl_netlink_close(egress->route);
@@ -103,7 +124,7 @@ static void find_uplink(const struct fl_routes *routes, char ret_uplink[IF_NAMES
     memset(ret_uplink, 0, IF_NAMESIZE);
 }
 
-static int make_table(struct fl_egress *egress, const struct note *note, uint32_t nameserver, struct fl_error *err)
+static int make_table(struct fl_egress *egress, const struct fl_egress_note *note, uint32_t nameserver, struct fl_error *err)
 {
   fl_nft_begin(&egress->nft);
   fl_nft_table_add(&egress->nft, note, sizeof *note);
@@ -115,7 +136,7 @@ static int make_table(struct fl_egress *egress, const struct note *note, uint32_
 /* The table before the claim: whatever happens in between, the next generation finds its note. */
 static int take_block(struct fl_egress *egress, struct fl_prefix block, const char uplink[IF_NAMESIZE], uint32_t nameserver, struct fl_error *err)
 {
-  struct note note = { .block = block.address, .block_length = block.length };
+  struct fl_egress_note note = { .block = block.address, .block_length = block.length };
   int result;
 
   memcpy(note.uplink, uplink, sizeof note.uplink);
@@ -130,6 +151,7 @@ static int take_block(struct fl_egress *egress, struct fl_prefix block, const ch
     fl_nft_commit(&egress->nft, "delete nftables table", NULL);
     return result == -EEXIST ? result : fl_fail(err, FL_ERR_NETWORK, -result, "claim addresses", "the block of this daemon");
   }
+  egress->note = note;
   if (note.uplink[0] && (result = set_forwarding(note.uplink, "1")) < 0)
     return fl_fail(err, FL_ERR_NETWORK, -result, "turn forwarding on", "%s: set net.ipv4.ip_forward", note.uplink);
   return 0;
@@ -175,15 +197,60 @@ int fl_egress_open(struct fl_egress *egress, struct fl_error *err)
     return 0;
   if (!routes)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "routes");
-  result = fl_routes_read(egress->route, routes, err);
+  result = open_news(egress, err);                               /* first, so that no loss is missed */
+  if (result == 0)
+    result = fl_routes_read(egress->route, routes, err);
   if (result == 0)
     result = choose_block(egress, routes, err);
   if (result < 0) {
+    close_news(egress);
     remove_all(egress, NULL);
     return result;
   }
   egress->open = true;
   return 0;
+}
+
+int fl_egress_fd(const struct fl_egress *egress)
+{
+  return egress->open ? egress->news->fd : -1;
+}
+
+/* A slot's chain comes and goes with its sandbox; all other rules stay as long as the table does. */
+static bool is_loss(const struct fl_egress *egress, const struct nlmsghdr *message)
+{
+  uint16_t kind = message->nlmsg_type & 0xff;
+  const struct nlattr *table = fl_netlink_find(message, sizeof(struct nfgenmsg), kind == NFT_MSG_DELTABLE ? NFTA_TABLE_NAME : NFTA_RULE_TABLE);
+  const struct nlattr *chain = fl_netlink_find(message, sizeof(struct nfgenmsg), NFTA_RULE_CHAIN);
+
+  if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || (kind != NFT_MSG_DELTABLE && kind != NFT_MSG_DELRULE))
+    return false;
+  if (!table || fl_netlink_size(table) != strlen(egress->config.name) + 1 || memcmp(fl_netlink_data(table), egress->config.name, fl_netlink_size(table)) != 0)
+    return false;
+  return kind == NFT_MSG_DELTABLE || !chain || !fl_egress_is_chain(fl_netlink_data(chain), fl_netlink_size(chain));
+}
+
+bool fl_egress_lost(struct fl_egress *egress)
+{
+  static _Alignas(NLMSG_ALIGNTO) uint8_t news[NEWS_BYTES];
+  bool lost = false;
+
+  for (int turn = 0; egress->open && !lost && turn < NEWS_MAX; turn++) {
+    ssize_t got = recv(egress->news->fd, news, sizeof news, MSG_DONTWAIT);
+    size_t left = got < 0 ? 0 : (size_t)got;
+
+    if (got < 0 && errno != ENOBUFS)
+      break;
+    lost = got < 0;                                              /* too much has changed at once to be told: the worst is assumed */
+    for (const struct nlmsghdr *message = (struct nlmsghdr *)news; NLMSG_OK(message, left) && !lost; message = NLMSG_NEXT(message, left))
+      lost = is_loss(egress, message);
+  }
+  if (!lost)
+    return false;
+  remove_all(egress, NULL);
+  close_news(egress);
+  egress->open = false;
+  return true;
 }
 
 uint32_t fl_egress_address(const struct fl_egress *egress, uint32_t slot)

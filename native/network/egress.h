@@ -36,13 +36,17 @@ struct fl_egress_config {
   uint32_t nameserver;                         /* 0: the host's */
 };
 
+/* What there is to be undone. Kept with the table, for a later generation. */
+struct fl_egress_note { uint32_t block, block_length; char uplink[16]; };        /* uplink: the link whose forwarding was turned on, or empty */
+
 struct fl_egress {
   struct fl_egress_config config;
   char links[FL_EGRESS_PREFIX_BYTES + 1];      /* how the names of our links begin */
   bool open;
   struct fl_prefix block;                      /* the rest: once it is open */
+  struct fl_egress_note note;
   struct fl_nft nft;
-  struct fl_netlink *route;
+  struct fl_netlink *route, *news;             /* news: of every change of nftables on this host */
 };
 
 /* Removes what a dead generation of this name left: links, table, claim, forwarding that it had turned on. Takes nothing yet; what cannot be removed is an error. */
@@ -52,6 +56,11 @@ int fl_egress_open(struct fl_egress *egress, struct fl_error *err);
 /* Removes all of it, on a half-made one too. */
 void fl_egress_stop(struct fl_egress *egress);
 
+/* Readable when nftables have changed: then ask fl_egress_lost. -1 while it is not open. */
+int fl_egress_fd(const struct fl_egress *egress);
+/* True when somebody has removed our rules, as `nft flush ruleset` does. All our links are gone then, so that no sandbox is left without rules, and it is not open any more. */
+bool fl_egress_lost(struct fl_egress *egress);
+
 uint32_t fl_egress_address(const struct fl_egress *egress, uint32_t slot);
 /* FAST PATH. What the slot's sandbox may reach from now on; until then it is nothing, name servers included. */
 int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egress_policy *policy, struct fl_error *err);
@@ -60,6 +69,7 @@ int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egr
 void fl_egress_links(const char *name, char ret_links[FL_EGRESS_PREFIX_BYTES + 1]);
 enum { FL_EGRESS_CHAIN_BYTES = 16 };
 void fl_egress_chain(uint32_t slot, char ret_chain[FL_EGRESS_CHAIN_BYTES]);
+bool fl_egress_is_chain(const char *name, size_t size);
 
 /* rules.c: the table's content. nameserver 0: there is none. uplink: whose forwarding is on only for us, or NULL. */
 struct fl_egress_rules { const char *links; struct fl_prefix block; uint32_t nameserver; const char *uplink; };

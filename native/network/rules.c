@@ -298,6 +298,11 @@ void fl_egress_chain(uint32_t slot, char ret_chain[FL_EGRESS_CHAIN_BYTES])
   snprintf(ret_chain, FL_EGRESS_CHAIN_BYTES, "s%u", slot);
 }
 
+bool fl_egress_is_chain(const char *name, size_t size)
+{
+  return size > 1 && name[0] == 's' && name[1] >= '0' && name[1] <= '9';
+}
+
 void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address)
 {
   const struct source source = source_of(link, address);

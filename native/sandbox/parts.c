@@ -241,9 +241,22 @@ static int need_egress(struct fl_parts *parts, struct fl_error *err)
   uint32_t floor = parts->config.pool_floor < FL_POOL_EGRESS_FLOOR ? parts->config.pool_floor : FL_POOL_EGRESS_FLOOR;
   int result = fl_egress_open(&parts->egress, err);
 
-  if (result == 0)
-    parts->kind[FL_NETWORK_EGRESS].floor = floor;
-  return result;
+  if (result < 0)
+    return result;
+  parts->kind[FL_NETWORK_EGRESS].floor = floor;
+  return fl_pool_watch(parts, fl_egress_fd(&parts->egress)) < 0 ? fl_fail_errno(err, "epoll_ctl") : 0;
+}
+
+bool fl_parts_egress_lost(struct fl_parts *parts)
+{
+  struct fl_pool_kind *kind = &parts->kind[FL_NETWORK_EGRESS];
+
+  if (!fl_egress_lost(&parts->egress))
+    return false;
+  while (kind->ready_count > 0)
+    fl_pool_end(parts, kind->ready[--kind->ready_count]);
+  kind->floor = 0;                                               /* until it is needed again */
+  return true;
 }
 
 int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_policy *policy, struct fl_error *err)

@@ -181,6 +181,10 @@ static void parts_readable(struct fl_daemon *daemon)
 
   if (fl_parts_dispatch(daemon->parts, &err) < 0)
     fl_daemon_log_error("parts", &err);
+  if (fl_parts_egress_lost(daemon->parts)) {
+    fl_daemon_log("somebody has removed flashd's rules from nftables: every function with egress is ended");
+    fl_instances_kill_network(daemon, FL_NETWORK_EGRESS);
+  }
   fl_instances_retry_waiting(daemon);
 }
 

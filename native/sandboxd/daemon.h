@@ -172,6 +172,8 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon);
 void fl_instances_kill_all(struct fl_daemon *daemon);
+/* Those with that kind of network; who waits for one goes on waiting. */
+void fl_instances_kill_network(struct fl_daemon *daemon, uint32_t network);
 /* Ends the spares of a template; true when none of its forks is still on its way. */
 bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template);
 /* Some fork's pid is not known yet: an unknown child that ends may be it. */

@@ -509,6 +509,13 @@ uint64_t fl_instances_deadline_ns(const struct fl_daemon *daemon)
   return daemon->instances_due_ns;
 }
 
+void fl_instances_kill_network(struct fl_daemon *daemon, uint32_t network)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->network == network && daemon->instance[i]->state != FL_INSTANCE_WAITING)
+      fl_instances_kill(daemon->instance[i]);
+}
+
 void fl_instances_kill_all(struct fl_daemon *daemon)
 {
   for (uint32_t i = 0; i < daemon->instances;) {

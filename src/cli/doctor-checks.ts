@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { availableParallelism, release, totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { parsePrefix } from '../config/index.ts';
 import type { Runtime } from '../runtimes/index.ts';
 
 export type Check = {
@@ -22,8 +23,10 @@ const DESCRIPTORS_WANTED = 65_536;
 const FUNCTIONS_WANTED = 1000;
 /** What a function with a standby and a template takes of each, in the runtime that takes the most: the threads of the standby, the init of its sandbox, the template. */
 const TAKEN_BY_FUNCTION: Readonly<Record<string, number>> = { 'kernel.pid_max': 16, 'kernel.threads-max': 16, 'user.max_user_namespaces': 1, 'user.max_net_namespaces': 1 };
+/** Shorter ones are default routes, or halves of one. */
+const SHORTEST_ROUTE = 8;
 
-export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
+export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string): Check[] {
   return [
     kernelCheck(release()),
     namespacesCheck(),
@@ -36,6 +39,7 @@ export function machineChecks(runtimes: Iterable<Runtime>): Check[] {
     landlockCheck(read('/sys/kernel/security/lsm')),
     descriptorsCheck(read('/proc/self/limits')),
     roomCheck((name) => read(`/proc/sys/${name.replace('.', '/')}`)),
+    egressCheck(egressRange, read('/proc/net/route'), [read('/etc/resolv.conf'), read('/run/systemd/resolve/resolv.conf')]),
     { name: 'machine', state: 'ok', detail: `${availableParallelism()} CPUs, ${Math.round(totalmem() / 2 ** 20)} MB of memory` },
     ...Array.from(runtimes, runtimeCheck),
   ];
@@ -85,6 +89,22 @@ export function ptraceCheck(scope: string): Check {
     state: blocked ? 'missing' : 'ok',
     detail: blocked ? 'kernel.yama.ptrace_scope is 3: nobody may trace' : 'permitted to root',
   };
+}
+
+/** What functions with a network need of this machine: addresses and a name server (native/network). routes: /proc/net/route. */
+export function egressCheck(range: string, routes: string, resolvers: readonly string[]): Check {
+  const name = 'egress';
+  const own = parsePrefix(range)!;
+  for (const line of routes.split('\n').slice(1)) {
+    const fields = line.split('\t');
+    const [address, mask] = [fields[1], fields[7]].map((field) => Number.parseInt(field?.match(/../g)?.reverse().join('') ?? '', 16));
+    if (address === undefined || mask === undefined || Number.isNaN(address + mask)) continue;
+    const prefix = 32 - Math.log2(2 ** 32 - mask);
+    if (prefix < SHORTEST_ROUTE || prefix > own.prefix || Math.floor(own.address / 2 ** (32 - prefix)) !== address / 2 ** (32 - prefix)) continue;
+    return { name, state: 'optional', detail: `a route of this machine covers egressRange (${range}): functions with a network cannot run until another range is named` };
+  }
+  const named = resolvers.some((text) => [...text.matchAll(/^\s*nameserver\s+([0-9.]+)/gm)].some(([, address]) => !address!.startsWith('127.')));
+  return { name, state: named ? 'ok' : 'optional', detail: named ? `addresses out of ${range}` : 'no name server but on the loopback: set egressDns, or functions with a network resolve no names' };
 }
 
 function namespacesCheck(): Check {

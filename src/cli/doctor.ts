@@ -1,5 +1,6 @@
 /** `flashd doctor`: what the machine has of what flashd needs, and what the running flashd made of it. Works without one, too. */
 import type { Command } from 'commander';
+import { loadConfig } from '../config/index.ts';
 import { FlashdError } from '../errors/index.ts';
 import type { GatewayReport } from '../deploy/management-api.ts';
 import { OWN_PROGRAMS } from '../own-program.ts';
@@ -17,7 +18,7 @@ export function doctorCommand(): Command {
     'flashd doctor --json',
   ]).action(async (options: CommonOptions) => {
     const output = outputOf(options);
-    const checks = machineChecks(RUNTIMES.values());
+    const checks = machineChecks(RUNTIMES.values(), loadConfig({ environment: process.env }).egressRange);
     const gateway = await reportOf(options);
     const healthy = checks.every((check) => check.state !== 'missing');
     output.value({ healthy, checks, gateway: gateway instanceof FlashdError ? { error: gateway } : gateway });

@@ -12,7 +12,7 @@ const BURST = 8;
 const IDLE_MS = 6000;
 const SETTLE_MS = 15_000;
 /** Pool and spares breathe; a leak of one of anything per start is a hundred times this. */
-const TOLERANCE: Footprint = { processes: 6, cgroups: 30, networks: 6, mounts: 0, descriptors: 90, sandboxdKiB: 512 };
+const TOLERANCE: Footprint = { processes: 6, cgroups: 30, networks: 6, links: 6, mounts: 0, descriptors: 90, sandboxdKiB: 512 };
 
 async function coldStarts(flashd: Flashd, name: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += BURST) {
@@ -22,11 +22,11 @@ async function coldStarts(flashd: Flashd, name: string, count: number): Promise<
 }
 
 /** Returns the footprints before and after, for the record. */
-export async function coldStartsLeaveNothing(count: number): Promise<{ before: Footprint; after: Footprint }> {
+export async function coldStartsLeaveNothing(count: number, network: 'none' | 'egress' = 'none'): Promise<{ before: Footprint; after: Footprint }> {
   const folder = join(mkdtempSync(join(tmpdir(), 'flashd-test-')), 'fresh');
   const flashd = await Flashd.start({ FLASHD_POOL_FLOOR: '4', FLASHD_POOL_CEILING: '4', FLASHD_SPARES: '2', FLASHD_SLOTS: '64', FLASHD_MAX_INSTANCES: '32' });
   try {
-    writeFunction(folder);
+    writeFunction(folder, network);
     await flashd.cli('deploy', folder);
     await coldStarts(flashd, 'fresh', 200);
     await sleep(IDLE_MS);
@@ -44,8 +44,8 @@ export async function coldStartsLeaveNothing(count: number): Promise<{ before: F
   }
 }
 
-function writeFunction(folder: string): void {
+function writeFunction(folder: string, network: string): void {
   mkdirSync(folder);
   writeFileSync(join(folder, 'handler'), '#!/bin/sh\necho fresh\n', { mode: 0o755 });
-  writeFileSync(join(folder, 'function.json'), '{ "keepWarmSeconds": 0, "maxInstances": 16 }');
+  writeFileSync(join(folder, 'function.json'), JSON.stringify({ keepWarmSeconds: 0, maxInstances: 16, network }));
 }

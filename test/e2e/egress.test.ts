@@ -159,6 +159,16 @@ describe('functions and the network', () => {
     assert.equal(new Set(names()).size, names().length);
   });
 
+  test('are ended when somebody flushes the rules, and come back behind new ones', async () => {
+    const address = await ask('public', 'own');
+    lab.onHost('nft', 'flush', 'ruleset');
+    for (const end = performance.now() + 10_000; performance.now() < end && ours().tables === 0; await sleep(50)) await flashd.http('GET', `/function/other/tcp/${PUBLIC}/80`);
+    assert.equal(await ask('public', 'tcp', HOST_ADDRESSES[0]!, 80), 'ECONNREFUSED');
+    assert.equal(await ask('public', 'tcp', PUBLIC, 80), 'internet');
+    assert.match(flashd.output, /somebody has removed flashd's rules/);
+    assert.match(address, /^10\./);
+  });
+
   test('leave nothing on the host when flashd stops', async () => {
     await flashd.stop();
     assert.deepEqual(ours(), { links: 0, tables: 0, claims: 0, forwarding: '0' });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Process = { pid: number; parent: number; name: string; command: string };
-export type Footprint = { processes: number; cgroups: number; networks: number; mounts: number; descriptors: number; sandboxdKiB: number };
+export type Footprint = { processes: number; cgroups: number; networks: number; links: number; mounts: number; descriptors: number; sandboxdKiB: number };
 
 const CGROUPS = '/sys/fs/cgroup';
 
@@ -71,6 +71,13 @@ export function cgroups(name: string): string[] {
   return found;
 }
 
+/** Links of the sandboxes with egress of the daemon of that name, as native/network/egress.c calls them. */
+export function links(name: string): string[] {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return readdirSync('/sys/class/net').filter((link) => link.startsWith(`f${hash.toString(16).padStart(8, '0')}-`));
+}
+
 export function footprint(supervisor: number): Footprint {
   const processes = family(supervisor);
   const daemons = processes.filter((process) => process.pid === supervisor || isSandboxd(process) || isBuilder(process) || isGateway(process));
@@ -79,6 +86,7 @@ export function footprint(supervisor: number): Footprint {
     processes: processes.length,
     cgroups: cgroups(cgroupName(supervisor)).length,
     networks: new Set(processes.flatMap(({ pid }) => attempt(() => readlinkSync(`/proc/${pid}/ns/net`)) ?? [])).size,
+    links: links(cgroupName(supervisor)).length,
     mounts: readFileSync(`/proc/${sandboxd}/mountinfo`, 'utf8').split('\n').filter((line) => line.includes('flashd')).length,
     descriptors: daemons.reduce((sum, { pid }) => sum + (attempt(() => readdirSync(`/proc/${pid}/fd`).length) ?? 0), 0),
     sandboxdKiB: Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${sandboxd}/status`, 'utf8'))![1]),

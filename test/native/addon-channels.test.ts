@@ -138,6 +138,19 @@ test('forty channels do not mix up their replies', async (t) => {
   }
 });
 
+test('a channel may be allowed a larger or a smaller response than the others', async (t) => {
+  const channel = channelOf(t, 'echo');
+  addon.allowResponse(channel, 4);
+  request(channel, 1, '{}', [chunk('four')]);
+  assert.equal(text((await next('response')).body), 'four');
+  request(channel, 2, '{}', [chunk('fiver')]);
+  assert.equal((await next('broken')).detail, 'too-large');
+  const wide = channelOf(t, 'tooLarge');
+  addon.allowResponse(wide, FRAME.FL_FRAME_BODY_MAX);
+  assert.throws(() => addon.allowResponse(wide, FRAME.FL_FRAME_BODY_MAX + 1), { code: 'EINVAL' });
+  assert.throws(() => addon.allowResponse(CHANNELS_MAX + 7, 4), { code: 'EBADF' });
+});
+
 const broken: [Behaviour, string, string][] = [
   ['garbage', 'garbage', 'type'], ['huge', 'garbage', 'too-large'], ['tooLarge', 'garbage', 'too-large'], ['idZero', 'garbage', 'id'],
   ['reserved', 'garbage', 'reserved'], ['readyFrame', 'garbage', 'type'], ['metaTooLong', 'garbage', 'meta-length'],

@@ -411,6 +411,30 @@ static void a_dead_generation_is_removed(const char *name)
   CHECK(anything_left(name));
 }
 
+/* `nft flush ruleset`: whoever is inside must not be left without rules. */
+static void without_rules_there_is_no_way_out(void)
+{
+  int part = make_part(6);
+  struct fl_error error = { 0 };
+  struct fl_nft nft;
+
+  grant(6, &everything_public);
+  CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED && !fl_egress_lost(&egress));
+  must(fl_nft_open(&nft, egress.config.name, &error), &error);
+  fl_nft_begin(&nft);
+  fl_nft_chain_flush(&nft, "entry");
+  must(fl_nft_commit(&nft, "flush", &error), &error);
+  CHECK(fl_egress_lost(&egress) && !egress.open && tcp(part, "8.8.8.8", 443) == ENETUNREACH);
+  open_egress(&egress);
+  fl_nft_begin(&nft);
+  fl_nft_table_delete(&nft);
+  must(fl_nft_commit(&nft, "delete", &error), &error);
+  fl_nft_close(&nft);
+  CHECK(fl_egress_lost(&egress));
+  open_egress(&egress);
+  close(part);
+}
+
 static void two_have_blocks_of_their_own(void)
 {
   struct fl_egress other;
@@ -475,6 +499,9 @@ int main(void)
   connections_are_counted();
   fl_egress_part_remove(&maker, 1, fl_egress_address(&egress, 1));
   CHECK(tcp(two, "8.8.8.8", 443) == ENETUNREACH);                /* the cable is gone, whoever still holds the network */
+  without_rules_there_is_no_way_out();
+  one = make_part(0);
+  grant(0, &everything_public);
   two_have_blocks_of_their_own();
   a_range_in_use_is_an_error();
   a_dead_generation_is_removed(name);

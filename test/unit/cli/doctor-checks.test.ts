@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cgroupCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, roomCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
+import { cgroupCheck, egressCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, roomCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
 import { RUNTIMES, type Runtime } from '../../../src/runtimes/index.ts';
 
 const V1 = ['cpu,cpuacct', 'memory', 'pids'].map((each) => `cgroup /sys/fs/cgroup/${each} cgroup rw,nosuid,${each} 0 0`).join('\n');
@@ -34,9 +34,21 @@ test('the setting that leaves the least room for functions is named with its num
   assert.equal(roomCheck(() => '').state, 'ok');
 });
 
+test('a route over the addresses of sandboxes and a lack of name servers are told', () => {
+  const head = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n';
+  const route = (address: string, mask: string): string => `eth0\t${address}\t00000000\t0001\t0\t0\t0\t${mask}\t0\t0\t0\n`;
+  const usual = head + route('00000000', '00000000') + route('000200C0', '00FFFFFF');
+  const servers = ['nameserver 127.0.0.53\n', 'nameserver 192.0.2.1\n'];
+  assert.equal(egressCheck('10.224.0.0/12', usual, servers).state, 'ok');
+  assert.equal(egressCheck('10.224.0.0/12', usual + route('00000000', '00000080'), servers).state, 'ok');
+  assert.equal(egressCheck('10.224.0.0/12', usual + route('0000E00A', '0000FFFF'), servers).state, 'ok');
+  assert.match(egressCheck('10.224.0.0/12', usual + route('0000000A', '000000FF'), servers).detail, /covers egressRange/);
+  assert.match(egressCheck('10.224.0.0/12', usual, servers.slice(0, 1)).detail, /egressDns/);
+});
+
 test('this machine is looked at without a fault, and a runtime that is not installed is told', () => {
   const absent: Runtime = { ...RUNTIMES.get('python')!, name: 'absent', argv: ['/usr/bin/no-such-runtime'] };
-  const checks = machineChecks([...RUNTIMES.values(), absent]);
+  const checks = machineChecks([...RUNTIMES.values(), absent], '10.224.0.0/12');
   assert.ok(checks.every((check) => check.detail !== ''));
   assert.deepEqual(
     checks.find((check) => check.name === 'runtime absent'),
