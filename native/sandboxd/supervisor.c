@@ -70,7 +70,7 @@ static const int sandboxd_capabilities[] = {
     CAP_DAC_OVERRIDE,       /* directories of cgroups that somebody else owns */
     CAP_KILL,               /* ending a dead generation's processes */
     CAP_MKNOD,              /* /dev of the base */
-    CAP_NET_ADMIN,          /* loopback up in a fresh network namespace */
+    CAP_NET_ADMIN,          /* loopback up in a fresh network namespace; cables, routes and nftables for egress */
     CAP_SYS_CHROOT,         /* setns to a mount namespace */
     CAP_SYS_RESOURCE,       /* oom_score_adj, hard limits */
 };

@@ -76,8 +76,9 @@ export class BundleStore {
       return this.#stage(staging, discard);
     };
     const unpackInto = async (directory: string, archive: Uint8Array): Promise<StagedBundle> => {
+      const { bytes, files } = await sizeOf(staging);
       await mkdir(join(staging, directory), { mode: 0o755 });
-      await unpack(chunksOf(archive), join(staging, directory), this.#limits);
+      await unpack(chunksOf(archive), join(staging, directory), { maxBytes: this.#limits.maxBytes - bytes, maxFiles: this.#limits.maxFiles - files });
       return this.#stage(staging, discard);
     };
     return { directory: staging, digest, add, unpack: unpackInto, discard, keep: () => this.#keep(staging, digest, discard) };
@@ -153,6 +154,13 @@ export class BundleStore {
       }
     }
   }
+}
+
+/** What counts towards the limits. */
+async function sizeOf(directory: string): Promise<{ bytes: number; files: number }> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const sizes = await Promise.all(entries.filter((entry) => entry.isFile()).map(async (entry) => (await stat(join(entry.parentPath, entry.name))).size));
+  return { bytes: sizes.reduce((sum, size) => sum + size, 0), files: entries.length };
 }
 
 async function* chunksOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
