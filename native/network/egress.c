@@ -61,7 +61,7 @@ static int remove_all(struct fl_egress *egress, struct fl_error *err)
   egress->note = (struct fl_egress_note){ 0 };
   if (fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL) < 0)
     return 0;                                                    /* there is no table, or no nftables at all: then there never was one */
-  if (noted)
+  if (noted && note.kind == FL_EGRESS_NOTE)
     undo(egress, note);
   fl_nft_begin(&egress->nft);
   fl_nft_table_delete(&egress->nft);
@@ -136,7 +136,7 @@ static int make_table(struct fl_egress *egress, const struct fl_egress_note *not
 /* The table before the claim: whatever happens in between, the next generation finds its note. */
 static int take_block(struct fl_egress *egress, struct fl_prefix block, const char uplink[IF_NAMESIZE], uint32_t nameserver, struct fl_error *err)
 {
-  struct fl_egress_note note = { .block = block.address, .block_length = block.length };
+  struct fl_egress_note note = { .kind = FL_EGRESS_NOTE, .size = sizeof note - 2, .block = block.address, .block_length = block.length };
   int result;
 
   memcpy(note.uplink, uplink, sizeof note.uplink);
@@ -208,6 +208,8 @@ int fl_egress_open(struct fl_egress *egress, struct fl_error *err)
     return result;
   }
   egress->open = true;
+  if (!fl_nft_forward_is_dropped(&egress->nft, egress->obstacle, sizeof egress->obstacle))
+    egress->obstacle[0] = 0;
   return 0;
 }
 

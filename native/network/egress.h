@@ -36,8 +36,14 @@ struct fl_egress_config {
   uint32_t nameserver;                         /* 0: the host's */
 };
 
-/* What there is to be undone. Kept with the table, for a later generation. */
-struct fl_egress_note { uint32_t block, block_length; char uplink[16]; };        /* uplink: the link whose forwarding was turned on, or empty */
+/* What there is to be undone. Kept with the table, for a later generation, in the form that nft(8) expects there: kind, size, value; kinds that it does not know it leaves alone. */
+struct fl_egress_note {
+  uint8_t kind, size;                          /* FL_EGRESS_NOTE; bytes that follow */
+  uint16_t block_length;
+  uint32_t block;
+  char uplink[16];                             /* the link whose forwarding was turned on, or empty */
+};
+enum { FL_EGRESS_NOTE = 0xf1 };
 
 struct fl_egress {
   struct fl_egress_config config;
@@ -45,6 +51,7 @@ struct fl_egress {
   bool open;
   struct fl_prefix block;                      /* the rest: once it is open */
   struct fl_egress_note note;
+  char obstacle[64];                           /* the chain of somebody else that drops what is forwarded, as "TABLE CHAIN"; or empty */
   struct fl_nft nft;
   struct fl_netlink *route, *news;             /* news: of every change of nftables on this host */
 };

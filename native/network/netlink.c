@@ -140,10 +140,8 @@ void fl_netlink_want_ack(struct fl_netlink *netlink)
   netlink->awaited = netlink->sequence;
 }
 
-const struct nlattr *fl_netlink_find(const struct nlmsghdr *message, size_t offset, uint16_t type)
+static const struct nlattr *find(const uint8_t *at, const uint8_t *end, uint16_t type)
 {
-  const uint8_t *at = (const uint8_t *)message + NLMSG_HDRLEN + NLMSG_ALIGN(offset), *end = (const uint8_t *)message + message->nlmsg_len;
-
   while (end - at >= NLA_HDRLEN) {
     const struct nlattr *attribute = (const struct nlattr *)at;
 
@@ -156,6 +154,16 @@ const struct nlattr *fl_netlink_find(const struct nlmsghdr *message, size_t offs
     at += NLA_ALIGN(attribute->nla_len);
   }
   return NULL;
+}
+
+const struct nlattr *fl_netlink_find(const struct nlmsghdr *message, size_t offset, uint16_t type)
+{
+  return find((const uint8_t *)message + NLMSG_HDRLEN + NLMSG_ALIGN(offset), (const uint8_t *)message + message->nlmsg_len, type);
+}
+
+const struct nlattr *fl_netlink_find_in(const struct nlattr *nest, uint16_t type)
+{
+  return find((const uint8_t *)nest + NLA_HDRLEN, (const uint8_t *)nest + nest->nla_len, type);
 }
 
 static int refused(const struct nlmsghdr *message, const char *op, struct fl_error *err)

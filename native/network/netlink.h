@@ -49,6 +49,7 @@ int fl_netlink_ask(struct fl_netlink *netlink, const char *op, fl_netlink_visit 
 
 /* An attribute among those that begin `offset` bytes into the message's payload, or NULL. Its size is checked against the message. */
 const struct nlattr *fl_netlink_find(const struct nlmsghdr *message, size_t offset, uint16_t type);
+const struct nlattr *fl_netlink_find_in(const struct nlattr *nest, uint16_t type);
 static inline const void *fl_netlink_data(const struct nlattr *attribute) { return (const uint8_t *)attribute + NLA_HDRLEN; }
 static inline size_t fl_netlink_size(const struct nlattr *attribute) { return (size_t)(attribute->nla_len - NLA_HDRLEN); }
 #endif

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MESSAGE = NFNL_SUBSYS_NFTABLES << 8, ADDRESS_BYTES = 4 };
@@ -87,6 +88,45 @@ int fl_nft_table_note(struct fl_nft *nft, void *note, size_t size, size_t *ret_s
   result = fl_netlink_ask(nft->netlink, "look for nftables table", take_note, &taken, err);
   *ret_size = taken.got;
   return result;
+}
+
+struct dropped { char *where; size_t size; bool found; };
+
+static uint32_t number(const struct nlattr *attribute)
+{
+  uint32_t value = UINT32_MAX;
+
+  if (attribute && fl_netlink_size(attribute) == sizeof value)
+    memcpy(&value, fl_netlink_data(attribute), sizeof value);
+  return ntohl(value);
+}
+
+static int look_at_chain(const struct nlmsghdr *chain, void *context)
+{
+  const struct nfgenmsg *header = NLMSG_DATA(chain);
+  const struct nlattr *hook = fl_netlink_find(chain, sizeof *header, NFTA_CHAIN_HOOK), *table = fl_netlink_find(chain, sizeof *header, NFTA_CHAIN_TABLE);
+  const struct nlattr *name = fl_netlink_find(chain, sizeof *header, NFTA_CHAIN_NAME);
+  struct dropped *dropped = context;
+
+  if (!hook || !table || !name || (header->nfgen_family != NFPROTO_IPV4 && header->nfgen_family != NFPROTO_INET))
+    return 0;
+  if (number(fl_netlink_find_in(hook, NFTA_HOOK_HOOKNUM)) != NF_INET_FORWARD || number(fl_netlink_find(chain, sizeof *header, NFTA_CHAIN_POLICY)) != NF_DROP)
+    return 0;
+  snprintf(dropped->where, dropped->size, "%.*s %.*s", (int)strnlen(fl_netlink_data(table), fl_netlink_size(table)), (const char *)fl_netlink_data(table),
+           (int)strnlen(fl_netlink_data(name), fl_netlink_size(name)), (const char *)fl_netlink_data(name));
+  dropped->found = true;
+  return 1;
+}
+
+bool fl_nft_forward_is_dropped(struct fl_nft *nft, char *ret_where, size_t size)
+{
+  const struct nfgenmsg any = { .version = NFNETLINK_V0 };
+  struct dropped dropped = { .where = ret_where, .size = size };
+
+  fl_netlink_reset(nft->netlink);
+  fl_netlink_begin(nft->netlink, MESSAGE | NFT_MSG_GETCHAIN, NLM_F_DUMP, &any, sizeof any);
+  fl_netlink_ask(nft->netlink, "list nftables chains", look_at_chain, &dropped, NULL);
+  return dropped.found;
 }
 
 static void chain_message(struct fl_nft *nft, uint16_t type, uint16_t flags, const char *chain)

@@ -34,6 +34,9 @@ void fl_nft_table_delete(struct fl_nft *nft);
 /* The table's note; -ENOENT when there is no table, ret_size 0 when it has none that fits. Not part of a batch. */
 int fl_nft_table_note(struct fl_nft *nft, void *note, size_t size, size_t *ret_size, struct fl_error *err);
 
+/* Whether a chain of somebody else drops what is forwarded unless a rule of his says otherwise; ret_where: "TABLE CHAIN". */
+bool fl_nft_forward_is_dropped(struct fl_nft *nft, char *ret_where, size_t size);
+
 /* hook: enum nf_inet_hooks; type "filter" or "nat". What no rule decides passes. */
 void fl_nft_hook_add(struct fl_nft *nft, const char *chain, const char *type, uint32_t hook, int32_t priority);
 /* A chain to be jumped to. It may exist. */

@@ -166,14 +166,27 @@ int fl_parts_fd(const struct fl_parts *parts)
   return parts->poll_fd;
 }
 
+/* Once: egress is there, but packets will probably not get through. */
+static int tell_obstacle(struct fl_parts *parts, struct fl_error *err)
+{
+  char obstacle[sizeof parts->egress.obstacle];
+
+  if (!parts->egress.obstacle[0])
+    return 0;
+  memcpy(obstacle, parts->egress.obstacle, sizeof obstacle);
+  parts->egress.obstacle[0] = 0;
+  return fl_fail(err, FL_ERR_NETWORK, 0, "egress", "this host's firewall drops what is forwarded (%s): let egressRange through", obstacle);
+}
+
 int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err)
 {
   uint64_t expirations;
-  int result;
+  int result = tell_obstacle(parts, err);
 
   if (read(parts->timer_fd, &expirations, sizeof expirations) == sizeof expirations)
     parts->timer_at = 0;
-  result = fl_pool_read_news(parts, err);
+  if (fl_pool_read_news(parts, err) < 0 && result == 0)
+    result = -EIO;
   fl_pool_tend(parts, err);
   return result;
 }
