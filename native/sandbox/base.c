@@ -166,7 +166,7 @@ static int add_own_program(const struct fl_pack_runtime *runtime, int lost_fd, s
   if (result == 0 && (result = fl_file_put(AT_FDCWD, path, 0444, NULL, 0)) < 0)
     result = fl_fail(err, FL_ERR_SYSTEM, -result, "own program", "%.100s", path);
   if (result == 0)
-    result = bind("../" STAGE_BINARY, path, 0, err);
+    result = bind_mount("../" STAGE_BINARY, path, 0, err);
   return result < 0 ? result : set_flags(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 }
 
