@@ -59,7 +59,7 @@ static int remove_all(struct fl_egress *egress, struct fl_error *err)
     return result;
   undo(egress, egress->note);                                    /* ours, whatever has become of the table */
   egress->note = (struct fl_egress_note){ 0 };
-  if (fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL) < 0)
+  if (!egress->nft.netlink || fl_nft_table_note(&egress->nft, &note, sizeof note, &noted, NULL) < 0)
     return 0;                                                    /* there is no table, or no nftables at all: then there never was one */
   if (noted && note.kind == FL_EGRESS_NOTE)
     undo(egress, note);
@@ -70,13 +70,13 @@ static int remove_all(struct fl_egress *egress, struct fl_error *err)
 
 int fl_egress_start(const struct fl_egress_config *config, struct fl_egress *ret_egress, struct fl_error *err)
 {
-  int result;
-
   *ret_egress = (struct fl_egress){ .config = *config };
   fl_egress_links(config->name, ret_egress->links);
   ret_egress->route = fl_netlink_open(NETLINK_ROUTE, err);
-  result = ret_egress->route ? fl_nft_open(&ret_egress->nft, config->name, err) : -EIO;
-  return result < 0 ? result : remove_all(ret_egress, err);
+  if (!ret_egress->route)
+    return -EIO;
+  fl_nft_open(&ret_egress->nft, config->name, NULL);             /* a kernel without it is only a lack when egress is asked for */
+  return remove_all(ret_egress, err);
 }
 
 static void close_news(struct fl_egress *egress)
@@ -96,7 +96,7 @@ static int open_news(struct fl_egress *egress, struct fl_error *err)
 void fl_egress_stop(struct fl_egress *egress)
 {
   close_news(egress);
-  if (egress->route && egress->nft.netlink)
+  if (egress->route)
     remove_all(egress, NULL);                                    /* what stays nevertheless is removed by the next generation */
   fl_netlink_close(egress->route);
   fl_nft_close(&egress->nft);
@@ -195,6 +195,8 @@ int fl_egress_open(struct fl_egress *egress, struct fl_error *err)
 
   if (egress->open)
     return 0;
+  if (!egress->nft.netlink && fl_nft_open(&egress->nft, egress->config.name, err) < 0)
+    return -EIO;
   if (!routes)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "routes");
   result = open_news(egress, err);                               /* first, so that no loss is missed */

@@ -21,7 +21,7 @@ struct fl_netlink *fl_netlink_open(int protocol, struct fl_error *err)
   }
   netlink->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (netlink->fd < 0 || bind(netlink->fd, (struct sockaddr *)&own, sizeof own) < 0) {
-    fl_fail_errno(err, "netlink");
+    fl_fail(err, FL_ERR_NETWORK, errno, "netlink", "protocol %d", protocol);
     fl_netlink_close(netlink);
     return NULL;
   }
