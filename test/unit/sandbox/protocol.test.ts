@@ -94,7 +94,7 @@ describe('control protocol', () => {
     assert.equal(create.readBigUInt64LE(24), 5n * 2n ** 32n + 7n);
     assert.equal(create.readUInt32LE(52), 64);
     assert.ok(create.subarray(64).every((byte) => byte === 0));
-    const egress = encodeCreate(1, 2, limits, 0, false, { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }] });
+    const egress = encodeCreate(1, 2, limits, 0, false, false, { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }] });
     assert.deepEqual([64, 68, 72, 76, 80, 88].map((at) => egress.readUInt32LE(at)), [1, 0, 1, 2, 0xcb007150, 0x0a000000]);
     assert.deepEqual([egress.readUInt16LE(84), egress[86], egress[87], egress.readUInt16LE(92), egress[94]], [443, 32, 0, 0, 8]);
     assert.ok(egress.subarray(96).every((byte) => byte === 0));
