@@ -42,7 +42,7 @@ const PINGS: Readonly<Record<EventKind, string>> = {
 
 /** A beat of the pulse is for one of the functions used last, so many of them, so long ago at most. */
 const BEATEN_MAX = 4;
-const BEATS_FOR_MS = 10_000;
+const BEATS_FOR_MS = 2000;
 
 /** One inode for each 4 KiB of the writable layer, up to what the protocol allows: as the launcher reckons for pooled sandboxes. */
 const TMP_INODES_PER_MIB = 256;

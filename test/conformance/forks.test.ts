@@ -1,25 +1,25 @@
-/** 1,000 forks of each language under load, eight at once, none kept: every request is answered, with its own body. From language templates and from function templates. */
+/** 1,000 forks of each language under load, eight at once, none kept: every request is answered, with its own body. (Those of function templates: test/e2e/uniqueness.test.ts.) */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { everyByte } from './case.ts';
 import { LANGUAGES, prepareFixture } from './fixtures.ts';
-import { deployed, Flashd, frozen } from './packaged.ts';
+import { deployed, Flashd } from './packaged.ts';
 
 const FORKS = 1000;
 const AT_ONCE = 8;
 
-for (const templates of [0, 1]) describe(`${FORKS} forks ${templates === 0 ? 'of language templates' : 'of function templates'}`, () => {
+describe(`${FORKS} forks of language templates`, () => {
   let flashd: Flashd;
   before(async () => {
-    flashd = await Flashd.start({ FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', FLASHD_FUNCTION_STANDBY: '0', FLASHD_FUNCTION_FUNCTION_TEMPLATE: String(templates) });
+    flashd = await Flashd.start({ FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', FLASHD_FUNCTION_STANDBY: '0', FLASHD_FUNCTION_FUNCTION_TEMPLATE: '0' });
   });
   after(() => flashd?.stop());
 
-  for (const language of LANGUAGES.filter((each) => templates === 0 || each !== 'executable')) { // a process per request: there is nothing to freeze
+  for (const language of LANGUAGES) {
     test(`${language}: none fails`, { timeout: 120_000 }, async (t) => {
       const fixture = prepareFixture(language, 'body');
       t.after(() => fixture.remove());
-      const target = templates === 0 ? await deployed(flashd, fixture) : await frozen(flashd, fixture, {});
+      const target = await deployed(flashd, fixture);
       t.after(() => target.close());
       let next = 0;
       await Promise.all(Array.from({ length: AT_ONCE }, async () => {

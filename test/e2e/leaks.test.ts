@@ -7,8 +7,8 @@ test('1,000 cold starts leave processes, cgroups, namespaces, mounts, descriptor
   t.diagnostic(JSON.stringify({ before, after }));
 });
 
-test('300 cold starts with egress leave links and namespaces where they were', async (t) => {
-  const { before, after } = await coldStartsLeaveNothing(300, 'egress');
+test('150 cold starts with egress leave links and namespaces where they were', async (t) => {
+  const { before, after } = await coldStartsLeaveNothing(150, 'egress');
   assert.ok(before.links > 0, 'sandboxes with egress are kept ready');
   t.diagnostic(JSON.stringify({ before, after }));
 });

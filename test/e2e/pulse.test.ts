@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
 
-const QUIET_MS = 12_000;
+const QUIET_MS = 4000;
 const ESTABLISHED = '01';
 
 /** Connections whose far end is the port. */

@@ -107,7 +107,7 @@ class Instance:
       if header[3] == FREEZE:
         hooks.run_before()
         gc.collect(), gc.freeze()  # a collection in a fork would write to all that was loaded
-      result = self.handler(event, context) if header[3] == REQUEST else event  # a ping goes all the way but through the handler
+      result = self.handler(event, context) if header[3] == REQUEST else event['requestContext']  # a ping goes all the way but through the handler
       fault, spent = BAD_RESPONSE, time.perf_counter_ns() - started
       kind, (aux, meta, body) = RESPONSE, payload.encode(result)
     except BaseException as error:
