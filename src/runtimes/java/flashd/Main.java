@@ -15,8 +15,10 @@ import java.nio.channels.Pipe;
  */
 final class Main {
   private static final int DATA_FD = 3, WARM_UPS = 60;
-  /** For what the compiler has begun: every fork would go on with it. */
-  private static final int SETTLE_MS = 100;
+  /** So often that the optimizing compiler is done with what every event goes through: it would begin in the forks otherwise, beside their first requests. */
+  private static final int CONVERSIONS = 2000;
+  /** For what the compilers have begun: every fork would go on with it. */
+  private static final int SETTLE_MS = 300;
   private static final byte[] NOTHING = {};
   /** As the gateway makes them, with a value of each kind. */
   private static final String EVENT = "{\"version\":\"2.0\",\"routeKey\":\"$default\",\"rawPath\":\"/\",\"rawQueryString\":\"name=\",\"cookies\":[\"a=\\\"b\\\"\"],\"headers\":{\"host\":\"localhost\",\"accept\":\"*/*\"},"
@@ -28,6 +30,7 @@ final class Main {
   public static void main(String[] arguments) throws Exception {
     Renewal.prepare();
     for (int count = 0; count < WARM_UPS; count++) for (String method : new String[] {"handle", "fail", "absent"}) warm(method);
+    convert();
     Thread.currentThread().setContextClassLoader(Main.class.getClassLoader());
     for (int count = 0; count < 2; count++) {
       System.gc();
@@ -59,6 +62,11 @@ final class Main {
     requests.source().close();
     answers.sink().close();
     answers.source().close();
+  }
+
+  private static void convert() throws Exception {
+    Channel.Frame request = new Channel.Frame(Channel.REQUEST, 1, 0, 1000, EVENT.getBytes(UTF_8), NOTHING, true);
+    for (int count = 0; count < CONVERSIONS; count++) Payload.encode(Payload.decode(request));
   }
 
   private static ByteBuffer frame(int type, int id, String meta, String body) {
