@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { accessSync, constants } from 'node:fs';
 
 export const HOST_ADDRESSES = ['198.51.100.2', '192.0.2.7'];
 /** A package index and a name server (for everything) among others; it answers on ports 80, 443 and 5432. */
@@ -32,6 +33,18 @@ for port in ports: threading.Thread(target=serve, args=(port,), daemon=True).sta
 threading.Thread(target=names, daemon=True).start()
 print('ready', flush=True); sys.stdin.read()
 `;
+
+/** Containers are given settings of the kernel that cannot be changed; those of networks of one's own can, through a /proc of one's own. */
+const ABLE_TO_SET = isWritable('/proc/sys/net/ipv4/ip_forward') ? [] : ['unshare', '--mount', 'sh', '-c', 'mount -t proc proc /proc && exec "$@"', 'sh'];
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export class Lab {
   readonly host: string;
@@ -68,7 +81,7 @@ export class Lab {
   }
 
   within(place: string): string[] {
-    return ['nsenter', `--net=/run/netns/${place}`];
+    return ['nsenter', `--net=/run/netns/${place}`, ...ABLE_TO_SET];
   }
 
   /** Runs a program there and returns what it wrote. */
