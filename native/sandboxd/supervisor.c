@@ -23,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,6 +84,19 @@ static int64_t now_ms(void)
   return now.tv_sec * 1000 + now.tv_nsec / MILLISECOND;
 }
 
+/* What a container's manager has made inheritable would survive an exec in spite of the bounding set (capabilities(7)). Ambient ones go with it. */
+static int inherit_no_capabilities(void)
+{
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+  if (syscall(SYS_capget, &header, data) < 0)
+    return -errno;
+  for (size_t i = 0; i < FL_COUNT(data); i++)
+    data[i].inheritable = 0;
+  return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
 static int bound_sandboxd(void)
 {
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
@@ -119,7 +133,7 @@ static int exec_child(struct supervisor *supervisor, enum child_index index, int
   fl_signals_reset();
   if (dup2(lifeline, FL_LIFELINE_FD) < 0 || fcntl(FL_LIFELINE_FD, F_SETFD, 0) < 0)
     return -errno;
-  if ((r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
+  if ((r = inherit_no_capabilities()) < 0 || (r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
     return r;
   /* Whatever else was inherited stays here: the images are executed through descriptors that close with that. */
   if (close_range(FL_LIFELINE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || (!gateway && (fcntl((int)options->pack_fd, F_SETFD, 0) < 0 || fcntl((int)options->binary_fd, F_SETFD, 0) < 0)))
