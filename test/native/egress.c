@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,6 +145,8 @@ static int talk(int network, const char *address, uint16_t port, int type, uint3
 static int tcp(int network, const char *address, uint16_t port) { return talk(network, address, port, SOCK_STREAM, NULL); }
 static int udp(int network, const char *address, uint16_t port) { return talk(network, address, port, SOCK_DGRAM, NULL); }
 
+enum { DESCRIPTORS = 4096 };                   /* more than a sandbox may have connections */
+
 /* Containers are given settings of the kernel that cannot be changed; those of networks of one's own can, through a /proc of one's own. */
 static void be_able_to_set(void)
 {
@@ -161,6 +164,7 @@ static void build_world(void)
   struct fl_netlink *route;
 
   be_able_to_set();
+  CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ DESCRIPTORS, DESCRIPTORS }) == 0);
   internet = new_network();
   host = new_network();
   CHECK(fl_file_write(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", "0") == 0);     /* a host that forwards for nobody */
