@@ -235,6 +235,7 @@ static void loop(struct fl_daemon *daemon)
       sweep(daemon);
     fl_instances_expire(daemon, now);
     fl_functions_expire(daemon, now);
+    fl_functions_run(daemon);
     fl_templates_run(daemon, now);
     fl_spares_fill(daemon, fl_daemon_now_ns());
   }

@@ -91,7 +91,7 @@ LIST_HEAD(fl_spare_list, fl_instance);
 struct fl_spare_kind { uint32_t runtime, network; struct fl_function *function; };
 struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; struct fl_spare_list spares; };
 
-enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY };
+enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY, FL_FUNCTION_RETIRING };
 
 struct fl_function {
   uint64_t id, freeze_request, deadline_ns;
@@ -133,7 +133,7 @@ struct fl_daemon {
   struct fl_demand demand[FL_RUNTIMES_MAX][FL_NETWORK_KINDS];                   /* for spares of the runtimes */
   LIST_HEAD(, fl_function) demanded;           /* whose spares may be wanted, or too many */
   uint64_t next_function;
-  uint32_t functions;
+  uint32_t functions, functions_retiring;
   struct fl_function *function[FL_FUNCTIONS_MAX];  /* by index, with holes */
   uint64_t forks, forks_failed, template_restarts, template_rotations, boots;
 };
@@ -208,7 +208,14 @@ int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err);
 void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freeze);
 /* Other forks of the instance's template make what it has written to their own before they park. */
 void fl_functions_learn(struct fl_daemon *daemon, const struct fl_learn *learn);
+/* It takes no more forks, and ends when none is under way; before it was READY, at once. */
 void fl_functions_forget(struct fl_daemon *daemon, uint64_t id);
+/* It does not take fork requests any more. */
+void fl_functions_broken(struct fl_daemon *daemon, struct fl_function *function);
+/* Ends those that were forgotten and have no fork under way. */
+void fl_functions_run(struct fl_daemon *daemon);
+/* A language template is about to go: its function templates are forgotten. True when none is left. */
+bool fl_functions_retired(struct fl_daemon *daemon, const struct fl_template *language);
 void fl_functions_forget_all(struct fl_daemon *daemon);
 /* One that can fork, or NULL. */
 struct fl_function *fl_functions_find(const struct fl_daemon *daemon, uint64_t id);
@@ -217,7 +224,7 @@ void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *
 bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status);
 void fl_functions_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon);
-/* A language template is gone, and so are the function templates that have its layout. */
+/* A language template has ended, and with it the function templates that have its layout. */
 void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 
 /* spares.c */

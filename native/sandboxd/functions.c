@@ -2,7 +2,8 @@
  * Function templates. FREEZE: a helper process stops the instance and writes its image; the instance ends; its language template forks a child that takes the image and becomes a
  * template of its own (parasite/image.h).
  *
- *   FREEZING ─(helper: image written)─▶ STARTING ─(its parasite: READY)─▶ READY ─(FORGET, or its process ended)─▶ gone
+ *   FREEZING ─(helper: image written)─▶ STARTING ─(its parasite: READY)─▶ READY ─(FORGET, or its language template retires)─▶ RETIRING ─(no fork under way)─▶ gone
+ *                                                                            └─(its process ended: with its forks under way)──────────────────────────────▲
  *
  * Nothing of the function's ever executes in it: its pages come from the image, its code is the parasite's. So it may hold what a language template holds.
  */
@@ -47,6 +48,7 @@ static void drop(struct fl_daemon *daemon, struct fl_function *function)
   fl_close(&function->answer);
   fl_close(&function->image);
   fl_close(&function->bundle);
+  daemon->functions_retiring -= function->state == FL_FUNCTION_RETIRING;
   daemon->function[function->index] = NULL;
   daemon->functions--;
   free(function);
@@ -283,19 +285,64 @@ void fl_functions_learn(struct fl_daemon *daemon, const struct fl_learn *learn)
     fl_daemon_log_error("learn", &err);
 }
 
+static bool is_of(const struct fl_function *function, const struct fl_template *language)
+{
+  return function && function->language == language && function->template.boot == language->boot;
+}
+
+/* It takes no more forks. */
+static void retire(struct fl_daemon *daemon, struct fl_function *function)
+{
+  if (function->state == FL_FUNCTION_RETIRING)
+    return;
+  if (function->state != FL_FUNCTION_READY) {
+    fail(daemon, function, ECANCELED, "it is not wanted any more");
+    return;
+  }
+  function->state = FL_FUNCTION_RETIRING;
+  daemon->functions_retiring++;
+}
+
+void fl_functions_run(struct fl_daemon *daemon)
+{
+  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions_retiring; i++) {
+    struct fl_function *function = daemon->function[i];
+
+    if (function && function->state == FL_FUNCTION_RETIRING && fl_instances_template_unused(daemon, &function->template))
+      fail(daemon, function, 0, "it has retired");
+  }
+}
+
+bool fl_functions_retired(struct fl_daemon *daemon, const struct fl_template *language)
+{
+  bool retired = true;
+
+  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++)
+    if (is_of(daemon->function[i], language)) {
+      retire(daemon, daemon->function[i]);
+      retired = retired && !daemon->function[i];
+    }
+  return retired;
+}
+
 void fl_functions_forget(struct fl_daemon *daemon, uint64_t id)
 {
   struct fl_function *function = by_id(daemon, id);
 
   if (function)
-    fail(daemon, function, 0, "it is forgotten");
+    retire(daemon, function);
+}
+
+void fl_functions_broken(struct fl_daemon *daemon, struct fl_function *function)
+{
+  fail(daemon, function, EPIPE, "the function template ended");
 }
 
 void fl_functions_forget_all(struct fl_daemon *daemon)
 {
   for (uint32_t i = 0; i < FL_FUNCTIONS_MAX; i++)
     if (daemon->function[i])
-      fl_functions_forget(daemon, daemon->function[i]->id);
+      fail(daemon, daemon->function[i], ECANCELED, "it is not wanted any more");
 }
 
 bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status)
@@ -319,7 +366,7 @@ bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status)
 void fl_functions_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
 {
   for (uint32_t i = 0; i < FL_FUNCTIONS_MAX && daemon->functions; i++)
-    if (daemon->function[i] && daemon->function[i]->language == template && daemon->function[i]->template.boot == template->boot)
+    if (is_of(daemon->function[i], template))
       fail(daemon, daemon->function[i], ESRCH, "the language template ended");
 }
 

@@ -154,7 +154,7 @@ static void start(struct fl_daemon *daemon, struct fl_instance *instance)
     refuse(daemon, instance, &err);
     forget(daemon, instance);
     if (err.code == FL_ERR_TEMPLATE && err.errno_value == EPIPE)       /* it has ended, which its parent hears of only when all its memory is gone */
-      function ? fl_functions_forget(daemon, function->id) : fl_templates_broken(daemon, template);
+      function ? fl_functions_broken(daemon, function) : fl_templates_broken(daemon, template);
   }
 }
 
@@ -391,12 +391,6 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
   }
   if (report->kind == FL_FORKED) {
     instance->pid = report->pid;
-    if (ended_early(daemon, report->pid, &end)) {
-      if (instance->resumed && instance->state == FL_INSTANCE_STARTING)
-        announce(daemon, instance);
-      finish(daemon, instance, end.status, end.cpu_us);
-      return;
-    }
   } else if (report->kind == FL_PARKED) {
     instance->parked = true;
   } else if (report->kind == FL_RESUMED) {
@@ -412,16 +406,31 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
     instance->state = FL_INSTANCE_PARKED;
     instance->deadline_ns = 0;
   }
+  if (report->kind == FL_FORKED && ended_early(daemon, report->pid, &end))
+    fl_instances_reaped(daemon, report->pid, end.status, end.cpu_us);
+}
+
+static struct fl_instance *by_pid(const struct fl_daemon *daemon, pid_t pid)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->pid == pid)
+      return daemon->instance[i];
+  return NULL;
 }
 
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us)
 {
-  for (uint32_t i = 0; i < daemon->instances; i++)
-    if (daemon->instance[i]->pid == pid) {
-      finish(daemon, daemon->instance[i], status, cpu_us);
-      return true;
-    }
-  return false;
+  struct fl_instance *instance = by_pid(daemon, pid);
+  struct fl_fork_report report;
+
+  /* It may have served its request and left before its report was read. */
+  while (instance && instance->state == FL_INSTANCE_STARTING && instance->template && fl_template_report(instance->template, &report) == 0) {
+    fl_instances_report(daemon, &report);
+    instance = by_pid(daemon, pid);
+  }
+  if (instance)
+    finish(daemon, instance, status, cpu_us);
+  return instance != NULL;
 }
 
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy)

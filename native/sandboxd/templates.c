@@ -180,10 +180,9 @@ static void retire(struct fl_daemon *daemon, struct fl_template_slot *slot, uint
     return;
   }
   slot->retiring = true;
-  if (!fl_instances_template_unused(daemon, template))
+  if (!fl_functions_retired(daemon, template) || !fl_instances_template_unused(daemon, template))
     return;
   daemon->template_rotations++;
-  fl_functions_template_lost(daemon, template);
   fl_template_kill(template);
 }
 

@@ -22,6 +22,7 @@ for (const replicas of [1, 2]) test(`templates are replaced after their forks, l
     requests += answers.length;
   }
   assert.equal(await metric('flashd_template_restarts_total'), 0, 'none of them has failed');
+  assert.equal(await metric('flashd_forks_failed_total'), 0, 'none has ended under a fork');
   await sleep(500);
   assert.ok((await metric('flashd_layouts')) >= 1);
 });

@@ -419,6 +419,7 @@ static void a_dead_generation_is_removed(const char *name)
   CHECK(anything_left(name));
   start(name, &egress);                                          /* the one before never said farewell */
   CHECK(!anything_left(name));
+  fl_netlink_close(dead.news);
   fl_netlink_close(dead.route);
   fl_nft_close(&dead.nft);
   open_egress(&egress);
