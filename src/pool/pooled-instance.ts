@@ -2,7 +2,7 @@
  * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
  * hands results to the work they belong to, and leaves every decision about itself to its pool.
  */
-import type { Created, Failed, Instance, InstanceEnd, InstanceOwner, ResponseBody } from '../sandbox/contract.ts';
+import { bodyLength, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type ResponseBody } from '../sandbox/contract.ts';
 import type { VersionPool } from './version-pool.ts';
 
 /** Something that an instance works on. Exactly one of onResponse, onFault and onInstanceEnd is called, unless it was abandoned. */
@@ -13,6 +13,9 @@ export interface Work {
   onInstanceEnd(from: PooledInstance, end: WorkEnd): void;
 }
 export type WorkEnd = { readonly kind: 'failed'; readonly failed: Failed } | { readonly kind: 'ended'; readonly end: InstanceEnd } | { readonly kind: 'lost' };
+
+/** Of the answer to a ping: a well-meaning instance echoes a small event. */
+const PONG_BYTES_MAX = 65_536;
 
 type Slot = { readonly id: number; readonly work: Work };
 
@@ -125,9 +128,12 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onResponse(id: number, status: number, headers: string, body: ResponseBody, loadUs: number, handlerUs: number): void {
-    if (id === this.#pingId) return this.#pong(status, headers, body, loadUs, handlerUs);
+    if (id === this.#pingId) {
+      if (headers.length + bodyLength(body) > PONG_BYTES_MAX) return this.#confused(`a pong of more than ${PONG_BYTES_MAX} bytes`);
+      return this.#pong(status, headers, body, loadUs, handlerUs);
+    }
     const slot = this.#take(id);
-    if (slot === undefined) return this.#confused(id);
+    if (slot === undefined) return this.#unasked(id);
     this.answered++;
     try {
       slot.work.onResponse(this, status, headers, body, loadUs, handlerUs);
@@ -145,7 +151,7 @@ export class PooledInstance implements InstanceOwner {
     }
     // A load failure may come before the first request was read: it concerns all of them then.
     const slot = id === 0 ? this.#slots.shift() : this.#take(id);
-    if (slot === undefined && id !== 0) return this.#confused(id);
+    if (slot === undefined && id !== 0) return this.#unasked(id);
     this.#pool.condemn(this);
     slot?.work.onFault(this, fault, text, loadUs, handlerUs);
   }
@@ -162,10 +168,13 @@ export class PooledInstance implements InstanceOwner {
     this.#over({ kind: 'lost' });
   }
 
-  /** It answers what it was not asked: nothing that it says can be trusted any more. A condemned one may be answering what was abandoned. */
-  #confused(id: number): void {
-    if (this.condemned) return;
-    const detail = `an answer to ${id}, which is not in flight`;
+  /** A condemned one may be answering what was abandoned. */
+  #unasked(id: number): void {
+    if (!this.condemned) this.#confused(`an answer to ${id}, which is not in flight`);
+  }
+
+  /** Nothing that it says can be trusted any more. */
+  #confused(detail: string): void {
     this.#pool.discard(this);
     this.destroy();
     this.#over({

@@ -119,3 +119,8 @@ export interface Sandbox {
 export function bodyBytes(body: ResponseBody): Buffer {
   return typeof body === 'string' ? Buffer.from(body, 'latin1') : Buffer.from(body ?? new ArrayBuffer(0));
 }
+
+/** Bytes of a result's body: text is latin1 here. */
+export function bodyLength(body: ResponseBody): number {
+  return typeof body === 'string' ? body.length : (body?.byteLength ?? 0);
+}

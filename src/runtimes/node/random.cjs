@@ -34,17 +34,21 @@ function random() {
 }
 
 const { createContext } = vm;
-const contexts = new Map();  // WeakRef of a context's object: its Math.random, as we made it
+const contexts = new Set();  // WeakRefs of the contexts' objects
+const made = new WeakMap();  // a context's object: its Math.random, as we made it
+const registry = new FinalizationRegistry((reference) => contexts.delete(reference));
 
-function randomize(reference) {
-  const context = reference.deref();
-  if (context === undefined) contexts.delete(reference);
-  else contexts.set(reference, vm.runInContext(`Math.random = (${generator})(${seeds()})`, context));
+function randomize(context) {
+  made.set(context, vm.runInContext(`Math.random = (${generator})(${seeds()})`, context));
 }
 
 function newContext(...options) {
   const context = createContext(...options);
-  if (typeof context === 'object') randomize(new WeakRef(context));
+  if (typeof context !== 'object' || made.has(context)) return context;
+  const reference = new WeakRef(context);
+  contexts.add(reference);
+  registry.register(context, reference);
+  randomize(context);
   return context;
 }
 
@@ -68,9 +72,9 @@ function prepare(own) {
 /** At the end of a template, and in its forks. */
 function forget() {
   draw = undefined;
-  for (const [reference, made] of contexts) {
+  for (const reference of contexts) {
     const context = reference.deref();
-    if (context === undefined || vm.runInContext('Math.random', context) === made) randomize(reference);
+    if (context !== undefined && vm.runInContext('Math.random', context) === made.get(context)) randomize(context);
   }
 }
 

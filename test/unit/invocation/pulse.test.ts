@@ -63,6 +63,14 @@ describe('beats of the pulse', () => {
     assert.equal(beat.outcome, '0 ended');
   });
 
+  test('an instance that says more than a pong is long has lost its credit', async () => {
+    const { addon, dispatcher, channel, pools } = await used('hello');
+    const beat = new Beat();
+    dispatcher.beat(beat);
+    addon.respond(channel.pings[0]!, 200, '', 'x'.repeat(70_000));
+    assert.deepEqual([beat.outcome, channel.destroyed, pools.instances], ['0 ended', true, 0]);
+  });
+
   test('none is for a function with little processor time, for none used, and for one that was removed', async () => {
     const slow = await used('slow', { cpu: 0.1 });
     assert.equal(slow.dispatcher.beat(new Beat()), false);
