@@ -1,19 +1,20 @@
 """
 Makes a template of the Python shim and forks it without any of the interpreter's or the C library's fork hooks, as the parasite does. Prints the
-JSON list of everything that the instances answered. usage: forks.py BOOTSTRAP FUNCTION_DIRECTORY COUNT
+JSON list of everything that the instances answered. usage: forks.py SHIM_DIRECTORY FUNCTION_DIRECTORY COUNT
 """
-import ctypes, json, os, runpy, socket, sys
+import ctypes, json, os, socket, sys
 
 SYS_FORK = 57  # x86-64
 
-bootstrap, directory, count = sys.argv[1:]
-sys.argv[1:] = [directory]
-shim = runpy.run_path(bootstrap, run_name='template')
+folder, directory, count = sys.argv[1:]
+sys.path.insert(0, folder)
+import shim
+del sys.path[0]
 import random, ssl
-shim['warm'](os.path.dirname(bootstrap) + '/warmup')
+shim.warm(folder + '/warmup')
 random.random(), ssl.RAND_bytes(8)  # generators that have been used are the harder case
 
-header = shim['HEADER']
+header = shim.HEADER
 event = json.dumps({'requestContext': {'requestId': 'id'}}).encode()
 init = b'function=f\0version=0\0handler=handler.py\0symbol=handler\0memory_bytes=134217728\0concurrency=1\0'
 frames = header.pack(len(init), len(init), 0, 1, 0, 0, 0, 0, 0) + init + header.pack(len(event), len(event), 1, 2, 0, 1000, 0, 0, 0) + event
@@ -21,7 +22,7 @@ frames = header.pack(len(init), len(init), 0, 1, 0, 0, 0, 0, 0) + init + header.
 instances = []
 for _ in range(int(count)):
   near, far = socket.socketpair()
-  instance = shim['Instance'](near.fileno(), directory)
+  instance = shim.Instance(near.fileno(), directory)
   if ctypes.CDLL(None).syscall(SYS_FORK) == 0:
     instance.serve()
     os._exit(0)

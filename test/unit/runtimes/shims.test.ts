@@ -92,8 +92,8 @@ describe('the python shim', () => {
   });
 
   test('random values do not repeat between forks of one template, hooks or not', () => {
-    const [bootstrap, fixture] = [join(root, 'src/runtimes/python/bootstrap.py'), join(root, 'test/conformance/fixtures/python/random')];
-    const output = execFileSync('/usr/bin/python3', ['-I', '-B', join(import.meta.dirname, 'forks.py'), bootstrap, fixture, '16'], { cwd: fixture, timeout: 20_000 });
+    const [folder, fixture] = [join(root, 'src/runtimes/python'), join(root, 'test/conformance/fixtures/python/random')];
+    const output = execFileSync('/usr/bin/python3', ['-I', '-B', join(import.meta.dirname, 'forks.py'), folder, fixture, '16'], { cwd: fixture, timeout: 20_000 });
     const values = (JSON.parse(output.toString()) as unknown[]).map(String);
     assert.equal(values.length, 16 * 7);
     assert.equal(new Set(values).size, values.length);
