@@ -90,6 +90,11 @@ final class Handler {
     return type.isInterface() && type.getSimpleName().equals("Context");
   }
 
+  /** Ahead of a first call. */
+  void link() {
+    for (Class<?> type : method.getDeclaringClass().getNestMembers()) Linking.resolve(type);
+  }
+
   void close() throws IOException {
     loader.close();
   }

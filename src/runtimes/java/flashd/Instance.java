@@ -103,7 +103,10 @@ final class Instance {
       Map<String, Object> event = Payload.decode(request);
       Invocation context = new Invocation(config, String.valueOf(((Map<?, ?>) event.get("requestContext")).get("requestId")), request.aux());
       started = System.nanoTime();
-      if (request.type() == Channel.FREEZE) Core.getGlobalContext().beforeCheckpoint(null);
+      if (request.type() == Channel.FREEZE) {
+        handler.link();
+        Core.getGlobalContext().beforeCheckpoint(null);
+      }
       Object result = request.type() == Channel.REQUEST ? handler.call(event, context) : event;  // a ping goes all the way but through the handler
       handlerUs = microseconds(started);
       stage = Channel.BAD_RESPONSE;
