@@ -122,13 +122,13 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
 {
   switch (request->header.type) {
   case FL_MSG_HELLO: hello(daemon, request->header.request); break;
-  case FL_MSG_CREATE: fl_instances_create(daemon, &request->create, fds); break;
+  case FL_MSG_CREATE: fl_starts_create(daemon, &request->create, fds); break;
   case FL_MSG_DESTROY: fl_instances_destroy(daemon, &request->destroy); break;
   case FL_MSG_BOOT: fl_templates_want(daemon, request->boot.runtime); break;
   case FL_MSG_FREEZE: fl_functions_freeze(daemon, &request->freeze); break;
   case FL_MSG_FORGET: fl_functions_forget(daemon, request->forget.function); break;
   case FL_MSG_LEARN: fl_functions_learn(daemon, &request->learn); break;
-  case FL_MSG_PULSE: fl_instances_touch(daemon, &request->pulse); break;
+  case FL_MSG_PULSE: fl_starts_touch(daemon, &request->pulse); break;
   case FL_MSG_STATS: stats(daemon, request->header.request); break;
   case FL_MSG_USAGE: usage(daemon, request->header.request, request->usage.after); break;
   }

@@ -185,7 +185,7 @@ static void parts_readable(struct fl_daemon *daemon)
     fl_daemon_log("somebody has removed flashd's rules from nftables: every function with egress is ended");
     fl_instances_kill_network(daemon, FL_NETWORK_EGRESS);
   }
-  fl_instances_retry_waiting(daemon);
+  fl_starts_retry_waiting(daemon);
 }
 
 static void handle(struct fl_daemon *daemon, const struct epoll_event *event)

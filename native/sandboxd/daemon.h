@@ -1,9 +1,10 @@
 /*
- * sandboxd's state, shared by its four rooms. One thread, one epoll loop, nothing in it blocks but a template's freeze (a few milliseconds, once per template).
+ * sandboxd's state, shared by its rooms. One thread, one epoll loop, nothing in it blocks but a template's freeze (a few milliseconds, once per template).
  *
  *   daemon.c     the loop: lifeline, control socket, templates, builder, SIGCHLD, deadlines
  *   commands.c   what the gateway asks for
- *   instances.c  an instance from CREATE to ENDED
+ *   starts.c     an instance from CREATE to its assignment
+ *   instances.c  an instance from its fork's reports to ENDED
  *   templates.c  language templates: boot, freeze, choose, replace
  *   spares.c     how many forks are kept parked ahead of need
  *   probe.c      a template's first fork, which shows what every fork will write to
@@ -152,19 +153,28 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
 void fl_commands_refuse(struct fl_daemon *daemon, uint64_t request, const struct fl_error *err);
 void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 
-/* instances.c: fds = data, stdout, stderr, bundle, taken over in every case */
-void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
+/* starts.c: fds = data, stdout, stderr, bundle, taken over in every case */
+void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
+void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind);
+/* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
+int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
+/* There may be sandboxes again for those that wait for one. */
+void fl_starts_retry_waiting(struct fl_daemon *daemon);
+/* Keeps the way to the spare that a CREATE would take in the caches. */
+void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
+
+/* instances.c */
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
-void fl_instances_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind);
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
+/* When its fork, or its grace, is over; 0: no deadline. */
+void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns);
+/* It could not be started: what the gateway hears of it, if it asked. Its end is another step. */
+void fl_instances_refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err);
+/* Frees it, with what it still holds; its sandbox must be gone or given back. */
+void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance);
 /* Kills the sandbox; the instance is gone once its process is reaped. */
 void fl_instances_kill(struct fl_instance *instance);
-/* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
-/* Keeps the way to the spare that a CREATE would take in the caches. */
-void fl_instances_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
-int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
-void fl_instances_retry_waiting(struct fl_daemon *daemon);
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
 /* cpu_us: of the process and the children it has waited for. */
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us);

@@ -1,37 +1,31 @@
 /*
- * An instance from its fork to its end. The gateway gets exactly one answer to each CREATE (CREATED or FAILED) and exactly one ENDED for each CREATED.
+ * The instances that there are, from the first report of their fork to their end; starts.c makes them. The gateway gets exactly one answer to each CREATE (CREATED or FAILED) and exactly
+ * one ENDED for each CREATED.
  *
  *   spare:  WAITING ─(sandbox)─▶ FORKING ─(FORKED and PARKED)─▶ PARKED ─┐
  *   CREATE, a spare there: ─────────────────────────────────────────────┴─(assignment)─▶ STARTING ─(RESUMED)─▶ RUNNING ─(reaped)─▶ gone
  *   CREATE, none: WAITING ─(sandbox, fork and assignment at once)──────────────────────────▲ └─(step failed, template lost)─▶ ENDING ─(reaped)─▶ gone
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "sandboxd/daemon.h"
-#include "sys/packet.h"
 #include "sys/syscalls.h"
 
 enum { MILLISECOND = 1000000 };
-enum { CREATE_DATA, CREATE_STDOUT, CREATE_STDERR, CREATE_BUNDLE };      /* order in the CREATE packet */
 
-/* 0: none. */
-static void set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns)
+void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns)
 {
   instance->deadline_ns = at_ns;
   if (at_ns && at_ns < daemon->instances_due_ns)
     daemon->instances_due_ns = at_ns;
 }
 
-static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
+void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
 {
   fl_spares_leave(instance);
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
@@ -47,115 +41,12 @@ static void forget(struct fl_daemon *daemon, struct fl_instance *instance)
   free(instance);
 }
 
-static void refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
+void fl_instances_refuse(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
 {
   daemon->forks_failed += instance->create_request != 0;
   if (instance->create_request && !instance->silent)
     fl_commands_refuse(daemon, instance->create_request, err);
   instance->announced = true;
-}
-
-static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
-{
-  const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
-  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead};
-  struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
-  int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
-  int r = fl_plan_make(&inputs, &fork.plan, err);
-
-  if (r < 0)
-    return r;
-  instance->template = instance->probe ? &instance->probe->template : instance->function ? &instance->function->template : fl_templates_choose(daemon, instance->runtime);
-  if (!instance->template)
-    return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return fl_fail_errno(err, "socketpair");
-  fl_autoclose int theirs = pair[1];
-  instance->assignment = pair[0];
-  fds[FL_FD_ASSIGNMENT] = theirs;
-  for (uint32_t i = 0; i < cgroup->joins; i++)
-    fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
-  if (cgroup->into_fd >= 0) {
-    fork.cgroup_fd = fork.plan.fds;
-    fds[fork.cgroup_fd] = cgroup->into_fd;
-  }
-  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template);
-  instance->layout = instance->template->boot;
-  instance->state = FL_INSTANCE_FORKING;
-  set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
-  instance->template->forks++;
-  if (instance->function)
-    instance->function->language->forks++;
-  return fl_template_fork(instance->template, &fork, fds, err);
-}
-
-/* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
-static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
-{
-  if (spare && spare->state == FL_INSTANCE_PARKED && daemon->processors > 1)
-    fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
-}
-
-void fl_instances_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse)
-{
-  struct fl_function *function = fl_functions_find(daemon, pulse->function);
-  struct fl_spare_kind kind = {pulse->runtime, function ? function->network : FL_NETWORK_NONE, function};
-  struct fl_instance *spare = pulse->runtime < daemon->pack->count ? fl_spares_best(daemon, &kind) : NULL;
-
-  if (spare && spare->state == FL_INSTANCE_PARKED)
-    fl_packet_send(spare->assignment, "\0", FL_TOUCH_BYTES, NULL, 0);
-}
-
-/* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
-static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
-{
-  struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
-
-  assignment.reserve = instance->candidate;
-  int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
-
-  if (r >= 0)
-    r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
-  if (r < 0)
-    return r;
-  r = fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
-  if (r < 0)
-    return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
-  instance->state = FL_INSTANCE_STARTING;
-  set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
-  daemon->forks += instance->create_request != 0;
-  fl_close(&instance->assignment);
-  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
-    fl_close(&instance->fds[i]);
-  return 0;
-}
-
-/* Takes a sandbox and forks into it; what has an assignment gets it along. Leaves the instance WAITING when the pool is empty. */
-static void start(struct fl_daemon *daemon, struct fl_instance *instance)
-{
-  struct fl_error err = {0};
-  int r = fl_parts_take(daemon->parts, instance->network, &instance->sandbox, &err);
-
-  if (r == -EAGAIN)
-    return;
-  daemon->waiting--;
-  instance->state = FL_INSTANCE_ENDING;
-  if (r >= 0) {
-    r = send_fork(daemon, instance, &err);
-    if (r >= 0 && instance->fds[FL_ASSIGNED_DATA] >= 0)
-      r = assign(daemon, instance, &err);
-    if (r < 0)
-      fl_parts_end(daemon->parts, &instance->sandbox);
-  }
-  if (r < 0) {
-    struct fl_template *template = instance->template;
-    struct fl_function *function = instance->function;
-
-    refuse(daemon, instance, &err);
-    forget(daemon, instance);
-    if (err.code == FL_ERR_TEMPLATE && err.errno_value == EPIPE)       /* it has ended, which its parent hears of only when all its memory is gone */
-      function ? fl_functions_broken(daemon, function) : fl_templates_broken(daemon, template);
-  }
 }
 
 void fl_instances_kill(struct fl_instance *instance)
@@ -166,122 +57,11 @@ void fl_instances_kill(struct fl_instance *instance)
   fl_pidfd_kill(instance->sandbox.init_pidfd);
 }
 
-static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
-{
-  struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
-
-  if (!instance)
-    return NULL;
-  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network,
-                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
-  daemon->instance[daemon->instances++] = instance;
-  daemon->waiting++;
-  return instance;
-}
-
-static void take_fds(struct fl_instance *instance, int mount, int *fds)
-{
-  instance->fds[FL_ASSIGNED_BUNDLE] = mount;
-  instance->fds[FL_ASSIGNED_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
-  instance->fds[FL_ASSIGNED_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
-  instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
-}
-
-void fl_instances_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
-{
-  struct fl_instance *instance = enlist(daemon, kind);
-
-  if (!instance)
-    return;
-  fl_spares_join(daemon, instance);
-  start(daemon, instance);
-}
-
-static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct fl_create *create)
-{
-  struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
-
-  return (struct fl_spare_kind){create->runtime, create->network, function && function->network == create->network ? function : NULL};
-}
-
-void fl_instances_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
-{
-  uint64_t now = fl_daemon_now_ns();
-  struct fl_error err = {0};
-  struct fl_spare_kind kind = kind_of(daemon, create);
-  bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
-  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
-  int mount = -1;
-
-  nudge(daemon, spare);
-  if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
-    fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
-           !(instance = enlist(daemon, &kind)))
-    fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
-  if (!instance) {
-    fl_close(&mount);
-    daemon->forks_failed++;
-    fl_commands_refuse(daemon, create->header.request, &err);
-    return;
-  }
-  fl_spares_leave(instance);
-  instance->create_request = create->header.request;
-  instance->candidate = create->flags & FL_CREATE_CANDIDATE;
-  instance->ahead = ahead;
-  instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
-  instance->limits = create->limits;
-  instance->egress = create->egress;
-  instance->accepted_ns = now;
-  instance->pooled = instance->state == FL_INSTANCE_PARKED;
-  take_fds(instance, mount, fds);
-  fl_spares_taken(daemon, &kind, now);
-  if (instance->state == FL_INSTANCE_WAITING) {
-    start(daemon, instance);
-  } else if (assign(daemon, instance, &err) < 0) {
-    refuse(daemon, instance, &err);
-    fl_instances_kill(instance);
-  }
-}
-
-int fl_instances_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
-{
-  struct fl_instance *instance = enlist(daemon, &(struct fl_spare_kind){.runtime = slot->template.runtime});
-
-  if (!instance)
-    return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
-  instance->probe = slot;
-  take_fds(instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
-  start(daemon, instance);
-  return 0;
-}
-
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot)
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i]->probe == slot && daemon->instance[i]->state == FL_INSTANCE_RUNNING)
       fl_instances_kill(daemon->instance[i]);
-}
-
-static void retry_waiting(struct fl_daemon *daemon, uint32_t network)
-{
-  for (uint32_t before = daemon->waiting + 1; daemon->waiting && daemon->waiting < before;) {
-    struct fl_instance *oldest = NULL;
-
-    before = daemon->waiting;
-    for (uint32_t i = 0; i < daemon->instances; i++)
-      if (daemon->instance[i]->state == FL_INSTANCE_WAITING && daemon->instance[i]->network == network && (!oldest || daemon->instance[i]->id < oldest->id))
-        oldest = daemon->instance[i];
-    if (!oldest)
-      return;
-    start(daemon, oldest);
-  }
-}
-
-void fl_instances_retry_waiting(struct fl_daemon *daemon)
-{
-  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
-    retry_waiting(daemon, network);
 }
 
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id)
@@ -298,7 +78,7 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
   instance->state = FL_INSTANCE_RUNNING;
   instance->deadline_ns = 0;
   if (instance->probe) {
-    set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_PROBE_MS * MILLISECOND);
+    fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_PROBE_MS * MILLISECOND);
     fl_probe_running(daemon, instance->probe, instance->pid);
     return;
   }
@@ -329,7 +109,7 @@ static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int s
   bool ours = instance->killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
   if (instance->create_request && !instance->announced) {
-    refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
+    fl_instances_refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
   } else if (instance->resumed) {
     fl_parts_report(daemon->parts, &instance->sandbox, &usage);
     ended.how = ours ? FL_END_DESTROYED : WIFSIGNALED(status) ? FL_END_SIGNALED : FL_END_EXITED;
@@ -342,7 +122,7 @@ static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int s
       fl_daemon_send(daemon, &ended, sizeof ended);
   }
   fl_parts_end(daemon->parts, &instance->sandbox);
-  forget(daemon, instance);
+  fl_instances_forget(daemon, instance);
 }
 
 bool fl_instances_unknown_child(const struct fl_daemon *daemon)
@@ -371,10 +151,10 @@ static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, 
 
   fl_fail(&err, FL_ERR_SYSTEM, report->error, fl_step_name(report->step), "assembling the sandbox");
   if (!instance->announced)
-    refuse(daemon, instance, &err);
+    fl_instances_refuse(daemon, instance, &err);
   if (report->step == 0) {
     fl_parts_end(daemon->parts, &instance->sandbox);
-    forget(daemon, instance);
+    fl_instances_forget(daemon, instance);
   } else {
     fl_instances_kill(instance);
   }
@@ -446,7 +226,7 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
   }
   instance->destroy_request = destroy->header.request;
   if (destroy->flags & FL_DESTROY_EXPECT_EXIT)
-    set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND);
+    fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND);
   else
     fl_instances_kill(instance);
 }
@@ -468,9 +248,9 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
       i++;
     } else {
       if (!instance->announced)
-        refuse(daemon, instance, &err);
+        fl_instances_refuse(daemon, instance, &err);
       fl_parts_end(daemon->parts, &instance->sandbox);
-      forget(daemon, instance);
+      fl_instances_forget(daemon, instance);
     }
   }
 }
@@ -500,7 +280,7 @@ void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
     struct fl_instance *instance = daemon->instance[i];
 
     if (!instance->deadline_ns || instance->deadline_ns > now_ns) {
-      set_deadline(daemon, instance, instance->deadline_ns);
+      fl_instances_set_deadline(daemon, instance, instance->deadline_ns);
       continue;
     }
     instance->deadline_ns = 0;
@@ -535,7 +315,7 @@ void fl_instances_kill_all(struct fl_daemon *daemon)
       continue;
     }
     if (instance->state == FL_INSTANCE_WAITING) {
-      forget(daemon, instance);
+      fl_instances_forget(daemon, instance);
       continue;
     }
     instance->silent = true;

@@ -51,7 +51,7 @@ int fl_probe_start(struct fl_daemon *daemon, uint32_t index, struct fl_error *er
     return fl_fail_errno(err, "send_warmup");
   int fds[FL_CREATE_DESCRIPTORS] = {fl_steal_fd(&theirs), fl_steal_fd(&out), fl_steal_fd(&log), fl_steal_fd(&mount)};
   slot->probe_fd = fl_steal_fd(&ours);
-  int r = fl_instances_create_probe(daemon, slot, fds, err);
+  int r = fl_starts_create_probe(daemon, slot, fds, err);
   for (int i = 0; i < FL_CREATE_DESCRIPTORS; i++)
     fl_close(&fds[i]);
   if (r < 0)

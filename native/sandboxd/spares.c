@@ -175,7 +175,7 @@ static void fill(struct fl_daemon *daemon, const struct fl_spare_kind *kind, uin
   while (due_ns(daemon, kind, now_ns) <= now_ns) {
     uint32_t before = daemon->instances, functions = daemon->functions;
 
-    fl_instances_create_spare(daemon, kind);
+    fl_starts_create_spare(daemon, kind);
     if (daemon->functions != functions)        /* a template was found to have ended, maybe this one's: what we hold of it may be gone */
       return;
     if (daemon->instances == before)

@@ -1,0 +1,229 @@
+/*
+ * An instance from CREATE to its assignment: a sandbox, a fork into it, and what makes both the function's. Spares and probes go the same way. What becomes of it afterwards is instances.c's,
+ * which has the picture of the states.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "sandboxd/daemon.h"
+#include "sys/packet.h"
+
+enum { MILLISECOND = 1000000 };
+enum { CREATE_DATA, CREATE_STDOUT, CREATE_STDERR, CREATE_BUNDLE };      /* order in the CREATE packet */
+
+static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
+{
+  struct fl_instance *instance = daemon->instances < daemon->options.slots ? calloc(1, sizeof *instance) : NULL;
+
+  if (!instance)
+    return NULL;
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network,
+                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
+  daemon->instance[daemon->instances++] = instance;
+  daemon->waiting++;
+  return instance;
+}
+
+static void take_fds(struct fl_instance *instance, int mount, int *fds)
+{
+  instance->fds[FL_ASSIGNED_BUNDLE] = mount;
+  instance->fds[FL_ASSIGNED_STDOUT] = fl_steal_fd(&fds[CREATE_STDOUT]);
+  instance->fds[FL_ASSIGNED_STDERR] = fl_steal_fd(&fds[CREATE_STDERR]);
+  instance->fds[FL_ASSIGNED_DATA] = fl_steal_fd(&fds[CREATE_DATA]);
+}
+
+static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
+{
+  const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead};
+  struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
+  int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
+  int r = fl_plan_make(&inputs, &fork.plan, err);
+
+  if (r < 0)
+    return r;
+  instance->template = instance->probe ? &instance->probe->template : instance->function ? &instance->function->template : fl_templates_choose(daemon, instance->runtime);
+  if (!instance->template)
+    return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fl_fail_errno(err, "socketpair");
+  fl_autoclose int theirs = pair[1];
+  instance->assignment = pair[0];
+  fds[FL_FD_ASSIGNMENT] = theirs;
+  for (uint32_t i = 0; i < cgroup->joins; i++)
+    fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
+  if (cgroup->into_fd >= 0) {
+    fork.cgroup_fd = fork.plan.fds;
+    fds[fork.cgroup_fd] = cgroup->into_fd;
+  }
+  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template);
+  instance->layout = instance->template->boot;
+  instance->state = FL_INSTANCE_FORKING;
+  fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
+  instance->template->forks++;
+  if (instance->function)
+    instance->function->language->forks++;
+  return fl_template_fork(instance->template, &fork, fds, err);
+}
+
+/* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
+static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
+{
+  struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
+
+  assignment.reserve = instance->candidate;
+  int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
+
+  if (r >= 0)
+    r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
+  if (r < 0)
+    return r;
+  r = fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
+  if (r < 0)
+    return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
+  instance->state = FL_INSTANCE_STARTING;
+  fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
+  daemon->forks += instance->create_request != 0;
+  fl_close(&instance->assignment);
+  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
+    fl_close(&instance->fds[i]);
+  return 0;
+}
+
+/* Takes a sandbox and forks into it; what has an assignment gets it along. Leaves the instance WAITING when the pool is empty. */
+static void start(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  struct fl_error err = {0};
+  int r = fl_parts_take(daemon->parts, instance->network, &instance->sandbox, &err);
+
+  if (r == -EAGAIN)
+    return;
+  daemon->waiting--;
+  instance->state = FL_INSTANCE_ENDING;
+  if (r >= 0) {
+    r = send_fork(daemon, instance, &err);
+    if (r >= 0 && instance->fds[FL_ASSIGNED_DATA] >= 0)
+      r = assign(daemon, instance, &err);
+    if (r < 0)
+      fl_parts_end(daemon->parts, &instance->sandbox);
+  }
+  if (r < 0) {
+    struct fl_template *template = instance->template;
+    struct fl_function *function = instance->function;
+
+    fl_instances_refuse(daemon, instance, &err);
+    fl_instances_forget(daemon, instance);
+    if (err.code == FL_ERR_TEMPLATE && err.errno_value == EPIPE)       /* it has ended, which its parent hears of only when all its memory is gone */
+      function ? fl_functions_broken(daemon, function) : fl_templates_broken(daemon, template);
+  }
+}
+
+static void retry_waiting(struct fl_daemon *daemon, uint32_t network)
+{
+  for (uint32_t before = daemon->waiting + 1; daemon->waiting && daemon->waiting < before;) {
+    struct fl_instance *oldest = NULL;
+
+    before = daemon->waiting;
+    for (uint32_t i = 0; i < daemon->instances; i++)
+      if (daemon->instance[i]->state == FL_INSTANCE_WAITING && daemon->instance[i]->network == network && (!oldest || daemon->instance[i]->id < oldest->id))
+        oldest = daemon->instance[i];
+    if (!oldest)
+      return;
+    start(daemon, oldest);
+  }
+}
+
+void fl_starts_retry_waiting(struct fl_daemon *daemon)
+{
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    retry_waiting(daemon, network);
+}
+
+void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
+{
+  struct fl_instance *instance = enlist(daemon, kind);
+
+  if (!instance)
+    return;
+  fl_spares_join(daemon, instance);
+  start(daemon, instance);
+}
+
+static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct fl_create *create)
+{
+  struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
+
+  return (struct fl_spare_kind){create->runtime, create->network, function && function->network == create->network ? function : NULL};
+}
+
+/* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
+static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
+{
+  if (spare && spare->state == FL_INSTANCE_PARKED && daemon->processors > 1)
+    fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
+}
+
+void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
+{
+  uint64_t now = fl_daemon_now_ns();
+  struct fl_error err = {0};
+  struct fl_spare_kind kind = kind_of(daemon, create);
+  bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
+  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
+  int mount = -1;
+
+  nudge(daemon, spare);
+  if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
+    fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
+  else if (fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+           !(instance = enlist(daemon, &kind)))
+    fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
+  if (!instance) {
+    fl_close(&mount);
+    daemon->forks_failed++;
+    fl_commands_refuse(daemon, create->header.request, &err);
+    return;
+  }
+  fl_spares_leave(instance);
+  instance->create_request = create->header.request;
+  instance->candidate = create->flags & FL_CREATE_CANDIDATE;
+  instance->ahead = ahead;
+  instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
+  instance->limits = create->limits;
+  instance->egress = create->egress;
+  instance->accepted_ns = now;
+  instance->pooled = instance->state == FL_INSTANCE_PARKED;
+  take_fds(instance, mount, fds);
+  fl_spares_taken(daemon, &kind, now);
+  if (instance->state == FL_INSTANCE_WAITING) {
+    start(daemon, instance);
+  } else if (assign(daemon, instance, &err) < 0) {
+    fl_instances_refuse(daemon, instance, &err);
+    fl_instances_kill(instance);
+  }
+}
+
+int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)
+{
+  struct fl_instance *instance = enlist(daemon, &(struct fl_spare_kind){.runtime = slot->template.runtime});
+
+  if (!instance)
+    return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
+  instance->probe = slot;
+  take_fds(instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
+  start(daemon, instance);
+  return 0;
+}
+
+void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse)
+{
+  struct fl_function *function = fl_functions_find(daemon, pulse->function);
+  struct fl_spare_kind kind = {pulse->runtime, function ? function->network : FL_NETWORK_NONE, function};
+  struct fl_instance *spare = pulse->runtime < daemon->pack->count ? fl_spares_best(daemon, &kind) : NULL;
+
+  if (spare && spare->state == FL_INSTANCE_PARKED)
+    fl_packet_send(spare->assignment, "\0", FL_TOUCH_BYTES, NULL, 0);
+}
