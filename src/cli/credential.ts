@@ -1,6 +1,6 @@
 /** `flashd token` and `flashd key`: create, list, revoke. What is created is printed once and kept nowhere. */
 import { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { CredentialReply } from '../deploy/management-api.ts';
 import type { CredentialSummary } from '../registry/index.ts';
 import { clientOf, outputOf, remoteVerb, verbOnMachine, type CommonOptions } from './verb.ts';

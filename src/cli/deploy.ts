@@ -3,9 +3,9 @@ import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { resolveConfig } from '../config/index.ts';
-import { isFunctionName, readManifest } from '../deploy/index.ts';
+import { isFunctionName } from '../deploy/function-name.ts';
 import type { DeployReply } from '../deploy/management-api.ts';
-import { packDirectory } from '../deploy/pack.ts';
+import { readManifest } from '../deploy/manifest.ts';
 import { FlashdError } from '../errors/index.ts';
 import type { ManagementClient } from './client.ts';
 import type { Output } from './output.ts';
@@ -34,6 +34,7 @@ export function deployCommand(): Command {
 
 async function deploy(client: ManagementClient, output: Output, directory: string, name: string): Promise<void> {
   await check(directory, name);
+  const { packDirectory } = await import('../deploy/pack.ts');
   const archive = await packDirectory(directory);
   const reply = await client.json<DeployReply>('POST', `/functions/${name}/deploy`, {
     body: withProgress(archive.stream, archive.bytes, name, output),

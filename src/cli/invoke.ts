@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { InvokeCall, InvokeReply } from '../deploy/management-api.ts';
 import { FlashdError } from '../errors/index.ts';
 import { clientOf, outputOf, remoteVerb, type CommonOptions } from './verb.ts';

@@ -1,6 +1,6 @@
 /** `flashd list [NAME]`: the functions, or the versions of one. */
 import type { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { VersionReply } from '../deploy/management-api.ts';
 import { OWN_PROGRAMS } from '../own-program.ts';
 import type { FunctionSummary } from '../registry/index.ts';

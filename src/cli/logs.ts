@@ -1,8 +1,8 @@
 /** `flashd logs NAME`: what a function printed, and with -f what it prints. */
 import { createInterface } from 'node:readline';
 import { Option, type Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
-import { LOG_LINES_MAX, type LogEntry } from '../observability/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
+import { LOG_LINES_MAX, type LogEntry } from '../observability/function-logs.ts';
 import { FlashdError } from '../errors/index.ts';
 import { clientOf, outputOf, remoteVerb, shortVersion, type CommonOptions } from './verb.ts';
 

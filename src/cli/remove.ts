@@ -1,6 +1,6 @@
 /** `flashd remove NAME...`: removes functions with all their versions and logs. */
 import type { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import { clientOf, outputOf, remoteVerb, type CommonOptions } from './verb.ts';
 
 export function removeCommand(): Command {

@@ -1,6 +1,6 @@
 /** `flashd rollback NAME`: makes an earlier version live again, at once. */
 import type { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { DeployReply } from '../deploy/management-api.ts';
 import { clientOf, outputOf, remoteVerb, shortVersion, warnOfMissingSecrets, type CommonOptions } from './verb.ts';
 

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { SecretChange, SecretReply } from '../deploy/management-api.ts';
 import { FlashdError } from '../errors/index.ts';
 import { checkSecretName, SECRET_BYTES_MAX } from '../registry/secrets.ts';

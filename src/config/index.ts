@@ -8,7 +8,7 @@ import { FlashdError, isSystemError } from '../errors/index.ts';
 import { editDistance, nearest } from '../errors/nearest.ts';
 import { parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
 import { FUNCTION_DEFAULTS, NAMED_OPTIONS, OPTIONS, type Config, type NamedOption, type Option } from './options.ts';
-import { configProblem } from './schema.ts';
+import validate from './schema.validator.ts';
 
 export { EGRESS_RULES_MAX, EgressProblem, parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
 export { NAMED_OPTIONS, type Config, type FunctionDefaults, type NamedOption } from './options.ts';
@@ -42,7 +42,7 @@ export function resolveConfig(sources: {
   const fileName = sources.fileName ?? 'the configuration file';
   const file = sources.file ?? {};
   const origin = new Map<string, string>();
-  const fromFile = configProblem(file);
+  const fromFile = problemOf(file);
   if (fromFile) throw invalid(fromFile, file, (path) => `${path.join('.')} in ${fileName}`);
 
   const config = defaults();
@@ -57,7 +57,7 @@ export function resolveConfig(sources: {
     if (flag !== undefined) put(config, named, flag, named.flag, origin);
     if (!origin.has(key)) origin.set(key, `${key} in ${fileName}`);
   }
-  const problem = configProblem(config);
+  const problem = problemOf(config);
   if (problem) throw invalid(problem, config, (path) => origin.get(path.join('.')) ?? path.join('.'));
   const resolved = config as unknown as Config;
   checkTogether(resolved);
@@ -92,6 +92,11 @@ export function rangeText(option: Option): string {
     return `${option.type === 'integer' ? 'a whole number' : 'a number'} from ${option.minimum} to ${option.maximum}`;
   if (option.values !== undefined) return `one of ${option.values.join(', ')}`;
   return option.format ?? 'text';
+}
+
+/** The first thing that is wrong, or undefined. Missing options are right: they have defaults. */
+function problemOf(value: unknown): ErrorObject | undefined {
+  return validate(value) ? undefined : validate.errors?.[0];
 }
 
 function readConfigFile(path: string | undefined): { value: unknown; name: string } {

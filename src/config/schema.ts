@@ -1,5 +1,4 @@
-/** The configuration's JSON schema, generated from the table of options, and its one compiled validator. */
-import { Ajv, type ErrorObject } from 'ajv';
+/** The configuration's JSON schema, generated from the table of options. */
 import { FUNCTION_DEFAULTS, OPTIONS, type Option } from './options.ts';
 
 function optionSchema(option: Option): Record<string, unknown> {
@@ -22,10 +21,3 @@ export const CONFIG_SCHEMA = {
     functionDefaults: { type: 'object', additionalProperties: false, properties: properties(FUNCTION_DEFAULTS) },
   },
 };
-
-const validate = new Ajv({ allErrors: false, allowUnionTypes: true }).compile(CONFIG_SCHEMA);
-
-/** The first thing that is wrong, or undefined. Missing options are right: they have defaults. */
-export function configProblem(value: unknown): ErrorObject | undefined {
-  return validate(value) ? undefined : validate.errors?.[0];
-}

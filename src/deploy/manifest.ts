@@ -5,12 +5,13 @@
 import { constants } from 'node:fs';
 import { lstat, open, readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { Ajv, type ErrorObject } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { EgressProblem, parseEgress, type Egress, type FunctionDefaults } from '../config/index.ts';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { nearest } from '../errors/nearest.ts';
 import { isHandlerOf, matches, RUNTIMES, type Runtime } from '../runtimes/index.ts';
 import schema from './function.schema.json' with { type: 'json' };
+import validate from './function.schema.validator.ts';
 
 export type Manifest = FunctionDefaults & {
   readonly runtime: string;
@@ -32,8 +33,6 @@ export const MANIFEST_FILE = 'function.json';
 const MANIFEST_BYTES_MAX = 256 * 1024;
 /** The environment travels in the meta of the INIT frame, whose limit is 1 MiB. */
 const ENVIRONMENT_BYTES_MAX = 512 * 1024;
-
-const validate = new Ajv({ allErrors: false }).compile<Given>(schema);
 
 /** What has to be built before the directory has its handler; undefined when it has one. */
 export type Unbuilt = { readonly recipe: NonNullable<Runtime['build']> };
@@ -66,6 +65,8 @@ export function egressOf(network: Network | undefined): Egress | undefined {
 
 type Given = Partial<Manifest> & { readonly $schema?: string; readonly bundle?: boolean };
 
+const isGiven = (value: unknown): value is Given => validate(value);
+
 async function readGiven(directory: string): Promise<Given> {
   const content = await readSmallFile(join(directory, MANIFEST_FILE));
   if (content === undefined) return {};
@@ -79,7 +80,7 @@ async function readGiven(directory: string): Promise<Given> {
       cause: error,
     });
   }
-  if (!validate(given)) throw invalid(validate.errors![0]!, given);
+  if (!isGiven(given)) throw invalid(validate.errors![0]!, given);
   const bytes = Object.entries(given.environment ?? {}).reduce(
     (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
     0,

@@ -35,6 +35,16 @@ test('the binary does not know where it was built', () => {
   assert.equal(binary.indexOf(`${root}/`), -1);
 });
 
+test('its validators were compiled when it was built, and say what the schemas say', t => {
+  assert.doesNotMatch(readFileSync(join(root, 'build/out/main.cjs'), 'utf8'), /compileSchema/);
+  const folder = temporary(t);
+  writeFileSync(join(folder, 'function.json'), '{"memoryMB": 64}');
+  const deployed = spawnSync(flashd, ['deploy', folder, '--name', 'wrong'], { encoding: 'utf8' });
+  assert.match(deployed.stderr, /manifest_invalid: .*unknown key "memoryMB"\n.*did you mean "memoryMb"/);
+  const served = spawnSync(flashd, ['serve'], { encoding: 'utf8', env: { PATH: process.env['PATH'], FLASHD_SLOTS: '0' } });
+  assert.match(served.stderr, /config_invalid: FLASHD_SLOTS/);
+});
+
 test('NODE_OPTIONS cannot make it run foreign code', t => {
   const folder = temporary(t);
   const marker = join(folder, 'marker');

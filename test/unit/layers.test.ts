@@ -21,7 +21,8 @@ const LAYERS: Record<string, readonly string[]> = {
   sandbox: ['errors', 'sandbox/addon.ts'],
   deploy: ['registry', 'runtimes', 'config', 'errors', 'deploy/manifest.ts'],
   registry: ['config', 'errors', 'deploy/manifest.ts', 'native-addon.ts'],
-  'deploy/manifest.ts': ['runtimes', 'config', 'errors'],
+  'deploy/manifest.ts': ['runtimes', 'config', 'errors', 'deploy/function.schema.validator.ts'],
+  'deploy/function.schema.validator.ts': [],
   observability: ['config', 'errors'],
   config: ['errors'],
   runtimes: ['errors'],
@@ -90,4 +91,17 @@ test('a package is imported by its owner alone, and all are declared', () => {
     .filter(({ layer, name }) => !(name in packageJson.dependencies) || (OWNERS[name] ?? layer) !== layer)
     .map(({ file, target }) => `${file} imports ${target}`);
   assert.deepEqual(wrong, []);
+});
+
+test('the command line starts without what single verbs need: of packages it loads commander alone', () => {
+  const reached = new Set<string>();
+  const visit = (file: string): void => {
+    if (reached.has(file) || file.endsWith('.validator.ts')) return; // compiled when the bundle is made
+    reached.add(file);
+    const text = readFileSync(join(src, file), 'utf8');
+    for (const [, target] of text.matchAll(/^(?:import|export) (?!type )[^;]*? from '([^']+\.ts|[^.'][^:']*)'/gm)) target!.startsWith('.') ? visit(normalize(join(dirname(file), target!))) : reached.add(target!);
+  };
+  visit('cli/index.ts');
+  assert.deepEqual([...reached].filter(name => !name.endsWith('.ts')), ['commander']);
+  for (const absent of ['launcher/index.ts', 'observability/index.ts', 'deploy/index.ts', 'deploy/pack.ts']) assert.ok(!reached.has(absent), absent);
 });
