@@ -14,6 +14,7 @@
 #define FLASHD_CGROUP_H
 #include <flashd/error.h>
 #include <flashd/protocol.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -44,6 +45,8 @@ int fl_cgroup_open(struct fl_cgroup_host *host, uint32_t slot, struct fl_cgroup 
 /* As created, with `limits` instead of `old`; -EBUSY while something lives in it, another -errno when it must be removed. */
 int fl_cgroup_reset(struct fl_cgroup_host *host, uint32_t slot, const struct fl_limits *old, const struct fl_limits *limits);
 int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err);
+/* Wherever a process of another of our cgroups wants to run, those of this one do not. As created, it does not yield. */
+int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, bool yields, struct fl_error *err);
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);
 int fl_cgroup_remove(struct fl_cgroup_host *host, uint32_t slot, struct fl_error *err);   /* -EBUSY while something lives in it */

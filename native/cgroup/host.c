@@ -222,6 +222,13 @@ int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
   return host->ops->limit(host, leaf_name(cgroup->slot, leaf), old, limits, err);
 }
 
+int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, bool yields, struct fl_error *err)
+{
+  char leaf[LEAF_SIZE];
+
+  return host->controllers & FL_CONTROLLER_CPU ? host->ops->yield(host, leaf_name(cgroup->slot, leaf), yields, err) : 0;
+}
+
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes)
 {
   char leaf[LEAF_SIZE];

@@ -115,6 +115,11 @@ static int limit(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   return result;
 }
 
+static int yield(struct fl_cgroup_host *host, const char *leaf, bool yields, struct fl_error *err)
+{
+  return set(named(host, FL_CONTROLLER_CPU), leaf, "cpu.idle", yields, err);
+}
+
 static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *limits, struct fl_error *err)
 {
   return limit(host, leaf, NULL, limits, err);
@@ -148,6 +153,8 @@ static int reset(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   result = limit(host, leaf, old, limits, NULL);
   if (result == 0)
     result = set(named(host, FL_CONTROLLER_MEMORY), leaf, "memory.max_usage_in_bytes", 0, NULL);
+  if (result == 0 && host->controllers & FL_CONTROLLER_CPU)
+    result = yield(host, leaf, false, NULL);
   if (result == 0 && host->controllers & FL_CONTROLLER_CPUACCT)
     result = set(named(host, FL_CONTROLLER_CPUACCT), leaf, "cpuacct.usage", 0, NULL);
   return result;
@@ -193,5 +200,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .memory = memory, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .report = report, .kill = kill_processes,
 };

@@ -17,6 +17,8 @@
 #include "cgroup/host.h"
 
 enum { MOVE_ATTEMPTS = 8 };                                      /* a process may fork while its siblings are moved */
+/* Of flashd's own processes, beside 100 for all sandboxes together: whoever waits for an answer waits for the gateway first. */
+#define OWN_WEIGHT "1000"
 
 #define LEAF "flashd.main"
 
@@ -120,6 +122,7 @@ int fl_cgroup_v2_delegate(struct fl_cgroup_host *host, struct fl_error *err)
         return result;
     }
     enable(tree->base_fd, "cgroup.subtree_control", available);
+    fl_file_write(tree->base_fd, LEAF "/cpu.weight", OWN_WEIGHT);                     /* not there when we stand in the root itself */
   }
   snprintf(path, sizeof path, "%s/cgroup.subtree_control", host->name);
   enable(tree->base_fd, path, available);
@@ -174,6 +177,11 @@ static int create(struct fl_cgroup_host *host, const char *leaf, const struct fl
   return result;
 }
 
+static int yield(struct fl_cgroup_host *host, const char *leaf, bool yields, struct fl_error *err)
+{
+  return set(host, leaf, "cpu.idle", yields ? "1" : "0", err);
+}
+
 static int open_directory(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup *ret_cgroup, struct fl_error *err)
 {
   ret_cgroup->into_fd = openat(host->tree[0].named_fd, leaf, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -222,5 +230,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .memory = memory, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .report = report, .kill = kill_cgroup,
 };

@@ -217,6 +217,11 @@ int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
   return result;
 }
 
+int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool yields, struct fl_error *err)
+{
+  return fl_cgroup_yield(parts->host, &sandbox->cgroup, yields, err);
+}
+
 void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_cgroup_report *ret_report)
 {
   struct fl_cgroup_report *before = &parts->slot[sandbox->slot].before, now;

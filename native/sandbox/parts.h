@@ -67,6 +67,9 @@ int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
 /* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */
 int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err);
 
+/* FAST PATH. Whether it runs only where no other sandbox wants to. Until it is told, it does not yield. */
+int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool yields, struct fl_error *err);
+
 /* True when every network with egress is cut, because somebody has removed our rules from this host: whoever lives in one is to be ended. Asked after each dispatch. */
 bool fl_parts_egress_lost(struct fl_parts *parts);
 

@@ -20,6 +20,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_FORGET, sizeof(struct fl_forget), 0},
     {FL_MSG_PULSE, sizeof(struct fl_pulse), 0},
     {FL_MSG_LEARN, sizeof(struct fl_learn), 0},
+    {FL_MSG_YIELD, sizeof(struct fl_yield), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -93,6 +94,10 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
   case FL_MSG_BOOT:
     if (ret_request->boot.runtime >= FL_RUNTIMES_MAX || ret_request->boot.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "boot: runtime %u", ret_request->boot.runtime);
+    return 0;
+  case FL_MSG_YIELD:
+    if (ret_request->yield.yields > 1 || ret_request->yield.reserved)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "yield: %u", ret_request->yield.yields);
     return 0;
   case FL_MSG_DESTROY:
     if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)FL_DESTROY_EXPECT_EXIT) || ret_request->destroy.reserved)

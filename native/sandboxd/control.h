@@ -17,6 +17,7 @@ union fl_request {
   struct fl_forget forget;
   struct fl_pulse pulse;
   struct fl_learn learn;
+  struct fl_yield yield;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

@@ -165,6 +165,7 @@ void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
 
 /* instances.c */
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
+void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield);
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
 /* When its fork, or its grace, is over; 0: no deadline. */
 void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns);

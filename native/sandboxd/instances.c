@@ -231,6 +231,16 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
     fl_instances_kill(instance);
 }
 
+/* Advice: it may be over already, and what cannot be set is a request that is slower than it might be. */
+void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield)
+{
+  struct fl_instance *instance = fl_instances_find(daemon, yield->instance);
+  struct fl_error err = {0};
+
+  if (instance && instance->state == FL_INSTANCE_RUNNING && fl_parts_yield(daemon->parts, &instance->sandbox, yield->yields, &err) < 0)
+    fl_daemon_log_error("yield", &err);
+}
+
 /* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
 {

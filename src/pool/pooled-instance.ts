@@ -4,6 +4,7 @@
  */
 import { bodyLength, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type ResponseBody } from '../sandbox/contract.ts';
 import type { VersionPool } from './version-pool.ts';
+import { Effort } from './yielding.ts';
 
 /** Something that an instance works on. Exactly one of onResponse, onFault and onInstanceEnd is called, unless it was abandoned. */
 export interface Work {
@@ -34,6 +35,8 @@ export class PooledInstance implements InstanceOwner {
   /** Made ahead of need, and never given any work yet. */
   standby = false;
   #pingId = 0;
+  readonly #effort = new Effort();
+  #yields = false;
   /** What the ping that it is answering was sent for, when not to prepare it. */
   #beat: Work | undefined;
   /** Takes no more work and is destroyed when what it works on is over. */
@@ -108,6 +111,22 @@ export class PooledInstance implements InstanceOwner {
     return true;
   }
 
+  /** What it works on is looked at now and then; whether it works on anything. */
+  look(): boolean {
+    const oldest = this.#slots[0]?.id ?? 0;
+    if (this.#effort.look(oldest)) {
+      this.#pool.worksLong = true;
+      this.#yield(true);
+    }
+    return oldest !== 0;
+  }
+
+  #yield(yields: boolean): void {
+    if (this.#yields === yields) return;
+    this.#yields = yields;
+    this.#instance?.yield(yields);
+  }
+
   /** The work is given up; the instance is destroyed: at once when nothing else is in flight, else when the rest is over. */
   abandon(work: Work): void {
     const index = this.#slots.findIndex((slot) => slot.work === work);
@@ -121,6 +140,9 @@ export class PooledInstance implements InstanceOwner {
 
   onCreated(created: Created): void {
     this.#pool.created(created.fromFunction === this.#fromTemplate);
+    // What was found before there was anybody to tell is told now.
+    this.#yields = false;
+    this.#yield(this.#pool.worksLong);
   }
 
   onFailed(failed: Failed): void {
@@ -135,6 +157,10 @@ export class PooledInstance implements InstanceOwner {
     const slot = this.#take(id);
     if (slot === undefined) return this.#unasked(id);
     this.answered++;
+    if (this.#yields && !this.#effort.isLong(id)) {
+      this.#pool.worksLong = false;
+      this.#yield(false);
+    }
     try {
       slot.work.onResponse(this, status, headers, body, loadUs, handlerUs);
     } finally {

@@ -5,6 +5,7 @@
 import type { Sandbox } from '../sandbox/contract.ts';
 import { admit, victim, type Bounds } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
+import { Looks } from './yielding.ts';
 import { VersionPool, type Demand, type PoolSpec } from './version-pool.ts';
 
 /** Of the shared bounds: what standbys may fill. */
@@ -30,6 +31,7 @@ export type PoolsOptions = {
 export class Pools {
   readonly sandbox: Sandbox;
   readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0 };
+  readonly looks = new Looks(() => this.#look());
   readonly #options: PoolsOptions;
   readonly #pools = new Set<VersionPool>();
   /** Those whose demand could not be met because of the shared bounds. */
@@ -274,6 +276,12 @@ export class Pools {
       }
     }
     while (this.#memoryBytes > this.#options.bounds.memoryBudgetBytes && this.#evictOne());
+  }
+
+  #look(): boolean {
+    let busy = false;
+    for (const pool of this.#pools) for (const instance of pool.instances) if (instance.look()) busy = true;
+    return busy;
   }
 
   #tellDrained(): void {

@@ -61,6 +61,8 @@ export class VersionPool implements StandbyHost, TemplateHost {
   #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
   #draining = false;
+  /** What it worked on last took long: its instances yield from their beginning. */
+  worksLong = false;
   #measuredBytes = 0;
   /** Condemned or broken, not over yet. */
   #ending = 0;
@@ -210,6 +212,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
   // What a PooledInstance tells its pool about itself.
 
   bound(instance: PooledInstance): void {
+    this.#pools.looks.begin();
     if (instance.standby) {
       instance.standby = false;
       this.standbys.taken(instance);

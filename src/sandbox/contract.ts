@@ -67,6 +67,8 @@ export interface Instance {
   ping(id: number, meta: string): void;
   /** A ping before which the function's own hooks run: it is about to be frozen. */
   pingToFreeze(id: number, meta: string): void;
+  /** Whether the instances of others run before it wherever both want to. It must be created; that it ends meanwhile is fine. */
+  yield(yields: boolean): void;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
 }

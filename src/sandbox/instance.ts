@@ -7,7 +7,7 @@
  */
 import type { Addon, ChannelId } from './addon.ts';
 import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
-import { FRAME, encodeDestroy, type Created, type Ended, type Failed } from './protocol.ts';
+import { FRAME, encodeDestroy, encodeYield, type Created, type Ended, type Failed } from './protocol.ts';
 
 /** What a ping says of the time left: nobody measures it. */
 const PING_MS = 10_000;
@@ -71,6 +71,15 @@ export class GuardedInstance implements Instance {
       this.#broken = { reason: 'reset', detail: String(error) };
       this.destroy(true);
       return false;
+    }
+  }
+
+  yield(yields: boolean): void {
+    if (this.created === undefined || this.#closed || this.#ended !== undefined) return;
+    try {
+      this.#host.addon.sendControl(encodeYield(this.#host.nextRequest(), this.id, yields));
+    } catch {
+      // sandboxd has too much to do to read this, or has just gone: it is advice.
     }
   }
 

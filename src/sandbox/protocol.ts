@@ -24,6 +24,7 @@ export const PROTOCOL = {
   FL_MSG_FORGET: 8,
   FL_MSG_PULSE: 9,
   FL_MSG_LEARN: 10,
+  FL_MSG_YIELD: 11,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -140,6 +141,7 @@ export const LAYOUT = {
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
   fl_learn: { header: 0, instance: 16, $size: 24 },
+  fl_yield: { header: 0, instance: 16, yields: 24, reserved: 28, $size: 32 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },
   fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, phase_ns: 40, $size: 72 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
@@ -359,6 +361,13 @@ export function encodeForget(request: number, template: number): Buffer {
 export function encodeLearn(request: number, instance: number): Buffer {
   const bytes = packet(PROTOCOL.FL_MSG_LEARN, LAYOUT.fl_learn.$size, request);
   writeU64(bytes, LAYOUT.fl_learn.instance, instance);
+  return bytes;
+}
+
+export function encodeYield(request: number, instance: number, yields: boolean): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_YIELD, LAYOUT.fl_yield.$size, request);
+  writeU64(bytes, LAYOUT.fl_yield.instance, instance);
+  bytes.writeUInt32LE(yields ? 1 : 0, LAYOUT.fl_yield.yields);
   return bytes;
 }
 

@@ -20,6 +20,8 @@ const RUNC_TIMES = 20;
 const ADDED_US = 60;
 /** The first request to any of many functions, from its standby, beside that to one of a few. */
 const RESIDENT_TIMES = 2;
+/** A function's requests beside others that take whatever they can get, beside those while they are silent. */
+const NOISY_TIMES = 3;
 const WARM_PER_SECOND = 40_000;
 /** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
 const BUSY_PERCENT = 85;
@@ -65,6 +67,8 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     }
   }
   check(`${RESIDENTS} functions: a standby of each`, p50(`resident/${RESIDENTS}/count/standbys`), value => value >= RESIDENTS, String);
+  const [loud, quiet] = [rows.get('noisy/loud'), rows.get('noisy/quiet')];
+  if (loud !== undefined && quiet !== undefined) check(`beside noisy neighbours: p99 ≤ ${NOISY_TIMES} × the quiet one`, loud.p99 / quiet.p99, ratio => ratio <= NOISY_TIMES, times);
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));
   check(`cold python, ${busiest} at once: bound by the CPU (≥ ${BUSY_PERCENT} % busy)`, p50(`cold/python/concurrency-${busiest}/cpu-busy`), busy => busy >= BUSY_PERCENT, busy => `${busy.toFixed(0)} %`);
   check(

@@ -81,6 +81,12 @@ static void limits_arrive(struct fl_cgroup_host *host)
     CHECK(number_of(host, FL_CONTROLLER_CPU, "s3/cpu.cfs_quota_us") == 50000);
   }
   CHECK(fl_cgroup_limit(host, &cgroup, &more, &less, &error) == 0);
+  CHECK(fl_cgroup_yield(host, &cgroup, true, &error) == 0);
+  if (!v2)
+    CHECK(number_of(host, FL_CONTROLLER_CPU, "s3/cpu.idle") == 1);
+  CHECK(fl_cgroup_yield(host, &cgroup, false, &error) == 0);
+  if (!v2)
+    CHECK(number_of(host, FL_CONTROLLER_CPU, "s3/cpu.idle") == 0);
   if (!v2) {
     CHECK(number_of(host, FL_CONTROLLER_MEMORY, "s3/memory.limit_in_bytes") == less.memory_bytes);
     CHECK(number_of(host, FL_CONTROLLER_MEMORY, "s3/memory.memsw.limit_in_bytes") == less.memory_bytes);

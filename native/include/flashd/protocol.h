@@ -14,6 +14,7 @@
  *      │ FORGET ──────────────────────────────▶ │
  *      │ LEARN ───────────────────────────────▶ │  an instance has served a request: what it wrote to, other forks of its function template will; no answer
  *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
+ *      │ YIELD ───────────────────────────────▶ │  an instance works on something long, or does no longer; no answer
  *      │ STATS ───────────────────────────────▶ │
  *      │ ◀─────────────────────────── STATS_OK  │
  *      │ USAGE ───────────────────────────────▶ │
@@ -48,6 +49,7 @@ enum fl_message_type {
   FL_MSG_FORGET = 8,
   FL_MSG_PULSE = 9,
   FL_MSG_LEARN = 10,
+  FL_MSG_YIELD = 11,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -173,6 +175,12 @@ struct fl_frozen {
   uint64_t bytes;                              /* memory that it has of its own */
 };
 struct fl_learn { struct fl_header header; uint64_t instance; };
+struct fl_yield {
+  struct fl_header header;
+  uint64_t instance;
+  uint32_t yields;                             /* 1: others' instances run before it wherever both want to; 0: as at first */
+  uint32_t reserved;                           /* 0 */
+};
 struct fl_forget { struct fl_header header; uint64_t function; };
 struct fl_pulse { struct fl_header header; uint64_t function; uint32_t runtime, reserved; };  /* as in CREATE */
 

@@ -15,6 +15,8 @@ export class FakeAddon implements Addon {
   readonly notified: string[] = [];
   /** PULSE messages. */
   pulses = 0;
+  /** YIELD messages, as "INSTANCE yields" and "INSTANCE does not". */
+  readonly yields: string[] = [];
   /** What an instance does with a request. */
   onRequest: (request: FakeRequest) => void = () => {};
   /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
@@ -76,6 +78,9 @@ export class FakeAddon implements Addon {
       }
       case PROTOCOL.FL_MSG_PULSE:
         this.pulses++;
+        return;
+      case PROTOCOL.FL_MSG_YIELD:
+        this.yields.push(`${bytes.readBigUInt64LE(LAYOUT.fl_yield.instance)} ${bytes.readUInt32LE(LAYOUT.fl_yield.yields) === 1 ? 'yields' : 'does not'}`);
         return;
       case PROTOCOL.FL_MSG_FREEZE:
         if (this.freezes) this.#soon(() => this.frozen(request));

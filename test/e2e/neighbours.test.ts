@@ -1,0 +1,85 @@
+/** One function's neighbours take whatever they can get, all at once. How fast it answers meanwhile is the benchmark's affair: `npm run bench -- --only noisy`. */
+import assert from 'node:assert/strict';
+import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Flashd } from '../conformance/packaged.ts';
+import { NEIGHBOURS, neighbourFunctions, Noise, type Neighbour } from './neighbours.ts';
+
+const VICTIM = join(import.meta.dirname, '../../functions/hello-python');
+const MEMORY_MB = 64;
+/** Until each of them has met its limit once. */
+const NOISE_MS = 4000;
+const LOG_LINES_PER_SECOND = 100;
+
+type Told = { code: string; details?: { errorMessage?: string; memoryPeakBytes?: number } };
+/** What the neighbours' callers are told. A fork bomb and a log flood go on at their limits until their time is over. */
+const MEETS: Readonly<Record<Neighbour, (told: Told) => void>> = {
+  loop: ({ code }) => assert.equal(code, 'function_timeout'),
+  forks: ({ code }) => assert.equal(code, 'function_timeout'),
+  log: ({ code }) => assert.equal(code, 'function_timeout'),
+  memory: ({ code, details }) => {
+    assert.equal(code, 'function_out_of_memory');
+    assert.ok(details!.memoryPeakBytes! > MEMORY_MB * 0.9 * 2 ** 20 && details!.memoryPeakBytes! <= MEMORY_MB * 2 ** 20, String(details!.memoryPeakBytes));
+  },
+  disk: (told) => refused(told, 'No space left on device'),
+  files: (told) => refused(told, 'No space left on device'),
+  sockets: (told) => refused(told, 'Too many open files'),
+};
+
+function refused({ code, details }: Told, words: string): void {
+  assert.equal(code, 'function_error');
+  assert.equal(details!.errorMessage, words);
+}
+
+describe('noisy neighbours', () => {
+  let flashd: Flashd;
+  let below: string;
+  let noise: Noise;
+  const wrong: string[] = [];
+  let asked = 0;
+
+  before(async () => {
+    below = mkdtempSync(join(tmpdir(), 'flashd-neighbours-'));
+    chmodSync(below, 0o755);
+    flashd = await Flashd.start({ FLASHD_LOG_LINES_PER_SECOND: String(LOG_LINES_PER_SECOND) });
+    cpSync(VICTIM, join(below, 'victim'), { recursive: true });
+    await flashd.cli('deploy', join(below, 'victim'), ...neighbourFunctions(below, { memoryMb: MEMORY_MB, tmpMb: 16, timeoutMs: 2000, pids: 8 }));
+    noise = new Noise(flashd);
+    for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
+      const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
+      if (status !== 200 || !body.includes(`Hello, ${asked}!`)) wrong.push(`${asked}: ${status} ${body.toString()}`);
+    }
+    await noise.stop();
+  });
+  after(async () => {
+    await flashd?.stop();
+    rmSync(below, { recursive: true, force: true });
+  });
+
+  test('one that behaves goes on answering', () => {
+    assert.deepEqual(wrong, []);
+    assert.ok(asked >= 10, `${asked} answers in ${NOISE_MS} ms`);
+  });
+
+  for (const kind of NEIGHBOURS) {
+    test(`${kind}: meets its limit, which its caller is told`, () => {
+      const answers = noise.answers.get(kind)!;
+      assert.ok(answers.length > 0);
+      for (const { body } of answers) MEETS[kind]((JSON.parse(body.toString()) as { error: Told }).error);
+    });
+  }
+
+  test('what a flood of lines lost is counted in its log', async () => {
+    const entries = (await flashd.cli('logs', 'neighbour-log', '--json', '-n', '10000')).trim().split('\n').map((line) => JSON.parse(line) as { dropped?: { lines: number } });
+    const dropped = entries.reduce((sum, entry) => sum + (entry.dropped?.lines ?? 0), 0);
+    assert.ok(dropped > entries.length, `${dropped} lines dropped, ${entries.length} kept`);
+  });
+
+  test('when they are silent, all is as it was', async () => {
+    assert.equal((await flashd.http('GET', '/function/victim')).status, 200);
+    assert.equal((await flashd.http('GET', '/healthz')).status, 200);
+  });
+});

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { fixture, sleep, turns } from '../invocation/fixture.ts';
+
+/** More than twice what lies between two looks. */
+const LONG_MS = 80;
+
+describe('yielding', () => {
+  test('an instance yields when its work takes long, and does no longer after something short', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello');
+    submit('hello');
+    await turns();
+    assert.deepEqual(addon.yields, []);
+    await sleep(LONG_MS);
+    assert.deepEqual(addon.yields, ['1 yields']);
+    await sleep(LONG_MS);
+    addon.respond(addon.channels[0]!.requests[0]!);
+    assert.deepEqual(addon.yields, ['1 yields'], 'once, and the end of what was long changes nothing');
+    submit('hello');
+    addon.respond(addon.channels[0]!.requests[1]!);
+    assert.deepEqual(addon.yields, ['1 yields', '1 does not']);
+  });
+
+  test('what is made while a function works long yields from its beginning', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello');
+    submit('hello');
+    await sleep(LONG_MS);
+    submit('hello');
+    await turns();
+    assert.deepEqual(addon.yields, ['1 yields', '2 yields']);
+    addon.respond(addon.channels[1]!.requests[0]!);
+    submit('hello');
+    await turns();
+    assert.deepEqual(addon.yields, ['1 yields', '2 yields', '2 does not']);
+  });
+
+  test('short work, one piece after another, never does', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello');
+    for (let round = 0; round < 12; round++) {
+      submit('hello');
+      await sleep(10);
+      addon.respond(addon.channels[0]!.requests.at(-1)!);
+    }
+    assert.deepEqual(addon.yields, []);
+  });
+
+  test('another function is none the wiser', async () => {
+    const { addon, registry, submit } = await fixture();
+    for (const name of ['long', 'short']) registry.deploy(name);
+    submit('long');
+    await sleep(LONG_MS);
+    submit('short');
+    await turns();
+    assert.deepEqual(addon.yields, ['1 yields']);
+  });
+});
