@@ -23,11 +23,15 @@ export type Manifest = FunctionDefaults & {
   readonly secrets?: readonly string[];
   readonly auth?: 'none' | 'key';
   readonly network?: Network;
+  readonly requestIsolation?: RequestIsolation;
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
 
 /** "egress": every public address; undefined is "none". */
 export type Network = 'none' | 'egress' | { readonly egress: readonly string[] };
+
+/** What a request may find of those before it; undefined is "reuse". */
+export type RequestIsolation = 'reuse' | 'fresh';
 
 export const MANIFEST_FILE = 'function.json';
 const MANIFEST_BYTES_MAX = 256 * 1024;
@@ -49,7 +53,17 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
     });
   }
   egressOf(manifest.network);
-  return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency) }, unbuilt };
+  return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency, mostAtOnce(given)) }, unbuilt };
+}
+
+/** Requests that are to find nothing of each other do not meet in an instance either. */
+function mostAtOnce({ requestIsolation = 'reuse', concurrency = 1 }: Given): number {
+  if (requestIsolation === 'reuse') return Infinity;
+  if (concurrency === 1) return 1;
+  throw new FlashdError('manifest_invalid', {
+    message: `requestIsolation is ${requestIsolation}, but concurrency is ${concurrency}: requests at the same time in one instance are not isolated`,
+    hint: `leave concurrency out of ${MANIFEST_FILE}; more instances are started by themselves`,
+  });
 }
 
 /** undefined: nothing, it has loopback only. */

@@ -216,6 +216,7 @@ function targetOf(version: Version, secrets: Record<string, string> | FlashdErro
     },
     egress: egressOf(manifest.network),
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
+    reuse: (manifest.requestIsolation ?? 'reuse') === 'reuse',
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,
     standbys: blocked === undefined ? manifest.standby : 0,

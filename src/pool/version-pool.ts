@@ -28,6 +28,8 @@ export type PoolSpec = {
   /** undefined: loopback only. */
   readonly egress: EgressPolicy | undefined;
   readonly concurrency: number;
+  /** Whether an instance serves more than one request. */
+  readonly reuse: boolean;
   readonly maxInstances: number;
   readonly keepWarmMs: number;
   /** Instances made ahead of need, at least. */
@@ -234,9 +236,10 @@ export class VersionPool implements StandbyHost, TemplateHost {
       if (instance.inFlight === 0) this.evict(instance);
       return;
     }
-    if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
     if (this.spec.functionTemplate && instance.answered === 1) this.template.begin();
     const retireMs = instance.fromTemplate && this.template.learn(instance.id) ? LEARN_MS : RETIRE_AFTER_MS;
+    if (!this.spec.reuse) return this.#retire(instance, retireMs);
+    if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
     if (this.#demand.waiting) {
       if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
         this.evict(instance);
@@ -326,15 +329,17 @@ export class VersionPool implements StandbyHost, TemplateHost {
 
   #idle(instance: PooledInstance, retireMs = RETIRE_AFTER_MS): void {
     instance.idleSince = performance.now();
-    if (this.spec.keepWarmMs === 0) {
-      // Not in this turn: the client that was just answered wants the processor.
-      this.discard(instance);
-      setTimeout(() => instance.destroy(), retireMs).unref();
-      return;
-    }
+    if (this.spec.keepWarmMs === 0) return this.#retire(instance, retireMs);
     // One timer for the pool: it is due when the instance that was the first to be idle then has been so long enough, and looks again.
     this.#keepWarm ??= setTimeout(() => this.#expire(), this.spec.keepWarmMs).unref();
     this.#pools.room();
+  }
+
+  /** It has served its last request. */
+  #retire(instance: PooledInstance, afterMs: number): void {
+    this.replace(instance);
+    // Not in this turn: the client that was just answered wants the processor.
+    setTimeout(() => instance.destroy(), afterMs).unref();
   }
 
   #expire(): void {

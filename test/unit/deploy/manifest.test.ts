@@ -76,6 +76,7 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['an IPv6 address in a list', withManifest({ network: { egress: ['[2001:db8::1]:443'] } }), { code: 'manifest_invalid', message: /IPv4/ }],
   ['packages beside what they are installed into', { 'handler.py': '', 'requirements.txt': '', 'packages/six.py': '' }, { code: 'manifest_invalid', message: /both requirements\.txt and packages/ }],
   ['packages without a handler', { 'requirements.txt': '' }, { code: 'no_handler' }],
+  ['requests that are isolated from each other in one instance', withManifest({ requestIsolation: 'fresh', concurrency: 2 }), { code: 'manifest_invalid', message: /not isolated/ }],
   ['too much concurrency for the runtime', withManifest({ concurrency: 999 }), { code: 'manifest_invalid', message: /at most 16/ }],
 ];
 for (const [what, files, error] of wrong) {

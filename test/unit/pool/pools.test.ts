@@ -39,6 +39,34 @@ describe('keep-warm', () => {
   });
 });
 
+describe('request isolation', () => {
+  test('fresh: an instance serves one request, and what waits gets another one', async () => {
+    const { addon, registry, submit, pools } = await fixture();
+    registry.deploy('hello', { requestIsolation: 'fresh', maxInstances: 1 });
+    const first = submit('hello');
+    const second = submit('hello');
+    await turns();
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await turns();
+    assert.deepEqual([first.outcome, second.outcome, addon.channels.length], ['200 hello', 'none', 2]);
+    assert.equal(addon.channels[0]!.requests.length, 1, 'it is not used again');
+    addon.respond(addon.channels[1]!.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([second.outcome, ...addon.channels.map((channel) => channel.destroyed)], ['200 hello', true, true]);
+    assert.equal(pools.instances, 0);
+  });
+
+  test('fresh: an instance that was made and served nothing is kept', async () => {
+    const { addon, registry, dispatcher, submit } = await fixture();
+    registry.deploy('hello', { requestIsolation: 'fresh' });
+    dispatcher.anticipate('hello');
+    await turns();
+    submit('hello');
+    await turns();
+    assert.equal(addon.channels.length, 1);
+  });
+});
+
 describe('shared bounds', () => {
   test('an idle instance of one function makes room for another one, the least recently used first', async () => {
     const { addon, registry, submit, pools } = await fixture({ memoryBudgetBytes: 40 * MIB });
