@@ -144,6 +144,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     clientRequestsPerSecond: config.clientRequestsPerSecond,
     credentials: registry,
     tls: secure ? { certificate: config.tlsCert, key: config.tlsKey } : undefined,
+    preferSuccessor: (to) => addon.preferSuccessor(to),
     renewed: () => logger.info('the certificate was renewed'),
     managementSocket: managementSocketPath(config.stateDir),
     dispatcher,

@@ -3,11 +3,15 @@
  */
 #include "addon/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/memfd.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -116,4 +120,36 @@ int fl_peer(int fd, struct ucred *ret_peer, struct fl_error *err)
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &size) < 0)
     return fl_fail_errno(err, "getsockopt");
   return 0;
+}
+
+static bool listens(int fd, uint16_t port)
+{
+  struct sockaddr_storage address;
+  socklen_t size = sizeof address, flag_size = sizeof(int);
+  int flag = 0;
+
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &flag, &flag_size) < 0 || !flag || getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+    return false;
+  if (address.ss_family == AF_INET6)
+    return ((const struct sockaddr_in6 *)&address)->sin6_port == htons(port);
+  return address.ss_family == AF_INET && ((const struct sockaddr_in *)&address)->sin_port == htons(port);
+}
+
+int fl_prefer_successor(uint16_t port, struct fl_error *err)
+{
+  /* The group's members are numbered as they joined. One that is alone has number 0: with a number that nobody has, the kernel chooses as if there were no filter. */
+  struct sock_filter second[] = { BPF_STMT(BPF_RET | BPF_K, 1) };
+  const struct sock_fprog program = { .len = 1, .filter = second };
+  DIR *descriptors = opendir("/proc/self/fd");
+  int listening = -1;
+
+  if (!descriptors)
+    return fl_fail_errno(err, "opendir");
+  for (const struct dirent *entry; listening < 0 && (entry = readdir(descriptors));)
+    if (listens(atoi(entry->d_name), port))
+      listening = atoi(entry->d_name);
+  closedir(descriptors);
+  if (listening < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOENT, "preferSuccessor", "nothing listens on port %u", port);
+  return setsockopt(listening, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) < 0 ? fl_fail_errno(err, "setsockopt") : 0;
 }

@@ -6,6 +6,7 @@
 #define FLASHD_PROCESS_H
 #include <flashd/error.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* A memfd (close-on-exec, mode 0555) with these bytes, sealed: neither its content, its size nor its seals can change. */
@@ -16,4 +17,7 @@ int fl_exec(int fd, char *const argv[], char *const envp[], const int *keep_fds,
 /* One datagram to $NOTIFY_SOCKET (sd_notify(3)). 0: it is not set; 1: sent. */
 int fl_notify(const char *state, size_t length, struct fl_error *err);
 int fl_peer(int fd, struct ucred *ret_peer, struct fl_error *err);
+/* Of this process's two sockets that listen on a port together, new connections go to the younger one, so that the elder's queue can be emptied before it is closed: what is in a closed
+ * one's queue is reset (SO_ATTACH_REUSEPORT_CBPF, socket(7)). */
+int fl_prefer_successor(uint16_t port, struct fl_error *err);
 #endif

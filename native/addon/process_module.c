@@ -1,5 +1,5 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd, startPulse, stopPulse.
+ * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd, preferSuccessor, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
@@ -138,4 +138,15 @@ napi_value fl_js_close_fd(napi_env env, napi_callback_info info)
     return fl_throw(env, &error);
   }
   return NULL;
+}
+
+napi_value fl_js_prefer_successor(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[1];
+  uint32_t port;
+
+  if (!fl_arguments(env, info, 1, argument) || !fl_get_uint32(env, argument[0], "port", &port))
+    return NULL;
+  return fl_prefer_successor((uint16_t)port, &error) < 0 ? fl_throw(env, &error) : NULL;
 }

@@ -40,6 +40,8 @@ export type HttpServerOptions = {
   readonly health: () => { readonly healthy: boolean; readonly detail: Record<string, unknown> };
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   readonly report: (error: unknown) => void;
+  /** Of two sockets that listen on the port, the younger one gets new connections. */
+  readonly preferSuccessor: (port: number) => void;
   /** A changed certificate is in use. */
   readonly renewed: () => void;
 };
@@ -48,6 +50,8 @@ const PREFIX = '/function/';
 const LISTEN_DEFAULT = 0;
 /** Without it the kernel would share the port between this process and a forgotten one. */
 const LISTEN_EXCLUSIVE = 1;
+/** For the connections that are being made to a socket whose successor listens already. */
+const HANDOVER_MS = 5000;
 const marks = (): Marks => ({ requestId: randomUUID(), start: '', timing: '' });
 
 export class HttpServer {
@@ -64,6 +68,8 @@ export class HttpServer {
   readonly #api: Api;
   readonly #pulsePath = '/' + randomBytes(16).toString('hex');
   #socket: us_listen_socket | undefined;
+  /** Each closes a socket that has a successor. */
+  readonly #retiring = new Set<() => void>();
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -101,12 +107,24 @@ export class HttpServer {
   /** New connections get the certificate that the files hold now; with broken files, the one before. */
   async #renew(port: number): Promise<void> {
     const app = this.#makeApp();
+    for (const close of this.#retiring) close();
     const socket = await this.#listenWith(app, port, LISTEN_DEFAULT);
     if (this.#socket === undefined) return us_listen_socket_close(socket);
-    us_listen_socket_close(this.#socket);
+    this.#options.preferSuccessor(port);
+    this.#retire(this.#socket);
     this.#socket = socket;
     this.#apps.unshift(app);
     this.#options.renewed();
+  }
+
+  #retire(socket: us_listen_socket): void {
+    const close = () => {
+      this.#retiring.delete(close);
+      clearTimeout(timer);
+      us_listen_socket_close(socket);
+    };
+    const timer = setTimeout(close, HANDOVER_MS).unref();
+    this.#retiring.add(close);
   }
 
   #makeApp(): TemplatedApp {
@@ -129,6 +147,7 @@ export class HttpServer {
   /** New connections are refused; those that are open go on. */
   stopListening(): void {
     this.#stopWatching();
+    for (const close of this.#retiring) close();
     if (this.#socket === undefined) return;
     us_listen_socket_close(this.#socket);
     this.#socket = undefined;

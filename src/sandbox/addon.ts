@@ -89,4 +89,6 @@ export interface Addon {
   peer(fd: number): { pid: number; uid: number; gid: number };
   /** close(2), for descriptors handed between the parts above. */
   closeFd(fd: number): void;
+  /** Two sockets of this process listen on the port: new connections go to the younger one. */
+  preferSuccessor(port: number): void;
 }

@@ -1,6 +1,7 @@
 /** The real server on a free port, over a dispatcher with a fake sandbox; and clients that show every byte. */
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import { loadAddon } from '../../../src/native-addon.ts';
 import { HttpServer, type HttpServerOptions } from '../../../src/http/server.ts';
 import { fixture, type FixtureOptions } from '../invocation/fixture.ts';
 
@@ -18,6 +19,7 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     credentials: { hasTokens: () => false, acceptsToken: () => false, acceptsKey: () => false },
     managementSocket: '',
     tls: undefined,
+    preferSuccessor: (to) => loadAddon().preferSuccessor(to),
     renewed: () => {},
     dispatcher: base.dispatcher,
     health: () => ({ healthy: base.sandbox.connected, detail: {} }),

@@ -189,6 +189,8 @@ export class FakeAddon implements Addon {
     return { pid: 1, uid: 0, gid: 0 };
   }
 
+  preferSuccessor(): void {}
+
   closeFd(): void {}
 
   #hello(request: number): void {
