@@ -4,6 +4,7 @@
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { compileFixtures } from '../test/conformance/fixtures.ts';
 import { prepareFunctions } from './functions.ts';
 import { node, root, run, runShown, script, step } from './steps.ts';
 
@@ -25,6 +26,7 @@ async function check(label: string, work: () => Promise<unknown>): Promise<void>
 await script(async () => {
   await step('test: install the Debian packages the tests need', () => run('build/setup', ['test']));
   await prepareFunctions();
+  await step('test: compile the fixtures', compileFixtures);
   await check('test: types', () => run(node, ['node_modules/typescript/bin/tsc', '--noEmit']));
   await step('test: compile the native tests and fuzz targets with sanitizers', () => run('make', ['-C', 'native', '-s', `-j${availableParallelism()}`, 'asan']));
   await check('test: native tests, plain and sanitized', () => run('make', ['-C', 'native', '-s', 'check']));

@@ -5,27 +5,10 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
+import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeStats, encodeUsage } from './codec.ts';
 import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
-import {
-  FEATURE_NAMES,
-  FRAME,
-  decode,
-  encodeBoot,
-  encodeCreate,
-  encodeForget,
-  encodeLearn,
-  encodePulse,
-  encodeFreeze,
-  encodeHello,
-  encodeStats,
-  encodeUsage,
-  type Ended,
-  type Frozen,
-  type Message,
-  type Runtime,
-  type Usage,
-} from './protocol.ts';
+import { FEATURE_NAMES, FRAME, type Ended, type Frozen, type Message, type Runtime, type Usage } from './protocol.ts';
 
 export type SandboxClientOptions = {
   readonly addon: Addon;

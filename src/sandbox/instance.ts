@@ -6,8 +6,9 @@
  *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
  */
 import type { Addon, ChannelId } from './addon.ts';
+import { encodeDestroy, encodeYield } from './codec.ts';
 import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
-import { FRAME, encodeDestroy, encodeYield, type Created, type Ended, type Failed } from './protocol.ts';
+import { FRAME, type Created, type Ended, type Failed } from './protocol.ts';
 
 /** What a ping says of the time left: nobody measures it. */
 const PING_MS = 10_000;

@@ -17,22 +17,26 @@ function attempt<T>(read: () => T): T | undefined {
   }
 }
 
-function allProcesses(): Process[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.flatMap((name) => attempt(() => {
-    const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
+function processOf(pid: number): Process | undefined {
+  return attempt(() => {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const end = stat.lastIndexOf(')');
-    const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-    return { pid: Number(name), parent: Number(stat.slice(end + 4).split(' ')[0]), name: stat.slice(stat.indexOf('(') + 1, end), command };
-  }) ?? []);
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+    return { pid, parent: Number(stat.slice(end + 4).split(' ')[0]), name: stat.slice(stat.indexOf('(') + 1, end), command };
+  });
+}
+
+/** A child belongs to the thread that made it. */
+function childrenOf(pid: number): number[] {
+  const threads = attempt(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+  return threads.flatMap((thread) => attempt(() => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number)) ?? []);
 }
 
 /** The process and everything below it. */
 export function family(pid: number): Process[] {
-  const all = allProcesses();
-  const found = all.filter((process) => process.pid === pid);
-  for (let at = 0; at < found.length; at++) found.push(...all.filter(({ parent }) => parent === found[at]!.pid));
-  return found;
+  const pids = [pid];
+  for (let at = 0; at < pids.length; at++) pids.push(...childrenOf(pids[at]!));
+  return pids.flatMap((each) => processOf(each) ?? []);
 }
 
 /** False when it has ended by itself, or with another one that was killed. */

@@ -221,7 +221,8 @@ export class FakeAddon implements Addon {
   }
 }
 
-function packet(type: number, size: number, request: number): Buffer {
+/** A control packet without its fields. */
+export function packet(type: number, size: number, request: number): Buffer {
   const bytes = Buffer.alloc(size);
   bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_MAGIC, 0);
   bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_VERSION, 2);

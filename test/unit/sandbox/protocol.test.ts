@@ -4,23 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
-import {
-  FEATURE_NAMES,
-  FRAME,
-  LAYOUT,
-  PHASE_NAMES,
-  PROTOCOL,
-  decode,
-  encodeCreate,
-  encodeDestroy,
-  encodeForget,
-  encodeLearn,
-  encodePulse,
-  encodeFreeze,
-  encodeHello,
-  encodeStats,
-  encodeUsage,
-} from '../../../src/sandbox/protocol.ts';
+import { decode, encodeCreate, encodeDestroy, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeStats, encodeUsage } from '../../../src/sandbox/codec.ts';
+import { FEATURE_NAMES, FRAME, LAYOUT, PHASE_NAMES, PROTOCOL } from '../../../src/sandbox/protocol.ts';
+import { packet } from './fake-addon.ts';
 
 const include = resolve(import.meta.dirname, '../../../native/include');
 
@@ -112,7 +98,7 @@ describe('control protocol', () => {
   });
 
   test('a reply is decoded field by field', () => {
-    const bytes = reply(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 77);
+    const bytes = packet(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 77);
     bytes.writeBigUInt64LE(2n ** 41n, LAYOUT.fl_ended.instance);
     bytes.writeUInt32LE(PROTOCOL.FL_END_SIGNALED, LAYOUT.fl_ended.how);
     bytes.writeInt32LE(11, LAYOUT.fl_ended.status);
@@ -132,7 +118,7 @@ describe('control protocol', () => {
   });
 
   test('a runtime event carries name and detail without their padding', () => {
-    const bytes = reply(PROTOCOL.FL_MSG_RUNTIME, LAYOUT.fl_runtime.$size, 0);
+    const bytes = packet(PROTOCOL.FL_MSG_RUNTIME, LAYOUT.fl_runtime.$size, 0);
     bytes.writeUInt32LE(PROTOCOL.FL_RUNTIME_FAILED, LAYOUT.fl_runtime.state);
     bytes.write('python', LAYOUT.fl_runtime.name);
     bytes.fill('x', LAYOUT.fl_runtime.detail);
@@ -142,19 +128,9 @@ describe('control protocol', () => {
   });
 
   test('a packet of another protocol, version, type or size is refused', () => {
-    const good = reply(PROTOCOL.FL_MSG_HELLO_OK, LAYOUT.fl_hello_ok.$size, 1);
+    const good = packet(PROTOCOL.FL_MSG_HELLO_OK, LAYOUT.fl_hello_ok.$size, 1);
     const broken = [good.subarray(0, 8), good.subarray(0, 31), Buffer.from(good).fill(0, 0, 2), Buffer.from(good).fill(9, 2, 4), Buffer.from(good).fill(1, 4, 6)];
     for (const packet of broken) assert.throws(() => decode(packet), { code: 'internal_error' });
     assert.equal(decode(good).type, 'hello-ok');
   });
 });
-
-function reply(type: number, size: number, request: number): Buffer {
-  const bytes = Buffer.alloc(size);
-  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_MAGIC, 0);
-  bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_VERSION, 2);
-  bytes.writeUInt16LE(type, 4);
-  bytes.writeUInt16LE(size, 6);
-  bytes.writeBigUInt64LE(BigInt(request), 8);
-  return bytes;
-}
