@@ -31,6 +31,8 @@ const SPARSE_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 
+const WARM_UP = { version: '2.0', rawPath: '/', rawQueryString: '', headers: {}, requestContext: { http: { method: 'GET', path: '/' }, requestId: 'warm-up' } };
+
 type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object; readonly heavy?: HeavyLanguage };
 const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: COLD_INSTANCES } });
 const frozen = (language: Language): BenchFunction => ({ name: `frozen-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0 } });
@@ -38,11 +40,13 @@ const heavy = (language: HeavyLanguage): BenchFunction[] => [0, 1].map(functionT
   { name: `heavy-${language}-${functionTemplate}`, language, heavy: language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate, memoryMb: 512 } }
 ));
 const standby = (language: Language): BenchFunction => ({ name: `standby-${language}`, language, manifest: { keepWarmSeconds: 0 } });
+/** Its function template was made after a call of the handler, too. */
+const warmedStandby = (language: Language): BenchFunction => ({ name: `warmed-${language}`, language, manifest: { keepWarmSeconds: 0, warmup: WARM_UP } });
 const warm = (language: Language, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
 const FUNCTIONS: readonly BenchFunction[] = [
-  ...LANGUAGES.map(cold), ...LANGUAGES.map(standby), ...LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
+  ...LANGUAGES.map(cold), ...LANGUAGES.map(standby), ...LANGUAGES.map(warmedStandby), ...LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
 ];
 
 export function flashdSystem(workspace: Workspace): System {
@@ -53,6 +57,7 @@ export function flashdSystem(workspace: Workspace): System {
     series: [
       ...allColdSeries(server, LANGUAGES, COLD, ''),
       ...LANGUAGES.map(language => sparseSeries(server.target(`standby-${language}`), `cold/${language}/standby`, 'standby')),
+      ...LANGUAGES.map(language => sparseSeries(server.target(`warmed-${language}`), `cold/${language}/standby-warmed`, 'standby')),
       ...LANGUAGES.map(language => sparseSeries(server.target(`frozen-${language}`), `cold/${language}/function-template`, FROZEN)),
       ...HEAVY_LANGUAGES.flatMap(language => [COLD, FROZEN].map((start, kind) => sparseSeries(server.target(`heavy-${language}-${kind}`), `heavy/${language}/${start}`, start))),
       ...MAIN_LANGUAGES.flatMap(language => CONCURRENCIES.map(connections => concurrencySeries(server.target(`cold-${language}`), language, connections))),
