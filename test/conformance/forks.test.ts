@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { everyByte } from './case.ts';
-import { LANGUAGES, prepareFixture } from './fixtures.ts';
-import { deployed, Flashd } from './packaged.ts';
+import { LANGUAGES } from './fixtures.ts';
+import { deployed, Flashd, opened } from './packaged.ts';
 
 const FORKS = 1000;
 const AT_ONCE = 8;
@@ -17,10 +17,7 @@ describe(`${FORKS} forks of language templates`, () => {
 
   for (const language of LANGUAGES) {
     test(`${language}: none fails`, { timeout: 120_000 }, async (t) => {
-      const fixture = prepareFixture(language, 'body');
-      t.after(() => fixture.remove());
-      const target = await deployed(flashd, fixture);
-      t.after(() => target.close());
+      const target = await opened(t, language, 'body', (fixture) => deployed(flashd, fixture));
       let next = 0;
       await Promise.all(Array.from({ length: AT_ONCE }, async () => {
         for (let number = next++; number < FORKS; number = next++) {

@@ -1,8 +1,8 @@
 /** The cases in which a function template might make a difference, in its forks: each request is answered by a new one. */
 import { after, before, describe, test } from 'node:test';
 import { CASES } from './cases.ts';
-import { hasFixture, LANGUAGES, prepareFixture } from './fixtures.ts';
-import { frozen, Flashd } from './packaged.ts';
+import { hasFixture, LANGUAGES } from './fixtures.ts';
+import { Flashd, frozen, opened } from './packaged.ts';
 
 let flashd: Flashd;
 
@@ -16,11 +16,7 @@ for (const language of LANGUAGES.filter((each) => each !== 'executable')) { // a
     for (const { title, fixture: name, frozen: how, run } of CASES) {
       if (how === undefined || how.except?.[language] !== undefined || !hasFixture(language, name)) continue;
       test(title, { timeout: 60_000 }, async (t) => {
-        const fixture = prepareFixture(language, name);
-        t.after(() => fixture.remove());
-        const target = await frozen(flashd, fixture, how);
-        t.after(() => target.close());
-        await run(target, language);
+        await run(await opened(t, language, name, (fixture) => frozen(flashd, fixture, how)), language);
       });
     }
   });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { CASES } from './cases.ts';
 import { hasFixture, LANGUAGES, prepareFixture, type Fixture } from './fixtures.ts';
-import { deployed, Flashd } from './packaged.ts';
+import { deployed, Flashd, opened } from './packaged.ts';
 import type { Target } from './target.ts';
 
 let flashd: Flashd;
@@ -23,11 +23,7 @@ for (const language of LANGUAGES) {
   describe(`${language}, behind flashd`, () => {
     for (const { title, fixture: name, run } of CASES.filter((each) => hasFixture(language, each.fixture) && `${language}-${each.fixture}` !== 'native-logs')) {
       test(title, { timeout: 60_000 }, async (t) => {
-        const fixture = prepareFixture(language, name);
-        t.after(() => fixture.remove());
-        const target = await deployed(flashd, fixture);
-        t.after(() => target.close());
-        await run(target, language);
+        await run(await opened(t, language, name, (fixture) => deployed(flashd, fixture)), language);
         assert.equal((await bystander.target.invoke()).kind, 'response');
       });
     }

@@ -10,8 +10,9 @@ import { request as httpsRequest } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { root, SECRETS, type Fixture } from './fixtures.ts';
+import { prepareFixture, root, SECRETS, type Fixture, type Language } from './fixtures.ts';
 import type { Answer, Request, Target } from './target.ts';
 
 const READY_MS = 20_000;
@@ -152,6 +153,15 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
+}
+
+/** The fixture, opened by one of the following or by startDirect; both go with the test. */
+export async function opened(t: TestContext, language: Language, name: string, open: (fixture: Fixture) => Promise<Target>): Promise<Target> {
+  const fixture = prepareFixture(language, name);
+  t.after(() => fixture.remove());
+  const target = await open(fixture);
+  t.after(() => target.close());
+  return target;
 }
 
 /** Deploys the fixture and speaks to its function URL. */
