@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpRequest, type Agent, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -93,12 +93,13 @@ export class Flashd {
     });
   }
 
-  http(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer): Promise<HttpAnswer> {
+  /** On a connection of its own, or on one of the agent's. */
+  http(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer, agent: Agent | false = false): Promise<HttpAnswer> {
     if (this.#entering.length > 0) return this.#httpWithin(method, path);
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(body.length) };
       const send = this.#environment['FLASHD_TLS_CERT'] === undefined ? httpRequest : httpsRequest;
-      const sent = send({ rejectUnauthorized: false, host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent: false }, (response) => collect(response).then(resolve, reject));
+      const sent = send({ rejectUnauthorized: false, host: '127.0.0.1', port: this.port, method, path, headers: { ...headers, ...length }, agent }, (response) => collect(response).then(resolve, reject));
       sent.on('error', reject);
       sent.end(body);
     });

@@ -3,6 +3,7 @@
  * generators the function has drawn from before. Only what it has kept of that is the same in all forks.
  */
 import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { fixtureNames, LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
@@ -16,10 +17,12 @@ const KEPT = 'while loading';
 for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as const) describe(`${forks} forks of each language, ${templates === 0 ? 'without' : 'with'} function templates`, () => {
   let flashd: Flashd;
   const fixtures: Fixture[] = [];
+  const agent = new Agent({ keepAlive: true }); // connections are not what this is about
   before(async () => {
     flashd = await Flashd.start({ FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', FLASHD_FUNCTION_FUNCTION_TEMPLATE: String(templates) });
   });
   after(async () => {
+    agent.destroy();
     await flashd?.stop();
     for (const fixture of fixtures) fixture.remove();
   });
@@ -35,7 +38,7 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
       if (templates > 0) await flashd.frozen(fixture.name);
       const client = async (): Promise<void> => {
         while (left-- > 0) {
-          const answer = await flashd.http('GET', `/function/${fixture.name}`);
+          const answer = await flashd.http('GET', `/function/${fixture.name}`, {}, undefined, agent);
           assert.equal(answer.status, 200, answer.body.toString());
           if (startOf(answer) === 'function-template') ofFunction++;
           for (const [kind, value] of Object.entries(JSON.parse(answer.body.toString()) as Record<string, unknown>)) {
