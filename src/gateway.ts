@@ -11,7 +11,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { readAsset } from './assets.ts';
-import { egressOf, managementSocketPath, parseListen, type Config } from './config/index.ts';
+import { bytesPerSecond, egressOf, managementSocketPath, parseListen, type Config } from './config/index.ts';
 import { Builder, BundleStore, Deployer, type Recipe } from './deploy/index.ts';
 import type { GatewayReport } from './deploy/management-api.ts';
 import { registerMetrics } from './gateway-metrics.ts';
@@ -124,7 +124,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
   const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate });
-  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS });
+  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config });
   sandbox.start(dispatcher, LIFELINE_FD);
   stack.defer(() => sandbox.stop());
   stack.defer(() => dispatcher.close(CLOSE_WAIT_MS));
@@ -193,12 +193,13 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
 async function runBuild(sandbox: SandboxClient, config: Config, directory: string, { program, timeoutMs, memoryMb, tmpMb = BUILD_TMP_MB, unpacks, network, vendored }: Recipe): Promise<Uint8Array> {
   const isolated = network !== true || (vendored !== undefined && existsSync(join(directory, vendored)));
   const room = unpacks === true ? { responseBodyMax: FRAME.FL_FRAME_BODY_MAX } : {};
+  const egress = isolated ? undefined : egressOf(config.buildEgress);
   const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
   const limits = { memoryBytes: memoryMb * MIB, tmpBytes: tmpMb * MIB, tmpInodes: tmpMb * BUILD_TMP_INODES_PER_MIB, pids: BUILD_PIDS, cpuMillis: 1000 * availableParallelism(), descriptors: 1024 };
   const init = Object.entries({ function: 'build', version: '0', handler: program, memory_bytes: limits.memoryBytes, timeout_ms: timeoutMs, concurrency: 1 });
   try {
     return await runOnce(sandbox, {
-      spec: { functionName: 'build', version: '0', runtime: 'native', limits, ...room, egress: isolated ? undefined : egressOf(config.buildEgress), bundleFd: handle.fd, init: init.map(([key, value]) => `${key}=${value}\0`).join('') },
+      spec: { functionName: 'build', version: '0', runtime: 'native', limits, ...room, egress: egress && { ...egress, bytesPerSecond: bytesPerSecond(config.egressMbitMax) }, bundleFd: handle.fd, init: init.map(([key, value]) => `${key}=${value}\0`).join('') },
       meta: ['GET', '/', '', '127.0.0.1', randomUUID(), 'host', 'localhost', ''].join('\0'),
       timeoutMs,
     });

@@ -2,6 +2,7 @@
 #include "network/nftables.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
@@ -171,7 +172,42 @@ void fl_nft_chain_flush(struct fl_nft *nft, const char *chain)
   rule_message(nft, NFT_MSG_DELRULE, 0, chain);
 }
 
-void fl_nft_set_add(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size)
+struct expression { size_t element, data; };
+
+static struct expression expression_in(struct fl_nft *nft, uint16_t type, const char *name)
+{
+  struct expression opened = { .element = fl_netlink_nest(nft->netlink, type) };
+
+  fl_netlink_put_text(nft->netlink, NFTA_EXPR_NAME, name);
+  opened.data = fl_netlink_nest(nft->netlink, NFTA_EXPR_DATA);
+  return opened;
+}
+
+static struct expression expression(struct fl_nft *nft, const char *name)
+{
+  return expression_in(nft, NFTA_LIST_ELEM, name);
+}
+
+static void close_expression(struct fl_nft *nft, struct expression opened)
+{
+  fl_netlink_unnest(nft->netlink, opened.data);
+  fl_netlink_unnest(nft->netlink, opened.element);
+}
+
+static void put_rate(struct fl_nft *nft, uint16_t type, uint64_t bytes_per_second, uint32_t burst)
+{
+  const uint64_t rate = htobe64(bytes_per_second), second = htobe64(1);
+  struct expression limit = expression_in(nft, type, "limit");
+
+  fl_netlink_put(nft->netlink, NFTA_LIMIT_RATE, &rate, sizeof rate);
+  fl_netlink_put(nft->netlink, NFTA_LIMIT_UNIT, &second, sizeof second);
+  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_BURST, burst);
+  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_TYPE, NFT_LIMIT_PKT_BYTES);
+  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
+  close_expression(nft, limit);
+}
+
+static void set_message(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size)
 {
   message(nft, NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL);
   fl_netlink_put_text(nft->netlink, NFTA_SET_TABLE, nft->table);
@@ -182,6 +218,18 @@ void fl_nft_set_add(struct fl_nft *nft, const char *set, bool map, uint32_t type
   if (map)
     fl_netlink_put_be32(nft->netlink, NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
   fl_netlink_put_be32(nft->netlink, NFTA_SET_ID, ++nft->sets);
+}
+
+void fl_nft_set_add(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size)
+{
+  set_message(nft, set, map, type, key_size);
+}
+
+/* What stands with the set says only of which kind each element's own is. */
+void fl_nft_rates_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size)
+{
+  set_message(nft, set, false, type, key_size);
+  put_rate(nft, NFTA_SET_EXPR, 1, 0);
 }
 
 static void put_value(struct fl_nft *nft, uint16_t type, const void *bytes, size_t size)
@@ -203,30 +251,47 @@ static void put_verdict(struct fl_nft *nft, uint16_t type, int32_t code, const c
   fl_netlink_unnest(nft->netlink, data);
 }
 
-static void element_message(struct fl_nft *nft, uint16_t type, const char *set, const void *key, size_t size, const char *jump)
+struct element { size_t list, element; };
+
+static struct element element_begin(struct fl_nft *nft, uint16_t type, const char *set, const void *key, size_t size)
 {
-  size_t list, element;
+  struct element opened;
 
   message(nft, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
   fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_TABLE, nft->table);
   fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_SET, set);
-  list = fl_netlink_nest(nft->netlink, NFTA_SET_ELEM_LIST_ELEMENTS);
-  element = fl_netlink_nest(nft->netlink, NFTA_LIST_ELEM);
+  opened.list = fl_netlink_nest(nft->netlink, NFTA_SET_ELEM_LIST_ELEMENTS);
+  opened.element = fl_netlink_nest(nft->netlink, NFTA_LIST_ELEM);
   put_value(nft, NFTA_SET_ELEM_KEY, key, size);
-  if (jump)
-    put_verdict(nft, NFTA_SET_ELEM_DATA, NFT_JUMP, jump);
-  fl_netlink_unnest(nft->netlink, element);
-  fl_netlink_unnest(nft->netlink, list);
+  return opened;
+}
+
+static void element_end(struct fl_nft *nft, struct element opened)
+{
+  fl_netlink_unnest(nft->netlink, opened.element);
+  fl_netlink_unnest(nft->netlink, opened.list);
 }
 
 void fl_nft_element_add(struct fl_nft *nft, const char *set, const void *key, size_t size, const char *jump)
 {
-  element_message(nft, NFT_MSG_NEWSETELEM, set, key, size, jump);
+  struct element opened = element_begin(nft, NFT_MSG_NEWSETELEM, set, key, size);
+
+  if (jump)
+    put_verdict(nft, NFTA_SET_ELEM_DATA, NFT_JUMP, jump);
+  element_end(nft, opened);
+}
+
+void fl_nft_rate_set(struct fl_nft *nft, const char *set, const void *key, size_t size, uint64_t bytes_per_second, uint32_t burst)
+{
+  struct element opened = element_begin(nft, NFT_MSG_NEWSETELEM, set, key, size);
+
+  put_rate(nft, NFTA_SET_ELEM_EXPR, bytes_per_second, burst);
+  element_end(nft, opened);
 }
 
 void fl_nft_element_delete(struct fl_nft *nft, const char *set, const void *key, size_t size)
 {
-  element_message(nft, NFT_MSG_DELSETELEM, set, key, size, NULL);
+  element_end(nft, element_begin(nft, NFT_MSG_DELSETELEM, set, key, size));
 }
 
 void fl_nft_rule(struct fl_nft *nft, const char *chain)
@@ -238,23 +303,6 @@ void fl_nft_rule(struct fl_nft *nft, const char *chain)
 void fl_nft_rule_end(struct fl_nft *nft)
 {
   fl_netlink_unnest(nft->netlink, nft->rule);
-}
-
-struct expression { size_t element, data; };
-
-static struct expression expression(struct fl_nft *nft, const char *name)
-{
-  struct expression opened = { .element = fl_netlink_nest(nft->netlink, NFTA_LIST_ELEM) };
-
-  fl_netlink_put_text(nft->netlink, NFTA_EXPR_NAME, name);
-  opened.data = fl_netlink_nest(nft->netlink, NFTA_EXPR_DATA);
-  return opened;
-}
-
-static void close_expression(struct fl_nft *nft, struct expression opened)
-{
-  fl_netlink_unnest(nft->netlink, opened.data);
-  fl_netlink_unnest(nft->netlink, opened.element);
 }
 
 static void meta_into(struct fl_nft *nft, uint32_t key, uint32_t target)

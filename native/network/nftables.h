@@ -49,6 +49,10 @@ void fl_nft_chain_flush(struct fl_nft *nft, const char *chain);
 void fl_nft_set_add(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size);
 /* jump: of a map. The element may exist. */
 void fl_nft_element_add(struct fl_nft *nft, const char *set, const void *key, size_t size, const char *jump);
+/* A set of keys each of which stands for a rate of its own: a packet is in it (fl_nft_in) only when it comes faster than that, counted by bytes. */
+void fl_nft_rates_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size);
+/* burst: bytes that may come at once beyond one second's worth, which the kernel always lets. */
+void fl_nft_rate_set(struct fl_nft *nft, const char *set, const void *key, size_t size, uint64_t bytes_per_second, uint32_t burst);
 void fl_nft_element_delete(struct fl_nft *nft, const char *set, const void *key, size_t size);
 
 void fl_nft_rule(struct fl_nft *nft, const char *chain);

@@ -2,6 +2,7 @@
  * What the table says, in the order in which a packet meets it. Decisions are made on the destination that the sandbox wrote, before anybody's NAT could have changed it.
  *
  *   entry        prerouting, -150    not from one of ours → passes. IPv6, or a sender that is not its link's own address → dropped
+ *                                    faster than its rate → dropped
  *                                    belongs to a connection → passes. No policy granted → refused
  *                                    ─▶ s<slot>: too many connections → refused
  *                                       ─▶ common: name server → passes; the host, other sandboxes, loopback, link-local, multicast → refused
@@ -9,7 +10,7 @@
  *                                    ─▶ public, where the policy has it: private → refused; TCP, UDP, ICMP → passes
  *                                    refused
  *   names        prerouting, nat     name server → the host's
- *   exit         postrouting, -150   to one of ours: only what belongs to a connection that it has begun, and the host's refusals
+ *   exit         postrouting, -150   to one of ours: faster than its rate → dropped; only what belongs to a connection that it has begun, and the host's refusals
  *   masquerade   postrouting, nat    from our block → with the host's address
  *   guard        forward, 0          only where forwarding was off: what comes over the uplink is forwarded to ours and to nobody else
  *
@@ -29,10 +30,14 @@
 #define SLOTS "slots"                          /* address → the slot's chain */
 #define GRANTED "granted"                      /* addresses of those that have a policy */
 #define PUBLIC "public"                        /* addresses that may reach the public internet; the chain that says what that is */
+#define UP "up"                                /* addresses with the rate at which each may send … */
+#define DOWN "down"                            /* … and at which it may be sent to */
 #define COMMON "common"
 #define REFUSE "refuse"
 
 /* Priorities among the hooks of a place: after connection tracking (-200), before address translation (-100 and 100). */
+/* What may come at once beyond a second's worth: one packet of the largest kind that a cable carries, or the slowest could not send any. */
+enum { BURST_BYTES = 64 << 10 };
 enum { PRIORITY_DECIDE = -150, PRIORITY_FROM = -100, PRIORITY_FILTER = 0, PRIORITY_TO = 100, DNS_PORT = 53, NAME_BYTES = 16, ADDRESS_BYTES = 4 };
 /* For nft(8), which shows keys by these: ipv4_addr is 7, ifname 41; a pair is both in six bits each. */
 enum { TYPE_ADDRESS = 7, TYPE_SOURCE = 41 << 6 | 7 };
@@ -175,6 +180,15 @@ static void if_link(struct fl_nft *nft, uint32_t which, const char *links, bool 
   (is ? fl_nft_is : fl_nft_is_not)(nft, links, strlen(links));
 }
 
+/* Dropped, not delayed: a sender that cares slows down, and one that does not costs no memory of the host's. */
+static void drop_faster(struct fl_nft *nft, const char *chain, enum fl_nft_field field, const char *rates)
+{
+  fl_nft_rule(nft, chain);
+  fl_nft_address(nft, field);
+  fl_nft_in(nft, rates, true);
+  end(nft, NF_DROP, NULL);
+}
+
 static void put_entry(struct fl_nft *nft, const struct fl_egress_rules *rules)
 {
   fl_nft_hook_add(nft, "entry", "filter", NF_INET_PRE_ROUTING, PRIORITY_DECIDE);
@@ -187,6 +201,7 @@ static void put_entry(struct fl_nft *nft, const struct fl_egress_rules *rules)
   fl_nft_rule(nft, "entry");
   fl_nft_source_not_in(nft, SOURCES);
   end(nft, NF_DROP, NULL);
+  drop_faster(nft, "entry", FL_NFT_SOURCE, UP);
   fl_nft_rule(nft, "entry");
   if_ct_state(nft, CT_ESTABLISHED | CT_RELATED);
   end(nft, NF_ACCEPT, NULL);
@@ -239,6 +254,7 @@ static void put_exit(struct fl_nft *nft, const struct fl_egress_rules *rules)
   fl_nft_rule(nft, "exit");
   if_link(nft, NFT_META_OIFNAME, rules->links, false);
   end(nft, NF_ACCEPT, NULL);
+  drop_faster(nft, "exit", FL_NFT_DESTINATION, DOWN);
   fl_nft_rule(nft, "exit");
   if_ct_state(nft, CT_ESTABLISHED | CT_RELATED);
   end(nft, NF_ACCEPT, NULL);
@@ -272,6 +288,8 @@ void fl_egress_rules_put(struct fl_nft *nft, const struct fl_egress_rules *rules
   fl_nft_set_add(nft, SOURCES, false, TYPE_SOURCE, NAME_BYTES + ADDRESS_BYTES);
   fl_nft_set_add(nft, GRANTED, false, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_set_add(nft, PUBLIC, false, TYPE_ADDRESS, ADDRESS_BYTES);
+  fl_nft_rates_add(nft, UP, TYPE_ADDRESS, ADDRESS_BYTES);
+  fl_nft_rates_add(nft, DOWN, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_set_add(nft, SLOTS, true, TYPE_ADDRESS, ADDRESS_BYTES);
   put_refuse(nft);
   put_common(nft, rules);
@@ -322,15 +340,16 @@ void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slo
 
 void fl_egress_rules_delete_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address)
 {
+  static const char *const granted[] = { GRANTED, PUBLIC, UP, DOWN };
   const struct source source = source_of(link, address);
   char chain[FL_EGRESS_CHAIN_BYTES];
 
   fl_egress_chain(slot, chain);
   /* Whether it stands in these depends on what it was granted: what is added first can be deleted in any case. */
-  fl_nft_element_add(nft, GRANTED, &source.address, sizeof source.address, NULL);
-  fl_nft_element_delete(nft, GRANTED, &source.address, sizeof source.address);
-  fl_nft_element_add(nft, PUBLIC, &source.address, sizeof source.address, NULL);
-  fl_nft_element_delete(nft, PUBLIC, &source.address, sizeof source.address);
+  for (size_t index = 0; index < FL_COUNT(granted); index++) {
+    fl_nft_element_add(nft, granted[index], &source.address, sizeof source.address, NULL);
+    fl_nft_element_delete(nft, granted[index], &source.address, sizeof source.address);
+  }
   fl_nft_element_delete(nft, SLOTS, &source.address, sizeof source.address);
   fl_nft_element_delete(nft, SOURCES, &source, sizeof source);
   fl_nft_chain_delete(nft, chain);
@@ -358,5 +377,7 @@ void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t addr
   }
   if (policy->flags & FL_EGRESS_PUBLIC)
     fl_nft_element_add(nft, PUBLIC, &source, sizeof source, NULL);
+  fl_nft_rate_set(nft, UP, &source, sizeof source, policy->bytes_per_second, BURST_BYTES);
+  fl_nft_rate_set(nft, DOWN, &source, sizeof source, policy->bytes_per_second, BURST_BYTES);
   fl_nft_element_add(nft, GRANTED, &source, sizeof source, NULL);
 }

@@ -57,9 +57,11 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 
   if (right && network == FL_NETWORK_NONE)
     right = memcmp(policy, &none, sizeof none) == 0;
+  if (right && network == FL_NETWORK_EGRESS)
+    right = policy->bytes_per_second >= FL_EGRESS_RATE_MIN && policy->bytes_per_second <= FL_EGRESS_RATE_MAX;
   for (uint32_t index = 0; right && index < FL_EGRESS_RULES_MAX; index++)
     right = index < policy->rules ? check_rule(&policy->rule[index]) : memcmp(&policy->rule[index], &unused, sizeof unused) == 0;
-  return right ? 0 : fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "network %u, flags %#x, %u rules", network, policy->flags, policy->rules);
+  return right ? 0 : fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "network %u, flags %#x, %u rules, %lu bytes a second", network, policy->flags, policy->rules, policy->bytes_per_second);
 }
 
 static int check_create(const struct fl_create *create, struct fl_error *err)

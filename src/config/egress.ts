@@ -5,6 +5,9 @@
 export type EgressRule = { readonly address: number; readonly prefix: number; /** 0: each */ readonly port: number };
 export type Egress = { readonly public: boolean; readonly rules: readonly EgressRule[] };
 
+/** What a number of megabits is to sandboxd. */
+export const bytesPerSecond = (mbit: number): number => Math.round(mbit * 125_000);
+
 /** FL_EGRESS_RULES_MAX */
 export const EGRESS_RULES_MAX = 32;
 

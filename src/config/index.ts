@@ -10,7 +10,7 @@ import { parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts
 import { FUNCTION_DEFAULTS, NAMED_OPTIONS, OPTIONS, type Config, type NamedOption, type Option } from './options.ts';
 import validate from './schema.validator.ts';
 
-export { EGRESS_RULES_MAX, EgressProblem, parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
+export { EGRESS_RULES_MAX, EgressProblem, bytesPerSecond, parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
 export { NAMED_OPTIONS, type Config, type FunctionDefaults, type NamedOption } from './options.ts';
 
 export const DEFAULT_CONFIG_FILE = '/etc/flashd/config.json';
@@ -198,6 +198,7 @@ function checkTogether(config: Config): void {
   if (range === undefined) refuse(`egressRange (${config.egressRange}) is not ADDRESS/PREFIX without bits beyond the prefix`, 'for example 10.224.0.0/12');
   if (2 ** (32 - range!.prefix) < config.slots) refuse(`egressRange (${config.egressRange}) has fewer addresses than slots (${config.slots})`, 'choose a shorter prefix');
   if (config.egressDns !== '' && (parseAddress(config.egressDns) ?? 0) === 0) refuse(`egressDns (${config.egressDns}) is not an address`, 'for example 192.0.2.53');
+  if (config.egressMbit > config.egressMbitMax) refuse(`egressMbit (${config.egressMbit}) is above egressMbitMax (${config.egressMbitMax})`, 'lower egressMbit or raise egressMbitMax');
   try {
     egressOf(config.buildEgress);
   } catch (error) {

@@ -99,6 +99,8 @@ export const OPTIONS = {
     pattern: '^([0-9]{1,3}(\\.[0-9]{1,3}){3})?$',
     format: 'an IPv4 address',
   }),
+  egressMbit: number(200, 0.1, 10_000, 'megabits a second that a sandbox with a network may send, and receive, when its function.json says nothing'),
+  egressMbitMax: number(1000, 0.1, 10_000, 'megabits a second at most, whatever function.json says'),
   buildEgress: text('public', 'what a build that needs packages may reach: none, or public and ADDRESS[/PREFIX][:PORT], with commas between', {
     pattern: '^(none|[^,]+(,[^,]+)*)$',
     format: 'none, or a list of public and ADDRESS[/PREFIX][:PORT]',

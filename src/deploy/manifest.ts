@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import type { ErrorObject } from 'ajv';
-import { EgressProblem, parseEgress, type Egress, type FunctionDefaults } from '../config/index.ts';
+import { EgressProblem, parseEgress, type Config, type Egress, type FunctionDefaults } from '../config/index.ts';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { nearest } from '../errors/nearest.ts';
 import { isHandlerOf, matches, RUNTIMES, type Runtime } from '../runtimes/index.ts';
@@ -28,7 +28,7 @@ export type Manifest = FunctionDefaults & {
 };
 
 /** "egress": every public address; undefined is "none". */
-export type Network = 'none' | 'egress' | { readonly egress: readonly string[] };
+export type Network = 'none' | 'egress' | { readonly egress: readonly string[]; readonly bandwidthMbit?: number };
 
 /** What a request may find of those before it; undefined is "reuse". */
 export type RequestIsolation = 'reuse' | 'fresh';
@@ -76,6 +76,13 @@ export function egressOf(network: Network | undefined): Egress | undefined {
     throw new FlashdError('manifest_invalid', { message: `network in ${MANIFEST_FILE}: ${error.message}`, hint: 'name addresses: {"egress": ["10.0.0.5:5432", "203.0.113.0/24:443"]}, "public" for every public one', details: { key: 'network' } });
   }
 }
+
+/** Megabits a second that it may send, and receive: what function.json asks for, within the operator's bounds. */
+export function bandwidthOf(network: Network | undefined, { egressMbit, egressMbitMax }: Bandwidth): number {
+  const asked = typeof network === 'object' ? network.bandwidthMbit : undefined;
+  return Math.min(asked ?? egressMbit, egressMbitMax);
+}
+export type Bandwidth = Pick<Config, 'egressMbit' | 'egressMbitMax'>;
 
 type Given = Partial<Manifest> & { readonly $schema?: string; readonly bundle?: boolean };
 

@@ -2,7 +2,8 @@
  * Admission: from a function's name to its queue, kept in step with the registry and with sandboxd. It owns the queues and the pools' life;
  * shutting down is: refuse → drain with a limit → destroy → wait for the ends with a limit.
  */
-import { egressOf } from '../deploy/index.ts';
+import { bytesPerSecond } from '../config/index.ts';
+import { bandwidthOf, egressOf, type Bandwidth } from '../deploy/index.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { Pools } from '../pool/pools.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
@@ -52,6 +53,7 @@ export type DispatcherOptions = {
   readonly pools: Pools;
   readonly queueMax: number;
   readonly readyWaitMs: number;
+  readonly bandwidth: Bandwidth;
 };
 
 export class Dispatcher implements QueueHost, SandboxListener {
@@ -59,6 +61,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
   readonly readyWaitMs: number;
   readonly #registry: DispatcherOptions['registry'];
   readonly #pools: Pools;
+  readonly #bandwidth: Bandwidth;
   readonly #functions = new Map<string, FunctionQueue>();
   readonly #stopListening: () => void;
   #refusing: FlashdError | undefined;
@@ -72,6 +75,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
   constructor(options: DispatcherOptions) {
     this.#registry = options.registry;
     this.#pools = options.pools;
+    this.#bandwidth = options.bandwidth;
     this.queueMax = options.queueMax;
     this.readyWaitMs = options.readyWaitMs;
     this.#stopListening = options.registry.onChange((name) => this.#changed(name));
@@ -159,9 +163,9 @@ export class Dispatcher implements QueueHost, SandboxListener {
   #target(version: Version): Target {
     try {
       const [missing] = this.#registry.missingSecrets(version);
-      return targetOf(version, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing));
+      return targetOf(version, this.#bandwidth, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing));
     } catch (error) {
-      return targetOf(version, toFlashdError(error));
+      return targetOf(version, this.#bandwidth, toFlashdError(error));
     }
   }
 
@@ -193,8 +197,9 @@ function secretMissing(functionName: string, name: string): FlashdError {
 }
 
 /** secrets: their values, or why there are none. */
-function targetOf(version: Version, secrets: Record<string, string> | FlashdError): Target {
+function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string, string> | FlashdError): Target {
   const { manifest } = version;
+  const egress = egressOf(manifest.network);
   const blocked = secrets instanceof FlashdError ? secrets : undefined;
   const runtime = RUNTIMES.get(manifest.runtime);
   if (runtime === undefined) throw new FlashdError('unsupported_runtime', { message: `this flashd has no runtime ${manifest.runtime}` });
@@ -214,7 +219,7 @@ function targetOf(version: Version, secrets: Record<string, string> | FlashdErro
       cpuMillis: Math.round(manifest.cpu * 1000),
       descriptors: manifest.descriptors,
     },
-    egress: egressOf(manifest.network),
+    egress: egress === undefined ? undefined : { ...egress, bytesPerSecond: bytesPerSecond(bandwidthOf(manifest.network, bandwidth)) },
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     reuse: (manifest.requestIsolation ?? 'reuse') === 'reuse',
     maxInstances: manifest.maxInstances,

@@ -54,6 +54,7 @@ function writeEgress(bytes: Buffer, egress: EgressPolicy): void {
   bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_EGRESS, network);
   bytes.writeUInt32LE(egress.public ? PROTOCOL.FL_EGRESS_PUBLIC : 0, start + at.flags);
   bytes.writeUInt32LE(egress.rules.length, start + at.rules);
+  writeU64(bytes, start + at.bytes_per_second, egress.bytesPerSecond);
   for (const [index, { address, prefix, port }] of egress.rules.entries()) {
     const rule = start + at.rule + index * LAYOUT.fl_egress_rule.$size;
     bytes.writeUInt32LE(address, rule + LAYOUT.fl_egress_rule.address);

@@ -50,6 +50,8 @@ export const PROTOCOL = {
   FL_MEMORY_BYTES_MAX: 2 ** 40,
   FL_TMP_BYTES_MIN: 64 * 2 ** 10,
   FL_TMP_BYTES_MAX: 64 * 2 ** 30,
+  FL_EGRESS_RATE_MIN: 12_500,
+  FL_EGRESS_RATE_MAX: 1_250_000_000,
   FL_TMP_INODES_MIN: 16,
   FL_TMP_INODES_MAX: 1_000_000,
   FL_PIDS_MIN: 1,
@@ -133,8 +135,8 @@ export const LAYOUT = {
   fl_runtime: { header: 0, index: 16, state: 20, templates: 24, reserved: 28, name: 32, detail: 64, $size: 320 },
   fl_limits: { memory_bytes: 0, tmp_bytes: 8, tmp_inodes: 16, pids: 20, cpu_millis: 24, descriptors: 28, $size: 32 },
   fl_egress_rule: { address: 0, port: 4, prefix: 6, reserved: 7, $size: 8 },
-  fl_egress_policy: { flags: 0, rules: 4, rule: 8, $size: 264 },
-  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, network: 64, reserved: 68, egress: 72, $size: 336 },
+  fl_egress_policy: { flags: 0, rules: 4, bytes_per_second: 8, rule: 16, $size: 272 },
+  fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, network: 64, reserved: 68, egress: 72, $size: 344 },
   fl_freeze: { header: 0, instance: 16, $size: 24 },
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
@@ -193,6 +195,8 @@ export type EgressPolicy = {
   readonly public: boolean;
   /** Addresses as numbers; port 0: each. */
   readonly rules: readonly { readonly address: number; readonly prefix: number; readonly port: number }[];
+  /** In each direction. */
+  readonly bytesPerSecond: number;
 };
 
 export type HelloOk = { readonly type: 'hello-ok'; readonly features: number; readonly runtimes: number; readonly instancesMax: number };

@@ -12,7 +12,7 @@ import { HOST_ADDRESSES, Lab, METADATA, PRIVATE, PUBLIC, WHEEL } from './lab.ts'
 
 /** What comes of an attempt: the other end's words, or the name of the error. */
 const PROBE = `
-import errno, fcntl, socket, struct, threading
+import errno, fcntl, socket, struct, threading, time
 def attempt(act):
   try: return act()
   except socket.timeout: return 'timeout'
@@ -26,6 +26,11 @@ def listen():
   server = socket.create_server(('0.0.0.0', 7777))
   threading.Thread(target=lambda: [server.accept()[0].sendall(b'sandbox') for _ in range(9)], daemon=True).start()
   return own()
+def rate(act, host, port, seconds):
+  total, end = 0, time.monotonic() + float(seconds)
+  with socket.create_connection((host, int(port)), 2) as connection:
+    while time.monotonic() < end: total += act(connection)
+  return total
 def add_address():
   s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
   s.send(struct.pack('=IHHII', 40, 20, 0x605, 1, 0) + struct.pack('=BBBBI', 2, 32, 0, 0, 2) + struct.pack('=HH4sHH4s', 8, 2, b'\\x0a\\x01\\x02\\x03', 8, 1, b'\\x0a\\x01\\x02\\x03')[:16])
@@ -39,7 +44,7 @@ def spoof():
 def six(host):
   with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s: s.connect((host, 80)); return 'connected'
 def raw(family, kind): socket.socket(family, kind).close(); return 'permitted'
-ACTS = {'tcp': tcp, 'own': own, 'listen': listen, 'name': socket.gethostbyname, 'add': add_address, 'transparent': transparent, 'spoof': spoof, 'six': six,
+ACTS = {'send': lambda *to: rate(lambda c: c.send(bytes(1 << 16)), *to), 'receive': lambda *to: rate(lambda c: len(c.recv(1 << 16)), *to), 'tcp': tcp, 'own': own, 'listen': listen, 'name': socket.gethostbyname, 'add': add_address, 'transparent': transparent, 'spoof': spoof, 'six': six,
         'raw': lambda: raw(socket.AF_INET, socket.SOCK_RAW), 'packet': lambda: raw(socket.AF_PACKET, socket.SOCK_RAW), 'netfilter': lambda: socket.socket(16, socket.SOCK_RAW, 12).close() or 'permitted'}
 def handler(event, context):
   act, *arguments = event['rawPath'].strip('/').split('/')
@@ -53,7 +58,12 @@ const NETWORKS: Record<string, unknown> = {
   narrow: { egress: [`${PUBLIC}:443`] },
   reopened: { egress: ['public', '10.0.0.0/8:5432'] },
   wide: { egress: ['0.0.0.0/0'] },
+  slow: { egress: ['public'], bandwidthMbit: 8 },
+  greedy: { egress: ['public'], bandwidthMbit: 10_000 },
 };
+
+const MBIT_MAX = 40;
+const SECONDS = 3;
 
 describe('functions and the network', () => {
   const folder = mkdtempSync(join(tmpdir(), 'flashd-test-'));
@@ -61,7 +71,7 @@ describe('functions and the network', () => {
   let flashd: Flashd;
   before(async () => {
     lab = await Lab.build();
-    flashd = await Flashd.startWithin(lab.within(lab.host), { FLASHD_EGRESS_DNS: PUBLIC });
+    flashd = await Flashd.startWithin(lab.within(lab.host), { FLASHD_EGRESS_DNS: PUBLIC, FLASHD_EGRESS_MBIT_MAX: String(MBIT_MAX), FLASHD_EGRESS_MBIT: String(MBIT_MAX) });
     for (const [name, network] of Object.entries(NETWORKS)) {
       mkdirSync(join(folder, name));
       writeFileSync(join(folder, name, 'handler.py'), PROBE);
@@ -111,6 +121,17 @@ describe('functions and the network', () => {
     assert.equal(await ask('reopened', 'tcp', PUBLIC, 80), 'internet');
     assert.equal(await ask('wide', 'tcp', PRIVATE, 80), 'internet');
   });
+
+  for (const act of ['send', 'receive'] as const) {
+    test(`${act} no faster than they may, nor than anybody may`, async () => {
+      for (const [name, mbit] of [['slow', 8], ['greedy', MBIT_MAX], ['public', MBIT_MAX]] as const) {
+        const bytes = Number(await ask(name, act, PUBLIC, act === 'send' ? 9000 : 9001, SECONDS));
+        // A second's worth comes at once, and what is dropped slows a connection down further; a sender's buffers take a megabyte or two that never arrive.
+        const most = (mbit * 125_000) * (SECONDS + 1) * 1.2 + 4e6, least = (mbit * 125_000) * 0.5;
+        assert.ok(bytes > least && bytes < most, `${name}: ${bytes} bytes in ${SECONDS} s at ${mbit} Mbit/s`);
+      }
+    });
+  }
 
   test('do not reach each other, and nobody reaches them', async () => {
     const address = await ask('public', 'listen');

@@ -12,7 +12,7 @@ export const PUBLIC = '203.0.113.80';
 export const PRIVATE = '10.9.9.9';
 export const METADATA = '169.254.169.254';
 
-/** TCP: says where it is. UDP port 53: every name is PUBLIC. */
+/** TCP: says where it is. UDP port 53: every name is PUBLIC. TCP port 9000 takes all that comes, 9001 sends without end. */
 const SERVER = `
 import socket, struct, sys, threading
 place, *ports = sys.argv[1:]
@@ -31,6 +31,20 @@ def names():
     server.sendto(query[:2] + b'\\x81\\x80\\0\\x01' + struct.pack('>H', bool(answer)) + b'\\0\\0\\0\\0' + query[12:end] + answer, peer)
 for port in ports: threading.Thread(target=serve, args=(port,), daemon=True).start()
 threading.Thread(target=names, daemon=True).start()
+def swallow():
+  with socket.create_server(('0.0.0.0', 9000)) as server:
+    while True:
+      connection, _ = server.accept()
+      while connection.recv(1 << 16): pass
+      connection.close()
+def pour():
+  with socket.create_server(('0.0.0.0', 9001)) as server:
+    while True:
+      connection, _ = server.accept()
+      try:
+        while True: connection.sendall(bytes(1 << 16))
+      except OSError: connection.close()
+threading.Thread(target=swallow, daemon=True).start(); threading.Thread(target=pour, daemon=True).start()
 print('ready', flush=True); sys.stdin.read()
 `;
 

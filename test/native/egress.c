@@ -7,6 +7,8 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -63,7 +65,9 @@ static void open_egress(struct fl_egress *which)
   must(fl_egress_open(which, &error), &error);
 }
 
-static const struct fl_egress_policy everything_public = { .flags = FL_EGRESS_PUBLIC };
+enum { PLENTY = 125000000 };                   /* bytes a second */
+
+static const struct fl_egress_policy everything_public = { .flags = FL_EGRESS_PUBLIC, .bytes_per_second = PLENTY };
 
 static void nothing_without_a_policy(int part)
 {
@@ -86,9 +90,9 @@ static void public_is_what_it_says(int part)
 
 static void a_list_narrows_and_reopens(void)
 {
-  const struct fl_egress_policy list = { .rules = 3, .rule = { { ip("203.0.113.0"), 80, 24, 0 }, { ip("10.9.9.9"), 0, 32, 0 }, { ip("169.254.0.0"), 0, 16, 0 } } };
-  const struct fl_egress_policy both = { .flags = FL_EGRESS_PUBLIC, .rules = 1, .rule = { { ip("10.0.0.0"), 443, 8, 0 } } };
-  const struct fl_egress_policy all = { .rules = 1, .rule = { { 0, 0, 0, 0 } } };
+  const struct fl_egress_policy list = { .bytes_per_second = PLENTY, .rules = 3, .rule = { { ip("203.0.113.0"), 80, 24, 0 }, { ip("10.9.9.9"), 0, 32, 0 }, { ip("169.254.0.0"), 0, 16, 0 } } };
+  const struct fl_egress_policy both = { .flags = FL_EGRESS_PUBLIC, .bytes_per_second = PLENTY, .rules = 1, .rule = { { ip("10.0.0.0"), 443, 8, 0 } } };
+  const struct fl_egress_policy all = { .bytes_per_second = PLENTY, .rules = 1, .rule = { { 0, 0, 0, 0 } } };
   int narrow = make_part(2), wide = make_part(3), open = make_part(4);
   struct in_addr other = { htonl(fl_egress_address(&egress, 3)) };
 
@@ -189,6 +193,75 @@ static void connections_are_counted(void)
   CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED);
   close(part);
   fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
+}
+
+enum { RATE = 1000000, DATAGRAM = 1000, FLOOD_MS = 2000, TOLERANCE = 20 };      /* bytes a second; percent */
+
+static int64_t now_ms(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Takes what has arrived, until nothing comes any more. */
+static uint64_t drain(int fd, int wait_ms)
+{
+  struct pollfd polled = { .fd = fd, .events = POLLIN };
+  char datagram[DATAGRAM];
+  uint64_t bytes = 0;
+  ssize_t got;
+
+  while (poll(&polled, 1, wait_ms) > 0)
+    while ((got = recv(fd, datagram, sizeof datagram, MSG_DONTWAIT)) > 0)
+      bytes += (uint64_t)got;
+  return bytes;
+}
+
+/* Ten times as much as may pass, for FLOOD_MS: a second's worth passes at once, and what the rate lets. */
+static void check_flood(int from, int to)
+{
+  char datagram[DATAGRAM] = "";
+  uint64_t sent = 0, arrived = 0;
+
+  for (int64_t begin = now_ms(), at; (at = now_ms() - begin) < FLOOD_MS; arrived += drain(to, 0)) {
+    for (; sent < (uint64_t)at * RATE / 100; sent += DATAGRAM)
+      send(from, datagram, sizeof datagram, MSG_DONTWAIT);
+    usleep(500);
+  }
+  arrived += drain(to, WAIT_MS);
+  const uint64_t right = (uint64_t)RATE * (FLOOD_MS + 1000) / 1000;
+  if (arrived < right * (100 - TOLERANCE) / 100 || arrived > right * (100 + TOLERANCE) / 100)
+    fprintf(stderr, "%lu of %lu bytes arrived, %lu may\n", arrived, sent, right);
+  CHECK(arrived >= right * (100 - TOLERANCE) / 100 && arrived <= right * (100 + TOLERANCE) / 100);
+}
+
+static void the_rate_holds_both_ways_and_for_each_alone(int other)
+{
+  const struct fl_egress_policy slow = { .flags = FL_EGRESS_PUBLIC, .bytes_per_second = RATE };
+  struct sockaddr_in outside = { .sin_family = AF_INET, .sin_port = htons(9000), .sin_addr.s_addr = htonl(ip("8.8.8.8")) }, peer;
+  socklen_t size = sizeof peer;
+  int part = make_part(7), in, out;
+  char byte;
+
+  grant(7, &slow);
+  enter(internet);
+  out = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  enter(part);
+  in = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  enter(host);
+  CHECK(bind(out, (struct sockaddr *)&outside, sizeof outside) == 0 && connect(in, (struct sockaddr *)&outside, sizeof outside) == 0);
+  for (int index = 0; index < 2; index++)
+    CHECK(setsockopt(index ? in : out, SOL_SOCKET, SO_RCVBUFFORCE, &(int){ 8 << 20 }, sizeof(int)) == 0);
+  CHECK(send(in, "x", 1, 0) == 1 && recvfrom(out, &byte, 1, 0, (struct sockaddr *)&peer, &size) == 1 && connect(out, (struct sockaddr *)&peer, size) == 0);
+  check_flood(in, out);
+  CHECK(tcp(other, "8.8.8.8", 443) == CONNECTED);                /* a neighbour's rate is its own */
+  check_flood(out, in);
+  close(in);
+  close(out);
+  close(part);
+  fl_egress_part_remove(&maker, 7, fl_egress_address(&egress, 7));
 }
 
 /* What nft(8) and ip(8) would show. */
@@ -313,6 +386,7 @@ int main(void)
   there_is_no_ipv6(one);
   nobody_speaks_for_another(one);
   connections_are_counted();
+  the_rate_holds_both_ways_and_for_each_alone(one);
   fl_egress_part_remove(&maker, 1, fl_egress_address(&egress, 1));
   CHECK(tcp(two, "8.8.8.8", 443) == ENETUNREACH);                /* the cable is gone, whoever still holds the network */
   without_rules_there_is_no_way_out();

@@ -112,6 +112,8 @@ struct fl_runtime {                            /* event */
 #define FL_MEMORY_BYTES_MAX (1ull << 40)
 #define FL_TMP_BYTES_MIN (64ull << 10)
 #define FL_TMP_BYTES_MAX (64ull << 30)
+#define FL_EGRESS_RATE_MIN 12500ull            /* bytes a second: 0.1 Mbit/s … */
+#define FL_EGRESS_RATE_MAX 1250000000ull       /* … 10 Gbit/s */
 enum {
   FL_TMP_INODES_MIN = 16, FL_TMP_INODES_MAX = 1000000,
   FL_PIDS_MIN = 1, FL_PIDS_MAX = 32768,
@@ -146,6 +148,7 @@ struct fl_egress_rule {                        /* TCP and UDP to the destination
 struct fl_egress_policy {
   uint32_t flags;                              /* enum fl_egress_flags */
   uint32_t rules;                              /* how many of rule are used; the others are 0 */
+  uint64_t bytes_per_second;                   /* in each direction; one second's worth may come at once */
   struct fl_egress_rule rule[FL_EGRESS_RULES_MAX];
 };
 enum fl_egress_flags {

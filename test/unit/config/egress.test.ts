@@ -5,6 +5,10 @@ import { EGRESS_RULES_MAX, EgressProblem, parseEgress, parsePrefix } from '../..
 import { egressOf, resolveConfig } from '../../../src/config/index.ts';
 import { PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
+test('a bandwidth above its maximum is refused', () => {
+  assert.throws(() => resolveConfig({ environment: { FLASHD_EGRESS_MBIT: '50', FLASHD_EGRESS_MBIT_MAX: '20' } }), /egressMbit \(50\) is above egressMbitMax \(20\)/);
+});
+
 test('addresses, prefixes and ports are read', () => {
   assert.deepEqual(parseEgress(['public']), { public: true, rules: [] });
   assert.deepEqual(parseEgress(['10.0.0.5:5432', '203.0.113.0/24:443', '0.0.0.0/0', '192.168.0.0/16']), {

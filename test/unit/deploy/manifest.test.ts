@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { resolveConfig } from '../../../src/config/index.ts';
 import { FUNCTION_DEFAULTS } from '../../../src/config/options.ts';
-import { readManifest } from '../../../src/deploy/manifest.ts';
+import { bandwidthOf, readManifest } from '../../../src/deploy/manifest.ts';
 import schema from '../../../src/deploy/function.schema.json' with { type: 'json' };
 import { RUNTIMES } from '../../../src/runtimes/index.ts';
 import { temporaryDirectory, writeFiles } from './archive.ts';
@@ -72,6 +72,7 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['a manifest that is not JSON', { 'handler.py': '', 'function.json': '{' }, { code: 'manifest_invalid', message: /not JSON/ }],
   ['a network that there is not', withManifest({ network: 'all' }), { code: 'manifest_invalid', message: /network/ }],
   ['a network with an empty list', withManifest({ network: { egress: [] } }), { code: 'manifest_invalid', message: /network/ }],
+  ['a bandwidth of nothing', withManifest({ network: { egress: ['public'], bandwidthMbit: 0 } }), { code: 'manifest_invalid', message: /network/ }],
   ['a host name in a list', withManifest({ network: { egress: ['pypi.org:443'] } }), { code: 'manifest_invalid', message: /"pypi\.org:443" is a host name/ }],
   ['an IPv6 address in a list', withManifest({ network: { egress: ['[2001:db8::1]:443'] } }), { code: 'manifest_invalid', message: /IPv4/ }],
   ['packages beside what they are installed into', { 'handler.py': '', 'requirements.txt': '', 'packages/six.py': '' }, { code: 'manifest_invalid', message: /both requirements\.txt and packages/ }],
@@ -112,6 +113,14 @@ test('values where the names of secrets should be are refused and not repeated',
     const directory = writeFiles(temporaryDirectory(t), withManifest({ secrets }));
     await assert.rejects(readManifest(directory, defaults), (error: Error & { code: string }) => error.code === 'manifest_invalid' && !/sword/.test(JSON.stringify(error)));
   }
+});
+
+test('the bandwidth is the operator\'s, unless function.json asks for another one within his bounds', () => {
+  const bounds = { egressMbit: 200, egressMbitMax: 500 };
+  assert.equal(bandwidthOf('egress', bounds), 200);
+  assert.equal(bandwidthOf({ egress: ['public'] }, bounds), 200);
+  assert.equal(bandwidthOf({ egress: ['public'], bandwidthMbit: 0.5 }, bounds), 0.5);
+  assert.equal(bandwidthOf({ egress: ['public'], bandwidthMbit: 501 }, bounds), 500);
 });
 
 test('names of secrets are kept in the manifest', async (t) => {

@@ -89,7 +89,7 @@ export async function fixture(options: FixtureOptions = {}) {
     onTemplate: () => undefined,
     report: (error) => reported.push(error),
   });
-  const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000 });
+  const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000, bandwidth: { egressMbit: 200, egressMbitMax: 1000 } });
   sandbox.start(dispatcher, 3);
   if (options.connected !== false) {
     addon.connect();

@@ -74,16 +74,16 @@ describe('control protocol', () => {
   test('requests carry their fields', () => {
     const limits = { memoryBytes: 5 * 2 ** 32 + 7, tmpBytes: 65536, tmpInodes: 16, pids: 3, cpuMillis: 500, descriptors: 64 };
     const create = encodeCreate(2 ** 40 + 1, 2, limits);
-    assert.equal(create.length, 336);
+    assert.equal(create.length, 344);
     assert.equal(create.readBigUInt64LE(8), 2n ** 40n + 1n);
     assert.equal(create.readUInt32LE(16), 2);
     assert.equal(create.readBigUInt64LE(24), 5n * 2n ** 32n + 7n);
     assert.equal(create.readUInt32LE(52), 64);
     assert.ok(create.subarray(64).every((byte) => byte === 0));
-    const egress = encodeCreate(1, 2, limits, 0, false, false, { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }] });
-    assert.deepEqual([64, 68, 72, 76, 80, 88].map((at) => egress.readUInt32LE(at)), [1, 0, 1, 2, 0xcb007150, 0x0a000000]);
-    assert.deepEqual([egress.readUInt16LE(84), egress[86], egress[87], egress.readUInt16LE(92), egress[94]], [443, 32, 0, 0, 8]);
-    assert.ok(egress.subarray(96).every((byte) => byte === 0));
+    const egress = encodeCreate(1, 2, limits, 0, false, false, { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }], bytesPerSecond: 125_000 });
+    assert.deepEqual([64, 68, 72, 76, 80, 88, 96].map((at) => egress.readUInt32LE(at)), [1, 0, 1, 2, 125_000, 0xcb007150, 0x0a000000]);
+    assert.deepEqual([egress.readUInt16LE(92), egress[94], egress[95], egress.readUInt16LE(100), egress[102]], [443, 32, 0, 0, 8]);
+    assert.ok(egress.subarray(104).every((byte) => byte === 0));
     const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
     assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
     assert.equal(encodeCreate(1, 2, limits, 2 ** 33, false, true).readUInt32LE(20), 2);
