@@ -1,6 +1,6 @@
 /** The installed service under a real systemd: installed, killed, restarted, rebooted, removed. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,8 @@ const FUNCTIONS = ['hello-python', 'hello-c'];
 /** The promise for a part that was killed. */
 const RESUME_MS = 2000;
 const START_MS = 30_000;
+/** As systemd 252 counts: 0 is nothing, 10 everything. */
+const EXPOSURE_MAX = 5.7;
 
 let machine: Machine;
 
@@ -56,6 +58,17 @@ test('install starts the service and enables it', async () => {
   assert.equal(ok('systemctl', 'is-active', 'flashd').trim(), 'active');
   assert.equal(ok('systemctl', 'is-enabled', 'flashd').trim(), 'enabled');
   ok('systemd-analyze', 'verify', '/etc/systemd/system/flashd.service');
+});
+
+test('what systemd counts against the unit stands in it, each with its reason, and nothing else does', () => {
+  const unit = '/etc/systemd/system/flashd.service';
+  const findings = JSON.parse(ok('systemd-analyze', 'security', '--offline=true', '--json=short', unit)) as { name: string; exposure: string | null }[];
+  const counted = findings.filter(({ exposure }) => Number(exposure) > 0).map(({ name }) => name.split('=', 1)[0]!);
+  const list = readFileSync(machine.path(unit), 'utf8').split('counts against it all the same')[1]!.split('[Install]')[0]!;
+  const named = [...list.matchAll(/^# {3}([A-Z][A-Za-z]+(?:, [A-Z][A-Za-z]+)*) /gm)].flatMap(([, names]) => names!.split(', '));
+  assert.deepEqual(named.sort(), [...new Set(counted)].sort());
+  const score = Number(/([\d.]+) \w+/.exec(ok('systemd-analyze', 'security', '--offline=true', unit).split('Overall exposure level')[1]!.split(':')[1]!)![1]);
+  assert.ok(score <= EXPOSURE_MAX, String(score));
 });
 
 test('deployed functions answer', async () => {
