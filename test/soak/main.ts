@@ -1,6 +1,8 @@
 /** `npm run soak`: what takes too long for `npm test`. COLD_STARTS=N changes the number. */
 import { coldStartsLeaveNothing } from '../e2e/cold-starts.ts';
+import { sandboxIsAsDescribed } from './runtimetest/main.ts';
 
+console.log(`soak: ${await sandboxIsAsDescribed()} checks of runtimetest pass inside a sandbox, and what differs is listed`);
 const count = Number(process.env['COLD_STARTS'] ?? 10_000);
 const started = performance.now();
 const { before, after } = await coldStartsLeaveNothing(count);
