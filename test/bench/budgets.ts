@@ -22,6 +22,9 @@ const ADDED_US = 60;
 const RESIDENT_TIMES = 2;
 /** A function's requests beside others that take whatever they can get, beside those while they are silent. */
 const NOISY_TIMES = 3;
+/** Where processors are not yet the bound. */
+const FLAT_AT = 4;
+const FLAT_TIMES = 2;
 const WARM_PER_SECOND = 40_000;
 /** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
 const BUSY_PERCENT = 85;
@@ -67,6 +70,8 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     }
   }
   check(`${RESIDENTS} functions: a standby of each`, p50(`resident/${RESIDENTS}/count/standbys`), value => value >= RESIDENTS, String);
+  const [alone, several] = [1, FLAT_AT].map(connections => p50(`network/pooled/concurrency-${connections}`));
+  if (alone !== undefined && several !== undefined) check(`networks from the pool: p50 of ${FLAT_AT} at once ≤ ${FLAT_TIMES} × that of one`, several / alone, ratio => ratio <= FLAT_TIMES, times);
   const [loud, quiet] = [rows.get('noisy/loud'), rows.get('noisy/quiet')];
   if (loud !== undefined && quiet !== undefined) check(`beside noisy neighbours: p99 ≤ ${NOISY_TIMES} × the quiet one`, loud.p99 / quiet.p99, ratio => ratio <= NOISY_TIMES, times);
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));

@@ -20,6 +20,7 @@ import { execSystem } from './systems/exec.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
 import { memorySystem } from './systems/memory.ts';
+import { networksSystem } from './systems/networks.ts';
 import { noisySystem } from './systems/noisy.ts';
 import { residentsSystem } from './systems/residents.ts';
 import { runcSystem } from './systems/runc.ts';
@@ -69,7 +70,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace), noisySystem(workspace),
+    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace), networksSystem(workspace), noisySystem(workspace),
   ];
 }
 

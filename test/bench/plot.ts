@@ -65,6 +65,11 @@ function makePanels(rows: Rows): Panel[] {
     const wanted = CONCURRENCIES.map(connections => [`cold/${language}/concurrency-${connections}`, `${connections} at once`, 'flashd'] as const);
     add(`${TITLES[language]}: fresh instances at once`, 'first response at the HTTP client, each connection with one start outstanding', wanted, timeScale);
   }
+  add('C: fresh instances at once, each with a network', 'first response at the HTTP client; networks from the pool, and (grey) made when they are asked for', CONCURRENCIES.flatMap(connections => [
+    [`network/pooled/concurrency-${connections}`, `${connections} at once, pooled`, 'flashd'] as const,
+    [`network/fresh/concurrency-${connections}`, `${connections} at once, new`, 'exec'] as const,
+  ]), timeScale);
+  add('Beside noisy neighbours', 'response at the HTTP client; the grey one: while they are silent', [['noisy/loud', 'loud', 'flashd'], ['noisy/quiet', 'quiet', 'exec']], timeScale);
   add(`The first request to each of ${RESIDENTS} functions, from its standby`, 'first response at the HTTP client; the grey ones: one function per language', LANGUAGES.flatMap(language => [
     [`resident/${RESIDENTS}/${language}/first`, `${TITLES[language]}, ${RESIDENTS} functions`, 'flashd'] as const,
     [`resident/${LANGUAGES.length}/${language}/first`, `${TITLES[language]}, ${LANGUAGES.length} functions`, 'exec'] as const,

@@ -1,6 +1,6 @@
 /** One function's neighbours take whatever they can get, all at once. How fast it answers meanwhile is the benchmark's affair: `npm run bench -- --only noisy`. */
 import assert from 'node:assert/strict';
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -13,6 +13,20 @@ const MEMORY_MB = 64;
 /** Until each of them has met its limit once. */
 const NOISE_MS = 4000;
 const LOG_LINES_PER_SECOND = 100;
+
+const BUSY_CPU = 0.4;
+/** Two processes that compute for a second. */
+const BUSY = `
+import os, time
+def spin(end):
+  while time.monotonic() < end: pass
+def handler(event, context):
+  begin = time.monotonic(); child = os.fork()
+  spin(begin + 1)
+  if child == 0: os._exit(0)
+  os.waitpid(child, 0); times = os.times()
+  return {'used': times.user + times.system + times.children_user + times.children_system, 'asked': time.monotonic() - begin}
+`;
 
 type Told = { code: string; details?: { errorMessage?: string; memoryPeakBytes?: number } };
 /** What the neighbours' callers are told. A fork bomb and a log flood go on at their limits until their time is over, or what the kernel keeps of ended processes for a while is too much memory. */
@@ -47,6 +61,10 @@ describe('noisy neighbours', () => {
     flashd = await Flashd.start({ FLASHD_LOG_LINES_PER_SECOND: String(LOG_LINES_PER_SECOND) });
     cpSync(VICTIM, join(below, 'victim'), { recursive: true });
     await flashd.cli('deploy', join(below, 'victim'), ...neighbourFunctions(below, { memoryMb: MEMORY_MB, tmpMb: 16, timeoutMs: 2000, pids: 8 }));
+    mkdirSync(join(below, 'busy'));
+    writeFileSync(join(below, 'busy/handler.py'), BUSY);
+    writeFileSync(join(below, 'busy/function.json'), JSON.stringify({ cpu: BUSY_CPU }));
+    await flashd.cli('deploy', join(below, 'busy'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
       const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
@@ -71,6 +89,12 @@ describe('noisy neighbours', () => {
       for (const { body } of answers) MEETS[kind]((JSON.parse(body.toString()) as { error: Told }).error);
     });
   }
+
+  test('processor time ends at its limit, however many processors there are', async () => {
+    const { used, asked } = JSON.parse((await flashd.http('GET', '/function/busy')).body.toString()) as { used: number; asked: number };
+    // A tenth of a second is the scheduler's period: what the last one had left comes on top.
+    assert.ok(used <= (asked + 0.1) * BUSY_CPU * 1.2, `${used} s of ${asked} s`);
+  });
 
   test('what a flood of lines lost is counted in its log', async () => {
     const entries = (await flashd.cli('logs', 'neighbour-log', '--json', '-n', '10000')).trim().split('\n').map((line) => JSON.parse(line) as { dropped?: { lines: number } });
