@@ -34,7 +34,7 @@ enum {
   FL_FREEZE_MS = 5000,                         /* from FREEZE to FROZEN */
   FL_EARLY_ENDS_MAX = 64,                      /* children that ended before their template reported them */
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
-  FL_EXIT_GRACE_MS = 50,                       /* FL_DESTROY_EXPECT_EXIT */
+  FL_EXIT_GRACE_MS = 500,                      /* FL_DESTROY_EXPECT_EXIT */
   FL_PROBE_MS = 3000,                          /* for a template's probe to answer; without it the template is used as it is */
   FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000,
   FL_BOOT_FAILURES_MAX = 3                     /* in a row, after which a runtime counts as failed */
