@@ -25,6 +25,7 @@ const NOISY_TIMES = 3;
 /** Where processors are not yet the bound. */
 const FLAT_AT = 4;
 const FLAT_TIMES = 2;
+const FILTER_PERCENT = 3;
 const WARM_PER_SECOND = 40_000;
 /** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
 const BUSY_PERCENT = 85;
@@ -70,6 +71,11 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     }
   }
   check(`${RESIDENTS} functions: a standby of each`, p50(`resident/${RESIDENTS}/count/standbys`), value => value >= RESIDENTS, String);
+  for (const [other, words] of [['without', 'none at all'], ['smallest', 'one that permits everything']] as const) {
+    const [filtered, compared] = [p50('filter/with'), p50(`filter/${other}`)];
+    if (filtered === undefined || compared === undefined) continue;
+    check(`filters: ≤ ${FILTER_PERCENT} % more than ${words}, in a program that calls the system without end`, (filtered / compared - 1) * 100, percent => percent <= FILTER_PERCENT, percent => `${percent.toFixed(1)} %`);
+  }
   const [alone, several] = [1, FLAT_AT].map(connections => p50(`network/pooled/concurrency-${connections}`));
   if (alone !== undefined && several !== undefined) check(`networks from the pool: p50 of ${FLAT_AT} at once ≤ ${FLAT_TIMES} × that of one`, several / alone, ratio => ratio <= FLAT_TIMES, times);
   const [loud, quiet] = [rows.get('noisy/loud'), rows.get('noisy/quiet')];

@@ -17,6 +17,7 @@ import { bwrapSystem } from './systems/bwrap.ts';
 import { DockerDaemon } from './systems/docker-daemon.ts';
 import { dockerSystem } from './systems/docker.ts';
 import { execSystem } from './systems/exec.ts';
+import { filterSystem } from './systems/filter.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
 import { memorySystem } from './systems/memory.ts';
@@ -70,7 +71,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace), networksSystem(workspace), noisySystem(workspace),
+    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
   ];
 }
 

@@ -13,6 +13,7 @@ export const GROUPS: readonly Group[] = [
   { name: 'latency', title: 'warm latency', turns: n => n },
   { name: 'throughput', title: 'warm throughput', turns: n => Math.ceil(n / 10) },
   { name: 'memory', title: 'memory', turns: () => 1 },
+  { name: 'filter', title: 'what the filters cost', turns: n => Math.ceil(n / 100) },
   { name: 'network', title: 'starts at once, in networks from the pool and in new ones', turns: () => 1 },
   { name: 'noise', title: 'one function beside noisy ones', turns: () => 3 },
   { name: 'resident', title: 'a thousand functions at once', turns: () => 24 },

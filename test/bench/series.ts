@@ -6,7 +6,7 @@ export type Samples = ReadonlyMap<string, readonly number[]>;
 export type Unit = 'us' | 's' | 'req/s' | 'starts/s' | '%' | 'kB' | 'functions';
 
 /** Series of one group are measured together, interleaved; a group's systems are the only ones that run meanwhile. */
-export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory' | 'resident' | 'noise' | 'network';
+export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory' | 'resident' | 'noise' | 'network' | 'filter';
 
 export type Series = {
   /** Of its main row; others that it yields stand below the prefixes in `also`. */

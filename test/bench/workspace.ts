@@ -5,7 +5,7 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { cache, run, stepIfChanged } from '../../build/steps.ts';
+import { cache, out, root, run, stepIfChanged } from '../../build/steps.ts';
 import { makeRootfs } from './rootfs.ts';
 
 const own = join(cache, 'bench');
@@ -24,6 +24,7 @@ export const programs = {
   bwrap: join(debian, 'usr/bin/bwrap'),
   firstOutput: join(own, 'first-output'),
   httpClient: join(own, 'http-client'),
+  filterCost: join(own, 'filter-cost'),
 };
 export const peers = join(own, 'peers');
 
@@ -49,6 +50,14 @@ export class Workspace {
   remove(): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** A tool that has parts of sandboxd inside, as they were built. */
+export async function compileAgainstCore(tool: string): Promise<void> {
+  const from = join(source, 'tools', `${tool}.c`), to = join(own, tool), native = join(root, 'native'), core = join(out, 'obj/plain/libflashd.a');
+  await stepIfChanged(`bench: compile ${basename(from)}`, to, `${to}.stamp`, [readFileSync(from), readFileSync(core)], async () => {
+    await run('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE=', `-I${native}/include`, `-I${native}`, '-o', to, from, core, '-lseccomp']);
+  });
 }
 
 async function compile(from: string, to: string): Promise<void> {
