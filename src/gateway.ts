@@ -38,7 +38,7 @@ const LIFELINE_FD = 3;
 /** How long the reason of an instance's end is waited for. */
 const END_WAIT_MS = 1000;
 /** How long an invocation waits for sandboxd or a runtime that is not ready. */
-const READY_WAIT_MS = 3000;
+const READY_WAIT_MS = 10_000;
 const USAGE_INTERVAL_MS = 1000;
 /** How long a request's body may take to arrive. */
 const BODY_TIMEOUT_MS = 60_000;
