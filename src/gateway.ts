@@ -12,8 +12,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { readAsset } from './assets.ts';
 import { bytesPerSecond, egressOf, managementSocketPath, parseListen, type Config } from './config/index.ts';
-import { Builder, BundleStore, Deployer, type Recipe } from './deploy/index.ts';
+import { Builder, BundleStore, Deployer, type Manifest, type Recipe } from './deploy/index.ts';
 import type { GatewayReport } from './deploy/management-api.ts';
+import { FlashdError } from './errors/index.ts';
 import { registerMetrics } from './gateway-metrics.ts';
 import { invokeLocally } from './http/local-invocation.ts';
 import { ManagementServer } from './http/management.ts';
@@ -77,6 +78,20 @@ export async function runGateway(config: Config, version: string): Promise<void>
   }
 }
 
+/** Versions from before stay in the registry when the operator changes his mind: their invocations are refused, too. sandboxd knows as well, and refuses whoever asks. */
+function notAllowed({ isolation }: Manifest, config: Config): FlashdError | undefined {
+  return isolation === 'process' && config.allowProcessIsolation === 0 ? new FlashdError('isolation_not_allowed') : undefined;
+}
+
+/** While sandboxd is away nobody knows what the kernel has; the invocations would be told. */
+function admit(manifest: Manifest, config: Config, sandbox: SandboxClient): void {
+  const refusal = notAllowed(manifest, config);
+  if (refusal !== undefined) throw refusal;
+  if (manifest.isolation === 'process' && sandbox.connected && !sandbox.features.includes('process-isolation')) {
+    throw new FlashdError('isolation_unavailable', { message: '"isolation": "process" needs Landlock of version 6 (Linux 6.12), which this kernel does not have' });
+  }
+}
+
 async function start(config: Config, version: string, addon: Addon, logger: Logger, stack: Stack): Promise<number> {
   const report = (error: unknown): void => logger.error({ err: error }, error instanceof Error ? error.message : String(error));
   const bundlesDir = join(config.stateDir, 'bundles');
@@ -86,7 +101,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
 
   const bundles = new BundleStore(bundlesDir, { maxBytes: config.bundleMaxMb * MIB, maxFiles: config.bundleMaxFiles }, () => registry.digests());
   const builder = new Builder(join(config.stateDir, 'builds'), () => readAsset('runtimes.pack'), (directory, recipe) => runBuild(sandbox, config, directory, recipe));
-  const deployer = new Deployer(registry, bundles, builder, config.functionDefaults, report);
+  const deployer = new Deployer(registry, bundles, builder, config.functionDefaults, report, (manifest) => admit(manifest, config, sandbox));
   stack.defer(() => deployer.close());
   deployer.collectGarbage();
 
@@ -124,7 +139,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
   const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate });
-  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config });
+  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config) });
   sandbox.start(dispatcher, LIFELINE_FD);
   stack.defer(() => sandbox.stop());
   stack.defer(() => dispatcher.close(CLOSE_WAIT_MS));

@@ -14,7 +14,7 @@ static const int denied[] = {
   /* other processes' memory and descriptors */
   SYS_ptrace, SYS_pidfd_getfd, SYS_kcmp,
   /* mounts and roots */
-  SYS_mount, SYS_umount2, SYS_pivot_root, SYS_move_mount, SYS_open_tree, SYS_mount_setattr, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick,
+  SYS_chroot, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_move_mount, SYS_open_tree, SYS_mount_setattr, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick,
   /* namespaces; clone's flags are looked at as well */
   SYS_unshare, SYS_setns, SYS_sethostname,
   /* identities: it has the one it was started with */

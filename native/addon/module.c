@@ -179,7 +179,7 @@ NAPI_MODULE_INIT()
   static const struct { const char *name; napi_callback function; } functions[] = {
     { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "openControl", js_open_control },
     { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
-    { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "notify", fl_js_notify }, { "peer", fl_js_peer },
+    { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "notify", fl_js_notify }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
     { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };
 

@@ -1,11 +1,13 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, closeFd, preferSuccessor, startPulse, stopPulse.
+ * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, landlock, closeFd, preferSuccessor, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
 #include <errno.h>
+#include <linux/landlock.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "addon/gateway_filter.h"
@@ -122,6 +124,16 @@ napi_value fl_js_peer(napi_env env, napi_callback_info info)
   napi_set_named_property(env, value, "uid", field);
   napi_create_uint32(env, peer.gid, &field);
   napi_set_named_property(env, value, "gid", field);
+  return value;
+}
+
+napi_value fl_js_landlock(napi_env env, napi_callback_info info)
+{
+  long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  napi_value value = NULL;
+
+  (void)info;
+  napi_create_int32(env, version > 0 ? (int32_t)version : 0, &value);
   return value;
 }
 

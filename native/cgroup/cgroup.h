@@ -49,6 +49,8 @@ int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
 int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, bool yields, struct fl_error *err);
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);
+/* Everything that is listed in it now: what forks meanwhile may escape, so until fl_cgroup_remove succeeds. */
+void fl_cgroup_kill(struct fl_cgroup_host *host, uint32_t slot);
 int fl_cgroup_remove(struct fl_cgroup_host *host, uint32_t slot, struct fl_error *err);   /* -EBUSY while something lives in it */
 void fl_cgroup_close(struct fl_cgroup *cgroup);                           /* closes descriptors only; safe on a half-made one */
 #endif

@@ -246,6 +246,19 @@ int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup
   return 0;
 }
 
+void fl_cgroup_kill(struct fl_cgroup_host *host, uint32_t slot)
+{
+  char leaf[LEAF_SIZE];
+
+  leaf_name(slot, leaf);
+  for (uint32_t index = 0; index < host->trees; index++) {
+    fl_autoclose int fd = openat(host->tree[index].named_fd, leaf, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+      host->ops->kill(fd);
+  }
+}
+
 int fl_cgroup_remove(struct fl_cgroup_host *host, uint32_t slot, struct fl_error *err)
 {
   char leaf[LEAF_SIZE];

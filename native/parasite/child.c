@@ -4,6 +4,8 @@
  */
 #include "parasite/child.h"
 
+#include <flashd/light_seal.h>
+
 #include "parasite/sys.h"
 
 enum { NUDGE_NS = 200000 };
@@ -11,6 +13,7 @@ enum { NUDGE_NS = 200000 };
 static const char path_null[] = "/dev/null";
 static const char path_function[] = "/function";
 static const char path_empty[] = "";
+static const char path_here[] = ".";
 
 /* What the child carries through its steps. */
 struct child {
@@ -42,6 +45,13 @@ static long mount_bundle(int32_t fd)
   return result < 0 ? result : fl_syscall(FL_NR_chdir, (long)path_function, 0, 0, 0, 0);
 }
 
+static long change_root(int32_t fd)
+{
+  long result = fl_syscall(FL_NR_fchdir, fd, 0, 0, 0, 0);
+
+  return result < 0 ? result : fl_syscall(FL_NR_chroot, (long)path_here, 0, 0, 0, 0);
+}
+
 static long open_null(void)
 {
   long fd = fl_syscall(FL_NR_open, (long)path_null, FL_O_RDONLY, 0, 0, 0);
@@ -56,8 +66,8 @@ static long set_limit(uint32_t resource, uint64_t value)
   return fl_syscall(FL_NR_prlimit64, 0, resource, (long)&limit, 0, 0);
 }
 
-/* Of root's capabilities in the sandbox's user namespace those stay that later steps need: move_mount for the bundle, clone3 with set_tid for threads. */
-static long change_identity(uint32_t id, uint32_t threads)
+/* Of root's capabilities in the sandbox's user namespace those stay that later steps need: move_mount for the bundle, clone3 with set_tid for threads. In the light class, none. */
+static long change_identity(uint32_t id, uint32_t threads, uint32_t isolation)
 {
   long result;
 
@@ -65,6 +75,8 @@ static long change_identity(uint32_t id, uint32_t threads)
     return result;
   if ((result = fl_syscall(FL_NR_prctl, FL_PR_SET_KEEPCAPS, 1, 0, 0, 0)) < 0 || (result = fl_syscall(FL_NR_setresuid, id, id, id, 0, 0)) < 0)
     return result;
+  if (isolation == FL_ISOLATION_LIGHT)
+    return capabilities_set(0, 0);
   return capabilities_set(1u << FL_CAP_SYS_ADMIN, threads > 1 ? 1u << (FL_CAP_CHECKPOINT_RESTORE - 32) : 0);
 }
 
@@ -107,16 +119,14 @@ static void thread_main(void *self_pointer, void *thread_pointer)
   fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0, 0);
 }
 
-/* Until it leaves, a thread stands on a stack in the region: it writes to no page of its own. */
-static long rebuild_threads(struct fl_parasite *self, int32_t pid)
+/* Until it leaves, a thread stands on a stack in the region: it writes to no page of its own, but in the light class, where its id is a new one. */
+static long rebuild_threads(struct fl_parasite *self, uint32_t isolation)
 {
-  /* glibc keeps a thread's id in its descriptor, at the address the kernel clears when the thread ends. */
+  /* glibc keeps a thread's id in its descriptor, at the address the kernel clears when the thread ends. The call returns the caller's. */
   struct fl_parasite_thread *first = &self->thread[0];
 
-  if (first->tid_address) {
-    *(int32_t *)first->tid_address = pid;
-    fl_syscall(FL_NR_set_tid_address, (long)first->tid_address, 0, 0, 0, 0);
-  }
+  if (first->tid_address)
+    *(int32_t *)first->tid_address = (int32_t)fl_syscall(FL_NR_set_tid_address, (long)first->tid_address, 0, 0, 0, 0);
   adopt(first, 1);
   for (uint32_t i = 1; i < self->threads; i++) {
     struct fl_parasite_thread *thread = &self->thread[i];
@@ -124,6 +134,11 @@ static long rebuild_threads(struct fl_parasite *self, int32_t pid)
         .flags = FL_CLONE_VM | FL_CLONE_FS | FL_CLONE_FILES | FL_CLONE_SIGHAND | FL_CLONE_THREAD | FL_CLONE_SYSVSEM | FL_CLONE_SETTLS | FL_CLONE_CHILD_CLEARTID,
         .child_tid = thread->tid_address, .stack = self->region + self->region_bytes - i * FL_PARASITE_THREAD_STACK_BYTES, .stack_size = FL_PARASITE_THREAD_STACK_BYTES,
         .tls = thread->tls, .set_tid = (uint64_t)&thread->tid, .set_tid_size = 1};
+
+    if (isolation == FL_ISOLATION_LIGHT) {
+      args.flags |= FL_CLONE_CHILD_SETTID;
+      args.set_tid = args.set_tid_size = 0;
+    }
     long result = fl_clone_thread(&args, sizeof args, thread_main, self, thread);
 
     if (result < 0)
@@ -132,10 +147,13 @@ static long rebuild_threads(struct fl_parasite *self, int32_t pid)
   return 0;
 }
 
-static long seal(uint32_t threads)
+static long seal(uint32_t threads, uint32_t isolation)
 {
-  static const struct sock_filter filter[] = FL_SEAL_FILTER;
+  static const struct sock_filter filter[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER;
   struct fl_bpf program = {sizeof filter / sizeof filter[0], filter};
+
+  if (isolation == FL_ISOLATION_LIGHT)
+    program = (struct fl_bpf){sizeof light / sizeof light[0], light};
 
   return fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, threads > 1 ? FL_SECCOMP_FILTER_TSYNC : 0, (long)&program, 0, 0);
 }
@@ -202,11 +220,15 @@ static long carry(const struct fl_parasite *self)
 static long run_step(struct child *child, const struct fl_step *step)
 {
   struct fl_parasite *self = child->self;
+  uint32_t isolation = child->fork->plan.isolation;
   int32_t fd = step->fd == FL_NO_FD ? -1 : child->fds[step->fd];
 
   switch (step->op) {
   case FL_STEP_SESSION: return fl_syscall(FL_NR_setsid, 0, 0, 0, 0, 0);
   case FL_STEP_NAMESPACES: return fl_syscall(FL_NR_setns, fd, (long)step->value, 0, 0, 0);
+  case FL_STEP_ROOT: return change_root(fd);
+  case FL_STEP_LANDLOCK: return fl_syscall(FL_NR_landlock_restrict_self, fd, step->arg, 0, 0, 0);
+  case FL_STEP_DIRECTORY: return fl_syscall(FL_NR_chdir, (long)path_function, 0, 0, 0, 0);
   case FL_STEP_CARRY: return carry(self);
   case FL_STEP_TOUCH: return touch(&self->touches, step->arg);
   case FL_STEP_PARK: return park(child, fd);
@@ -219,11 +241,11 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_RLIMIT: return set_limit(step->arg, step->value);
   case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
-  case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads);
+  case FL_STEP_IDENTITY: return change_identity(step->arg, self->threads, isolation);
   case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
-  case FL_STEP_THREADS: return rebuild_threads(self, child->fork->pid);
+  case FL_STEP_THREADS: return rebuild_threads(self, isolation);
   case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
-  case FL_STEP_SEAL: return seal(self->threads);
+  case FL_STEP_SEAL: return seal(self->threads, isolation);
   default: return -FL_EINVAL;
   }
 }

@@ -23,7 +23,13 @@ static long clone_child(const struct fl_fork *fork, const int32_t *fds)
     args.set_tid = 0;
   }
   long result = fl_syscall(FL_NR_setns, fds[FL_FD_INIT], FL_CLONE_NEWPID, 0, 0, 0);
-  return result < 0 ? result : fl_syscall(FL_NR_clone3, (long)&args, sizeof args, 0, 0, 0);
+  if (result >= 0)
+    result = fl_syscall(FL_NR_clone3, (long)&args, sizeof args, 0, 0, 0);
+  for (uint32_t tries = 1; result == -FL_EEXIST && fork->plan.isolation == FL_ISOLATION_LIGHT && tries < FL_SHARED_PIDS; tries++) {
+    pid++;
+    result = fl_syscall(FL_NR_clone3, (long)&args, sizeof args, 0, 0, 0);
+  }
+  return result;
 }
 
 /* A template of a function: nothing of the function's has executed in it, only its data is here. Ends with sandboxd, as every template does. */

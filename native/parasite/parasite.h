@@ -1,6 +1,6 @@
 /*
  * What sandboxd and the parasite agree on. The parasite is a flat, position-independent blob that ptrace puts into the main thread of a frozen
- * template; it forks the template on request. It knows numbers only: no libc, no heap, no strings but three paths.
+ * template; it forks the template on request. It knows numbers only: no libc, no heap, no strings but four paths.
  *
  *   region (one anonymous mapping in the template, unmapped in every child before its first instruction)
  *   ┌─────────┬──────────────────────────────┬───────────┬─────────────────────────┐
@@ -45,6 +45,9 @@ struct fl_parasite_thread {
   int32_t tid;                                 /* in the template, and again in the child */
   char comm[FL_COMM_BYTES];
 };
+
+/* In a pid namespace that is shared (the light class), the child has the first of so many ids from fl_fork.pid on that nobody has. */
+enum { FL_SHARED_PIDS = 16 };
 
 /* Pages that a child will need, see inject/hot.h. */
 struct fl_parasite_touch { uint64_t start; uint32_t bytes, write; };

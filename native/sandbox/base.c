@@ -361,3 +361,26 @@ int fl_base_enter(const struct fl_root *root, int *ret_scratch_fd, struct fl_err
     fl_close(ret_scratch_fd);
   return result;
 }
+
+int fl_base_room(struct fl_error *err)
+{
+  int result;
+
+  if (mount("tmpfs", "/scratch", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,nr_inodes=16,mode=755") < 0)
+    return failed(err, "mount tmpfs", "room");
+  if (chdir("/scratch") < 0)
+    return failed(err, "chdir", "/scratch");
+  result = make_directory("slots", 0755, err);
+  if (result == 0)
+    result = make_directory("base", 0755, err);
+  if (result == 0)
+    result = bind_mount("/base", "base", MS_REC, err);
+  if (result < 0)
+    return result;
+  if (chdir("base") < 0 || mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2") < 0)
+    return failed(err, "mount", "proc");
+  result = mask_proc(err);
+  if (result == 0 && chdir("..") < 0)
+    return failed(err, "chdir", "..");
+  return result < 0 ? result : become_root(err);
+}

@@ -13,7 +13,7 @@
 
 enum {
   FL_BASE_BYTES_MAX = 512 << 20,                 /* of the base's own files: /etc and the runtimes' */
-  FL_SCRATCH_INODES = 5                          /* the writable layer's own directories, on top of what a function may make */
+  FL_SCRATCH_INODES = 6                          /* the writable layer's own directories, on top of what a function may make */
 };
 
 /*
@@ -32,6 +32,9 @@ struct fl_root {
  * /dev/shm and /home/function; everything else disappears. *ret_scratch_fd (may be NULL): O_PATH, the root of the writable layer.
  */
 int fl_base_enter(const struct fl_root *root, int *ret_scratch_fd, struct fl_error *err);
+
+/* In a private copy of the stage: makes a root of the base, at /base, with a /proc as above that shows to each uid its own processes alone, and an empty directory /slots (sandbox/light.h). */
+int fl_base_room(struct fl_error *err);
 
 /* The synthetic /etc, into the directory etc_fd. */
 int fl_base_etc(int etc_fd, const struct fl_pack *pack, struct fl_error *err);

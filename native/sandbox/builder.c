@@ -21,11 +21,12 @@
 #include "base/file.h"
 #include "sandbox/base.h"
 #include "sandbox/init.h"
+#include "sandbox/light.h"
 #include "sandbox/network.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
-enum { SOCKET = 3, BINARY, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MAX = 2 + FL_CGROUP_JOINS_MAX };
+enum { SOCKET = 3, BINARY, RETRY_FIRST_MS = 2, RETRY_LAST_MS = 1000, OPEN_FDS_MAX = 4 + FL_CGROUP_JOINS_MAX, LIST_AFTER_MS = 50 };
 
 /* The network namespace is a part of its own: see network.h. */
 #define SANDBOX_FLAGS (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
@@ -39,12 +40,13 @@ struct build {                                   /* free when socket_fd < 0 */
   int64_t deadline;
 };
 
-struct removal { uint32_t slot; struct fl_limits limits; struct fl_network_want network; int64_t next, slow_at, pause; };
+struct removal { uint32_t slot; struct fl_limits limits; struct fl_network_want network; int64_t next, slow_at, pause, list_at; };
 
 struct builder {
   struct fl_parts_config config;
   struct fl_cgroup_host *host;
   struct fl_networks networks;
+  struct fl_light light;
   struct build build[FL_BUILDS_MAX];
   struct removal *removal;                       /* as many as there are slots: each slot is ordered removed once */
   uint32_t removals, kept;
@@ -138,6 +140,50 @@ static void fail_build(struct build *build, const struct fl_error *error)
   tell(&news, NULL, 0);
 }
 
+static int take_cgroup(struct builder *builder, uint32_t slot, struct fl_cgroup *ret_cgroup, struct fl_error *err)
+{
+  if (!builder->keeps[slot])
+    return fl_cgroup_create(builder->host, slot, &builder->config.defaults, ret_cgroup, err);
+  builder->keeps[slot] = false;
+  builder->kept--;
+  return fl_cgroup_open(builder->host, slot, ret_cgroup, err);
+}
+
+static size_t append_cgroup(int *fds, size_t count, const struct fl_cgroup *cgroup)
+{
+  for (uint32_t index = 0; index < cgroup->joins; index++)
+    fds[count++] = cgroup->join_fds[index];
+  if (cgroup->into_fd >= 0)
+    fds[count++] = cgroup->into_fd;
+  return count;
+}
+
+/* All at once: there is no init of its own to wait for. */
+static void build_light(struct builder *builder, uint32_t slot)
+{
+  struct fl_news news = { .op = FL_NEWS_BUILT, .slot = slot };
+  struct fl_cgroup cgroup = { .into_fd = -1, .join_fds = { -1, -1, -1, -1 } };
+  struct fl_light_tree tree = { -1, -1, -1 };
+  int result = take_cgroup(builder, slot, &cgroup, &news.error);
+
+  if (result == 0)
+    result = fl_light_build(&builder->light, &builder->config, &builder->networks, slot, &tree, &news.error);
+  if (result == 0) {
+    int fds[OPEN_FDS_MAX] = { builder->light.room, tree.scratch_fd, tree.root_fd, tree.ruleset_fd };
+
+    news.pid = builder->light.pid;
+    news.joins = cgroup.joins;
+    tell(&news, fds, append_cgroup(fds, 4, &cgroup));
+  } else {
+    news.op = FL_NEWS_FAILED_BUILD;
+    tell(&news, NULL, 0);
+  }
+  fl_close(&tree.scratch_fd);
+  fl_close(&tree.root_fd);
+  fl_close(&tree.ruleset_fd);
+  fl_cgroup_close(&cgroup);
+}
+
 static void start_build(struct builder *builder, const struct fl_order *order)
 {
   uint32_t slot = order->slot;
@@ -155,13 +201,7 @@ static void start_build(struct builder *builder, const struct fl_order *order)
     return;
   }
   *build = (struct build){ .slot = slot, .network = order->network, .socket_fd = -1, .pidfd = -1, .deadline = now_ms() + FL_BUILD_MAX_MS };
-  if (builder->keeps[slot]) {
-    builder->keeps[slot] = false;
-    builder->kept--;
-    result = fl_cgroup_open(builder->host, slot, &build->cgroup, &error);
-  } else {
-    result = fl_cgroup_create(builder->host, slot, &builder->config.defaults, &build->cgroup, &error);
-  }
+  result = take_cgroup(builder, slot, &build->cgroup, &error);
   if (result == 0)
     result = clone_init(builder, build, &error);
   if (result == 0)
@@ -191,10 +231,7 @@ static void finish_build(struct build *build)
     return;
   }
   fds[1] = scratch_fd;
-  for (uint32_t index = 0; index < build->cgroup.joins; index++)
-    fds[count++] = build->cgroup.join_fds[index];
-  if (build->cgroup.into_fd >= 0)
-    fds[count++] = build->cgroup.into_fd;
+  count = append_cgroup(fds, count, &build->cgroup);
   /* First sandboxd, then the init: should we die in between, the init ends and sandboxd, who knows it, sees that. */
   tell(&news, fds, count);
   fl_packet_send(build->socket_fd, &live, 1, NULL, 0);
@@ -208,7 +245,7 @@ static void start_removal(struct builder *builder, const struct fl_order *order)
 
   if (builder->removals < builder->config.slots)
     builder->removal[builder->removals++] =
-        (struct removal){ .slot = order->slot, .limits = order->limits, .network = order->network, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS };
+        (struct removal){ .slot = order->slot, .limits = order->limits, .network = order->network, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS, .list_at = now + LIST_AFTER_MS };
 }
 
 static int clean_or_remove(struct builder *builder, const struct removal *removal, struct fl_error *err)
@@ -220,6 +257,14 @@ static int clean_or_remove(struct builder *builder, const struct removal *remova
   builder->keeps[removal->slot] = true;
   builder->kept++;
   return 0;
+}
+
+/* No init takes them along. What does not have the uid yet (a fork that never got so far) is found by its cgroup. */
+static void kill_light(const struct builder *builder, const struct removal *removal, int64_t now)
+{
+  fl_light_kill(&builder->config, removal->slot);
+  if (now >= removal->list_at)
+    fl_cgroup_kill(builder->host, removal->slot);
 }
 
 /* Cleans or removes the cgroups that are due. EBUSY is normal: the init is still dying, and waits for sandboxd to reap the instance. */
@@ -235,8 +280,11 @@ static void try_removals(struct builder *builder, int64_t now)
       continue;
     }
     result = clean_or_remove(builder, removal, &news.error);
+    if (result == -EBUSY && removal->network.kind == FL_NETWORK_LIGHT)
+      kill_light(builder, removal, now);
     if (result == 0) {
       news.kept = builder->keeps[removal->slot];
+      fl_light_remove(&builder->light, removal->slot);
       fl_networks_release(&builder->networks, removal->slot, removal->network);
       tell(&news, NULL, 0);
       *removal = builder->removal[--builder->removals];
@@ -290,7 +338,9 @@ static void obey(struct builder *builder)
     _exit(0);                                                    /* sandboxd is gone; the inits die with it */
   if (got != sizeof order || order.slot >= builder->config.slots)
     return;
-  if (order.op == FL_ORDER_BUILD)
+  if (order.op == FL_ORDER_BUILD && order.network.kind == FL_NETWORK_LIGHT)
+    build_light(builder, order.slot);
+  else if (order.op == FL_ORDER_BUILD)
     start_build(builder, &order);
   else if (order.op == FL_ORDER_REMOVE)
     start_removal(builder, &order);
@@ -354,6 +404,8 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
     close(BINARY);
   if (result == 0)
     result = fl_networks_open(&builder.networks, config->cgroup_name, config->slots, &news.error);
+  if (result == 0)
+    result = fl_light_open(&builder.light, config->slots, &news.error);
   if (result < 0)
     news.op = FL_NEWS_FAILED_START;
   tell(&news, NULL, 0);

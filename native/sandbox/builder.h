@@ -31,7 +31,7 @@ struct fl_order {
 };
 
 enum fl_news_op { FL_NEWS_READY = 1, FL_NEWS_FAILED_START, FL_NEWS_BUILT, FL_NEWS_FAILED_BUILD, FL_NEWS_REMOVED, FL_NEWS_FAILED_REMOVE };
-struct fl_news {                                 /* BUILT: descriptors init_pidfd, scratch_fd, then the cgroup's join_fds or its into_fd */
+struct fl_news {                                 /* BUILT: descriptors init_pidfd, scratch_fd, of the light class root_fd and ruleset_fd, then the cgroup's join_fds or its into_fd; pid: of the init */
   uint32_t op, slot, kept;                       /* REMOVED: whether its cgroup stands, clean, for the slot's next sandbox */
   int32_t pid;
   uint32_t joins;

@@ -59,14 +59,16 @@ static int give_up_everything(struct fl_error *err)
 
 static int assemble(const struct fl_limits *limits, int *ret_scratch_fd, struct fl_error *err)
 {
-  const struct fl_root root = { .tmp_bytes = limits->tmp_bytes, .tmp_inodes = limits->tmp_inodes, .owner = FL_INNER_UID };
   int result = become_inner_root(err);
 
   if (result < 0)
     return result;
   if (unshare(CLONE_NEWCGROUP) < 0)                              /* after joining: its root is where we stand now */
     return fl_fail_errno(err, "unshare cgroup");
-  result = fl_base_enter(&root, ret_scratch_fd, err);
+  if (limits)
+    result = fl_base_enter(&(struct fl_root){ .tmp_bytes = limits->tmp_bytes, .tmp_inodes = limits->tmp_inodes, .owner = FL_INNER_UID }, ret_scratch_fd, err);
+  else
+    result = fl_base_room(err);
   if (result == 0 && sethostname(hostname, sizeof hostname - 1) < 0)
     return fl_fail_errno(err, "sethostname");
   return result < 0 ? result : give_up_everything(err);

@@ -17,6 +17,6 @@
 
 enum { FL_INIT_GO = 'g', FL_INIT_LIVE = 'l' };
 
-/* In the fresh clone. socket_fd: SOCK_SEQPACKET to the builder. */
+/* In the fresh clone. socket_fd: SOCK_SEQPACKET to the builder. limits: NULL for the room of the light class, which has no writable layer, and no cgroup of its own. */
 __attribute__((noreturn)) void fl_init_run(int socket_fd, const struct fl_cgroup *cgroup, const struct fl_limits *limits);
 #endif

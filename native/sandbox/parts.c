@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "sandbox/base.h"
 #include "sandbox/builder.h"
+#include "sandbox/light.h"
 #include "sandbox/network.h"
 #include "sandbox/policy.h"
 #include "sandbox/pool.h"
@@ -83,17 +84,18 @@ int fl_parts_open(const struct fl_parts_config *config, struct fl_parts **ret_pa
   parts = calloc(1, sizeof *parts + config->slots * sizeof *parts->slot);
   if (!parts)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
-  parts->poll_fd = parts->timer_fd = parts->socket_fd = parts->stage_fd = -1;
+  parts->poll_fd = parts->timer_fd = parts->socket_fd = parts->stage_fd = parts->own_mounts = parts->room_pidfd = -1;
   parts->restart_pause = FL_POOL_RESTART_FIRST_MS;
   parts->config = *config;
   for (uint32_t index = 0; index < config->slots; index++)
     fl_pool_forget_fds(&parts->slot[index]);
   parts->config.cgroup_name = parts->name = strdup(config->cgroup_name);
   parts->kept = calloc(config->slots, sizeof *parts->kept);
+  bool allocated = parts->name && parts->kept;
   for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
-    parts->kind[network].ready = calloc(config->slots, sizeof(uint32_t));
+    allocated = (parts->kind[network].ready = calloc(config->slots, sizeof(uint32_t))) && allocated;
   parts->kind[FL_NETWORK_NONE].floor = config->pool_floor;
-  result = parts->name && parts->kind[FL_NETWORK_NONE].ready && parts->kind[FL_NETWORK_EGRESS].ready && parts->kept ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
+  result = allocated ? open_all(parts, err) : fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "calloc", NULL);
   if (result < 0) {
     fl_parts_close(parts);
     return result;
@@ -141,6 +143,9 @@ void fl_parts_close(struct fl_parts *parts)
   if (!parts)
     return;
   drain(parts);
+  fl_pool_end_room(parts);
+  if (parts->room > 0)
+    waitpid(parts->room, NULL, 0);
   fl_close(&parts->socket_fd);
   if (parts->builder > 0) {
     kill(parts->builder, SIGKILL);                               /* idle by now; if not, nothing it does may outlive us */
@@ -149,6 +154,7 @@ void fl_parts_close(struct fl_parts *parts)
   if (parts->host)
     fl_cgroup_host_sweep(parts->host, NULL);                     /* those that are kept; what stays nevertheless is swept by the next generation */
   fl_close(&parts->stage_fd);
+  fl_close(&parts->own_mounts);
   fl_close(&parts->timer_fd);
   fl_close(&parts->poll_fd);
   fl_egress_stop(&parts->egress);
@@ -253,15 +259,33 @@ static int miss(struct fl_parts *parts, uint32_t network, struct fl_error *err)
   return -EAGAIN;                                                /* one is being built, or a slot is about to be free */
 }
 
+static uint32_t needed_floor(const struct fl_parts *parts)
+{
+  return parts->config.pool_floor < FL_POOL_NEEDED_FLOOR ? parts->config.pool_floor : FL_POOL_NEEDED_FLOOR;
+}
+
+/* SLOW PATH, once: the first sandbox of the light class. */
+static int need_light(struct fl_parts *parts, struct fl_error *err)
+{
+  uint32_t abi = fl_light_abi();
+
+  if (abi < FL_LIGHT_ABI)
+    return fl_fail(err, FL_ERR_ISOLATION, ENOSYS, "light class", "it needs Landlock of version %d, this kernel has %u", FL_LIGHT_ABI, abi);
+  parts->own_mounts = fl_light_own(err);
+  if (parts->own_mounts < 0)
+    return parts->own_mounts;
+  parts->kind[FL_NETWORK_LIGHT].floor = needed_floor(parts);
+  return 0;
+}
+
 /* SLOW PATH, once: the first sandbox with egress. */
 static int need_egress(struct fl_parts *parts, struct fl_error *err)
 {
-  uint32_t floor = parts->config.pool_floor < FL_POOL_EGRESS_FLOOR ? parts->config.pool_floor : FL_POOL_EGRESS_FLOOR;
   int result = fl_egress_open(&parts->egress, err);
 
   if (result < 0)
     return result;
-  parts->kind[FL_NETWORK_EGRESS].floor = floor;
+  parts->kind[FL_NETWORK_EGRESS].floor = needed_floor(parts);
   return fl_pool_watch(parts, fl_egress_fd(&parts->egress)) < 0 ? fl_fail_errno(err, "epoll_ctl") : 0;
 }
 
@@ -282,12 +306,17 @@ int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
   return sandbox->network == FL_NETWORK_EGRESS ? fl_egress_grant(&parts->egress, sandbox->slot, policy, err) : 0;
 }
 
+int fl_parts_bundle(struct fl_parts *parts, const struct fl_sandbox *sandbox, int bundle, struct fl_error *err)
+{
+  return sandbox->network == FL_NETWORK_LIGHT ? fl_light_mount(parts->own_mounts, sandbox, bundle, err) : 0;
+}
+
 int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *ret_sandbox, struct fl_error *err)
 {
   struct fl_pool_kind *kind = &parts->kind[network];
   struct fl_slot *slot;
   uint32_t index;
-  int result = network == FL_NETWORK_EGRESS && !parts->egress.open ? need_egress(parts, err) : 0;
+  int result = network == FL_NETWORK_EGRESS && !parts->egress.open ? need_egress(parts, err) : network == FL_NETWORK_LIGHT && parts->own_mounts < 0 ? need_light(parts, err) : 0;
 
   if (result < 0)
     return result;
@@ -296,7 +325,8 @@ int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *r
   index = kind->ready[--kind->ready_count];
   slot = &parts->slot[index];
   *ret_sandbox = (struct fl_sandbox){
-    .slot = index, .network = network, .pooled = !slot->on_demand, .init_pid = slot->pid, .init_pidfd = slot->init_pidfd, .scratch_fd = slot->scratch_fd, .cgroup = slot->cgroup,
+    .slot = index, .network = network, .pooled = !slot->on_demand, .init_pid = slot->pid, .init_pidfd = slot->init_pidfd, .scratch_fd = slot->scratch_fd,
+    .root_fd = slot->root_fd, .ruleset_fd = slot->ruleset_fd, .cgroup = slot->cgroup,
   };
   fl_pool_forget_fds(slot);                                      /* they are the caller's now */
   slot->state = FL_SLOT_TAKEN;
@@ -316,6 +346,8 @@ void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox)
   }
   fl_close(&sandbox->init_pidfd);
   fl_close(&sandbox->scratch_fd);
+  fl_close(&sandbox->root_fd);
+  fl_close(&sandbox->ruleset_fd);
   fl_cgroup_close(&sandbox->cgroup);
   sandbox->init_pid = 0;
 }
@@ -327,6 +359,12 @@ bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status)
     return false;
   if (pid == parts->builder) {
     fl_pool_builder_died(parts);
+    return true;
+  }
+  if (pid == parts->room) {
+    parts->room = 0;
+    fl_pool_end_room(parts);
+    fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_REFILL_AFTER_MS);
     return true;
   }
   for (uint32_t index = 0; index < parts->config.slots; index++) {
@@ -344,9 +382,9 @@ bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status)
 
 void fl_parts_levels(const struct fl_parts *parts, struct fl_parts_levels *ret_levels)
 {
-  *ret_levels = (struct fl_parts_levels){
-    .pooled = parts->kind[FL_NETWORK_NONE].ready_count + parts->kind[FL_NETWORK_EGRESS].ready_count, .building = parts->building, .ending = parts->ending, .built = parts->built, .on_demand = parts->on_demand,
-  };
+  *ret_levels = (struct fl_parts_levels){ .building = parts->building, .ending = parts->ending, .built = parts->built, .on_demand = parts->on_demand };
+  for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+    ret_levels->pooled += parts->kind[network].ready_count;
 }
 
 int fl_parts_enter_base(const struct fl_parts *parts, struct fl_error *err)

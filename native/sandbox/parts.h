@@ -30,8 +30,9 @@ struct fl_sandbox {
   uint32_t network;             /* enum fl_network */
   bool pooled;                  /* came from the pool, rather than on demand */
   pid_t init_pid;               /* host pid */
-  int init_pidfd;               /* setns() target; SIGKILL through it ends the sandbox */
+  int init_pidfd;               /* setns() target; SIGKILL through it ends the sandbox, but of the light class: there it is the room's, see light.h */
   int scratch_fd;               /* O_PATH, the root of the writable layer's tmpfs: resized by limits */
+  int root_fd, ruleset_fd;      /* of the light class; else -1 */
   struct fl_cgroup cgroup;
 };
 
@@ -64,6 +65,8 @@ int fl_parts_dispatch(struct fl_parts *parts, struct fl_error *err);
 int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *ret_sandbox, struct fl_error *err);
 /* FAST PATH. What a sandbox with egress may reach; once per sandbox, and until then it reaches nothing. */
 int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_policy *policy, struct fl_error *err);
+/* FAST PATH. Of the light class: mounts the bundle; all others do that themselves. */
+int fl_parts_bundle(struct fl_parts *parts, const struct fl_sandbox *sandbox, int bundle, struct fl_error *err);
 /* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */
 int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, struct fl_error *err);
 
@@ -76,10 +79,10 @@ bool fl_parts_egress_lost(struct fl_parts *parts);
 /* What its cgroup has counted for this sandbox. Once, when its instance has ended: whatever comes after counts for the next one. */
 void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_cgroup_report *ret_report);
 
-/* Kills everything in the sandbox and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
+/* Kills everything in the sandbox (of the light class in the background: its caller kills its own child first) and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
  * The caller (who is the parent) goes on reaping with waitpid(-1): its instance first, the init after; tell fl_parts_reaped each unknown pid. */
 void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox);
-/* True if the pid was a sandbox's init or the builder. A pooled sandbox whose init died is dropped and replaced; a dead builder is restarted. */
+/* True if the pid was a sandbox's init, the room's or the builder. A pooled sandbox whose init died is dropped and replaced; a dead builder is restarted. */
 bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status);
 
 struct fl_parts_levels { uint32_t pooled, building, ending; uint64_t built, on_demand; };

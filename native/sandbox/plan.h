@@ -25,6 +25,16 @@
  *   resume       report, close the report socket, unmap the parasite, sigreturn
  *
  * No capability is left when the first instruction of the runtime executes, and no step after `capabilities` needs one.
+ *
+ * An instance of the light class (sandbox/light.h) has a plan of its own, out of the same steps but `bundle`, and with three others. What differs:
+ *
+ *   namespaces   of the room that it shares with the others of its class
+ *   root         chroot into the tree of its own that stands in the room; nothing above is reached by a path or a descriptor from here on
+ *   identity     no capability is kept: no later step needs one
+ *   landlock     files as its ruleset says, no TCP, abstract sockets and signals of its own alone. Before the threads, so that all of them are in one domain
+ *   threads      with ids of the room's choosing, since those of the template may be somebody else's
+ *   directory    cwd on /function, where sandboxd has mounted the bundle before it assigned
+ *   seal         closes System V and POSIX IPC as well
  */
 #ifndef FLASHD_PLAN_H
 #define FLASHD_PLAN_H
@@ -38,15 +48,18 @@ enum fl_step_op {
   FL_STEP_SESSION = 1,
   FL_STEP_NAMESPACES,                          /* fd: pidfd of the sandbox's init; value: CLONE_NEW* flags */
   FL_STEP_CGROUP,                              /* fd: tasks; once per hierarchy */
+  FL_STEP_ROOT,                                /* light; fd: the directory */
   FL_STEP_NULL,
   FL_STEP_BOUNDING,                            /* capabilities 0 … arg */
   FL_STEP_IDENTITY,                            /* uid = gid = arg */
   FL_STEP_RLIMIT,                              /* RLIMIT_* arg = value */
   FL_STEP_CARRY,
+  FL_STEP_LANDLOCK,                            /* light; fd: the ruleset; arg: flags of landlock_restrict_self */
   FL_STEP_THREADS,
   FL_STEP_TOUCH,                               /* arg 1: only what is read */
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
+  FL_STEP_DIRECTORY,                           /* light */
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
   FL_STEP_START,
   FL_STEP_CLOSE_REST,                          /* everything that the template did not have */
@@ -67,8 +80,12 @@ struct fl_step {
   uint64_t value;
 };
 
+enum fl_isolation { FL_ISOLATION_FULL = 0, FL_ISOLATION_LIGHT, FL_ISOLATIONS };
+
 struct fl_plan {
   uint32_t steps, fds;
+  uint32_t isolation;                          /* enum fl_isolation: by whose rules it is checked, and how the steps that both classes have are done */
+  uint32_t reserved;                           /* 0 */
   struct fl_step step[FL_PLAN_STEPS_MAX];
 };
 
@@ -76,12 +93,18 @@ struct fl_plan {
 struct fl_plan_inputs {
   uint32_t cgroup_joins;                       /* 0 on v2 */
   uint32_t cap_last;                           /* highest capability the kernel knows */
-  uint32_t uid;
+  uint32_t uid;                                /* light: of the host */
+  bool light;
+  uint32_t landlock_flags;                     /* light */
   bool ahead;                                  /* no request waits for it: memory before speed */
 };
 
-/* Order in which the descriptors must be attached. */
+/* Order in which the descriptors must be attached. Light: after the cgroup's follow the root and the ruleset. */
 enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_ASSIGNMENT, FL_FD_CGROUP };
+enum { FL_LIGHT_FDS = 2 };
+
+/* landlock_restrict_self (Linux 6.15): what an instance is refused is nothing for the host's audit log, which it could fill. */
+enum { FL_LANDLOCK_QUIET = 1 | 4 };
 
 /* What turns a parked child into an instance of a function: the limits, and descriptors in this order. */
 enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };

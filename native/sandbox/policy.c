@@ -94,7 +94,7 @@ static const int ipc[] = {
   SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
 };
 
-static const int parasite[] = { SYS_setns, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
+static const int parasite[] = { SYS_setns, SYS_chroot, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
 
 #define GROUP(name, why) { why, name, FL_COUNT(name) }
 

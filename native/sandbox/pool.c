@@ -47,7 +47,7 @@ int fl_pool_watch(struct fl_parts *parts, int fd)
 
 void fl_pool_forget_fds(struct fl_slot *slot)
 {
-  slot->init_pidfd = slot->scratch_fd = slot->cgroup.into_fd = -1;
+  slot->init_pidfd = slot->scratch_fd = slot->root_fd = slot->ruleset_fd = slot->cgroup.into_fd = -1;
   for (int index = 0; index < FL_CGROUP_JOINS_MAX; index++)
     slot->cgroup.join_fds[index] = -1;
 }
@@ -79,14 +79,37 @@ void fl_pool_end(struct fl_parts *parts, uint32_t index)
 {
   struct fl_slot *slot = &parts->slot[index];
 
-  if (slot->init_pidfd >= 0)
+  if (slot->init_pidfd >= 0 && slot->network.kind != FL_NETWORK_LIGHT)
     fl_pidfd_kill(slot->init_pidfd);
   fl_close(&slot->init_pidfd);
   fl_close(&slot->scratch_fd);
+  fl_close(&slot->root_fd);
+  fl_close(&slot->ruleset_fd);
   fl_cgroup_close(&slot->cgroup);
   slot->state = FL_SLOT_ENDING;
   parts->ending++;
   order_removal(parts, index);
+}
+
+void fl_pool_end_room(struct fl_parts *parts)
+{
+  struct fl_pool_kind *kind = &parts->kind[FL_NETWORK_LIGHT];
+
+  if (parts->room_pidfd >= 0)
+    fl_pidfd_kill(parts->room_pidfd);
+  fl_close(&parts->room_pidfd);
+  while (kind->ready_count > 0)
+    fl_pool_end(parts, kind->ready[--kind->ready_count]);
+}
+
+/* The builder may have made a new one. */
+static void note_room(struct fl_parts *parts, pid_t pid, int pidfd)
+{
+  if (parts->room == pid)
+    return;
+  fl_pool_end_room(parts);
+  parts->room = pid;
+  parts->room_pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
 }
 
 static bool order_build(struct fl_parts *parts, uint32_t index, uint32_t network)
@@ -236,6 +259,7 @@ void fl_pool_tend(struct fl_parts *parts, struct fl_error *err)
 void fl_pool_builder_died(struct fl_parts *parts)
 {
   parts->builder = 0;
+  fl_pool_end_room(parts);                                       /* its successor knows nothing of it */
   parts->kept_count = 0;                                         /* its successor makes them anew */
   fl_pool_read_news(parts, NULL);                                /* what it had said before */
   fl_close(&parts->socket_fd);
@@ -260,10 +284,15 @@ static void on_built(struct fl_parts *parts, const struct fl_news *news, const i
   struct fl_slot *slot = &parts->slot[news->slot];
   struct fl_pool_kind *kind = &parts->kind[slot->network.kind];
   struct pollfd ended = { .fd = fds[0], .events = POLLIN };
+  bool light = slot->network.kind == FL_NETWORK_LIGHT;
   size_t at = 2;
 
   slot->init_pidfd = fds[0];
   slot->scratch_fd = fds[1];
+  if (light) {
+    slot->root_fd = fds[at++];
+    slot->ruleset_fd = fds[at++];
+  }
   slot->cgroup = (struct fl_cgroup){ .slot = news->slot, .joins = news->joins, .into_fd = -1 };
   for (uint32_t index = 0; index < FL_CGROUP_JOINS_MAX; index++)
     slot->cgroup.join_fds[index] = index < news->joins ? fds[at++] : -1;
@@ -276,7 +305,10 @@ static void on_built(struct fl_parts *parts, const struct fl_news *news, const i
     fl_pool_end(parts, news->slot);
     return;
   }
-  slot->pid = news->pid;
+  if (light)
+    note_room(parts, news->pid, slot->init_pidfd);
+  else
+    slot->pid = news->pid;
   slot->on_demand = kind->waiting;
   kind->waiting = false;
   slot->state = FL_SLOT_READY;
@@ -301,6 +333,7 @@ static int open_stage(struct fl_parts *parts, struct fl_error *err)
 /* Whether the news fits what we know: the builder is ours, but a mistake there must not become memory corruption here. */
 static bool fits(const struct fl_parts *parts, const struct fl_news *news, ssize_t size, size_t count)
 {
+  size_t least;
   uint8_t state;
 
   if (size != sizeof *news)
@@ -310,8 +343,9 @@ static bool fits(const struct fl_parts *parts, const struct fl_news *news, ssize
   if (news->slot >= parts->config.slots)
     return false;
   state = parts->slot[news->slot].state;
+  least = (parts->slot[news->slot].network.kind == FL_NETWORK_LIGHT ? 4 : 2) + news->joins;
   if (news->op == FL_NEWS_BUILT)
-    return state == FL_SLOT_BUILDING && news->joins <= FL_CGROUP_JOINS_MAX && count >= 2 + news->joins && count <= 3 + news->joins;
+    return state == FL_SLOT_BUILDING && news->joins <= FL_CGROUP_JOINS_MAX && count >= least && count <= least + 1;
   return count == 0 && state == (news->op == FL_NEWS_FAILED_BUILD ? FL_SLOT_BUILDING : FL_SLOT_ENDING);
 }
 
@@ -323,8 +357,8 @@ static void build_failed(struct fl_parts *parts, const struct fl_news *news)
   kind->building--;
   parts->building--;
   kind->build_after = fl_pool_now() + FL_POOL_RETRY_MS;
-  /* A host without egress is no reason for a request to wait until its deadline. */
-  if (network == FL_NETWORK_EGRESS && kind->waiting)
+  /* A host without egress, or that makes no room, is no reason for a request to wait until its deadline. */
+  if (network != FL_NETWORK_NONE && kind->waiting)
     kind->failure = news->error;
   fl_pool_end(parts, news->slot);
 }

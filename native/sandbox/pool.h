@@ -18,7 +18,7 @@ enum {
   FL_POOL_RESTART_FIRST_MS = 50,                 /* pauses before a dead builder is restarted: doubled from the first to the last */
   FL_POOL_RESTART_LAST_MS = 5000,
   FL_POOL_NEWS_MAX = 64,                         /* read in one dispatch */
-  FL_POOL_EGRESS_FLOOR = 2                       /* with egress, kept ready at least once that was needed */
+  FL_POOL_NEEDED_FLOOR = 2                       /* with egress, and of the light class, kept ready at least once that was needed */
 };
 
 enum fl_slot_state { FL_SLOT_FREE = 0, FL_SLOT_BUILDING, FL_SLOT_READY, FL_SLOT_TAKEN, FL_SLOT_ENDING };
@@ -31,7 +31,7 @@ struct fl_slot {
   struct fl_limits limits;                       /* what its cgroup has now */
   struct fl_cgroup_report before;                /* what its cgroup's counters said before this sandbox */
   pid_t pid;                                     /* of the init until it is reaped, else 0 */
-  int init_pidfd, scratch_fd;                    /* ours while READY, the taker's afterwards */
+  int init_pidfd, scratch_fd, root_fd, ruleset_fd;  /* ours while READY, the taker's afterwards */
   struct fl_cgroup cgroup;                       /* likewise */
 };
 
@@ -55,6 +55,9 @@ struct fl_parts {
   int64_t timer_at, restart_at, shrink_at, restart_pause;
   struct fl_pool_kind kind[FL_NETWORK_KINDS];
   struct fl_egress egress;
+  int own_mounts;                                /* the mount namespace that we live in, once there is a sandbox of the light class; else -1 */
+  pid_t room;                                    /* the light class's init, until it is reaped, else 0 */
+  int room_pidfd;
   uint32_t building, ending, cursor;             /* building: of all kinds */
   uint64_t built, on_demand;
   uint32_t *kept, kept_count;                    /* free slots with a clean cgroup, built first */
@@ -76,6 +79,8 @@ void fl_pool_fill(struct fl_parts *parts);
 void fl_pool_tend(struct fl_parts *parts, struct fl_error *err);
 /* Kills, closes what the slot holds, and has its cgroup removed. */
 void fl_pool_end(struct fl_parts *parts, uint32_t slot);
+/* The room of the light class has died, or must: so do all that are in it. */
+void fl_pool_end_room(struct fl_parts *parts);
 /* Removal orders that could not be sent. */
 void fl_pool_order_removals(struct fl_parts *parts);
 /* Takes it out of the ready ones; false when it is none. */

@@ -55,7 +55,7 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
   static const struct fl_egress_rule unused;
   bool right = network < FL_NETWORK_KINDS && policy->rules <= FL_EGRESS_RULES_MAX && (policy->flags & ~(uint32_t)FL_EGRESS_PUBLIC) == 0;
 
-  if (right && network == FL_NETWORK_NONE)
+  if (right && network != FL_NETWORK_EGRESS)
     right = memcmp(policy, &none, sizeof none) == 0;
   if (right && network == FL_NETWORK_EGRESS)
     right = policy->bytes_per_second >= FL_EGRESS_RATE_MIN && policy->bytes_per_second <= FL_EGRESS_RATE_MAX;

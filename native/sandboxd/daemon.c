@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "sandbox/light.h"
 #include "sandboxd/confine.h"
 #include "sandboxd/features.h"
 #include "sandboxd/run.h"
@@ -285,6 +286,7 @@ static int open_daemon(struct fl_daemon *daemon, struct fl_error *err)
       .defaults = options->defaults, .pack = daemon->pack, .binary_fd = own ? (int)options->binary_fd : -1};
   if ((r = fl_parts_open(&parts, &daemon->parts, err)) < 0 || (r = fl_templates_open(daemon, err)) < 0)
     return r;
+  daemon->landlock = fl_light_abi();
   daemon->features = fl_features_probe() | fl_cgroup_host_features(fl_parts_cgroup_host(daemon->parts));
   if ((r = fl_daemon_watch(daemon, daemon->lifeline, FL_SOURCE_LIFELINE, 0)) < 0 || (r = fl_daemon_watch(daemon, daemon->signals, FL_SOURCE_SIGNALS, 0)) < 0 ||
       (r = fl_daemon_watch(daemon, fl_parts_fd(daemon->parts), FL_SOURCE_PARTS, 0)) < 0)

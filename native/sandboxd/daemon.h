@@ -59,6 +59,7 @@ struct fl_instance {
   uint64_t layout;                             /* number of the boot it was forked from */
   struct fl_sandbox sandbox;
   uint32_t network;                            /* enum fl_network */
+  uint32_t serving;                            /* of a candidate: enum fl_network of those that will be forked from what it is frozen into */
   struct fl_egress_policy egress;
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
@@ -116,7 +117,7 @@ struct fl_daemon {
   struct fl_pack *pack;
   struct fl_parts *parts;
   int epoll, lifeline, control, signals;
-  uint32_t features, cap_last, processors;
+  uint32_t features, cap_last, processors, landlock;   /* landlock: its version */
   bool stopping;
   uint64_t next_instance;
   uint32_t next_pid, pid_limit;
@@ -206,8 +207,8 @@ bool fl_templates_reaped(struct fl_daemon *daemon, pid_t pid, int status);
 void fl_templates_broken(struct fl_daemon *daemon, const struct fl_template *template);
 struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runtime);
 uint32_t fl_templates_ready(const struct fl_daemon *daemon, uint32_t runtime);
-/* A number for the child's main thread inside its pid namespace, unlike any id the template has. */
-int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template);
+/* The first of so many numbers in a row for the child's main thread inside its pid namespace, unlike any id the template has. */
+int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template, uint32_t numbers);
 void fl_templates_close(struct fl_daemon *daemon);
 /* The template's probe has ended, one way or another: the template may be used. */
 void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot);

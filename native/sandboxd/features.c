@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <flashd/protocol.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
@@ -13,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "sandbox/light.h"
 
 enum { PAGE_BYTES = 4096, SOFT_DIRTY_BIT = 55 };
 
@@ -54,7 +54,9 @@ uint32_t fl_features_probe(void)
     features |= FL_FEATURE_SOFT_DIRTY;
   if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0)
     features |= FL_FEATURE_SECCOMP_NOTIFY;
-  if (syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0)
+  if (fl_light_abi() > 0)
     features |= FL_FEATURE_LANDLOCK;
+  if (fl_light_abi() >= FL_LIGHT_ABI)
+    features |= FL_FEATURE_PROCESS_ISOLATION;
   return features;
 }

@@ -141,7 +141,7 @@ void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freez
   }
   function->freeze_request = freeze->header.request;
   function->runtime = instance->runtime;
-  function->network = instance->network;
+  function->network = instance->serving;
   function->language = instance->template;
   function->template.boot = instance->template->boot;
   function->bundle = fl_steal_fd(&instance->bundle);

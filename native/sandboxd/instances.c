@@ -54,7 +54,10 @@ void fl_instances_kill(struct fl_instance *instance)
   instance->killed = true;
   instance->state = FL_INSTANCE_ENDING;
   instance->deadline_ns = 0;
-  fl_pidfd_kill(instance->sandbox.init_pidfd);
+  if (instance->network != FL_NETWORK_LIGHT)
+    fl_pidfd_kill(instance->sandbox.init_pidfd);
+  else if (instance->pid)                        /* its children, and one whose pid is not known yet, follow: fl_parts_end, fl_instances_report */
+    kill(instance->pid, SIGKILL);
 }
 
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot)
@@ -171,6 +174,8 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *
   }
   if (report->kind == FL_FORKED) {
     instance->pid = report->pid;
+    if (instance->killed && instance->network == FL_NETWORK_LIGHT)
+      kill(instance->pid, SIGKILL);
   } else if (report->kind == FL_PARKED) {
     instance->parked = true;
   } else if (report->kind == FL_RESUMED) {

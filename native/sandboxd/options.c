@@ -27,6 +27,7 @@ static const struct number_option {
     NARROW("--pool-floor", pool_floor, 0, 4096),
     NARROW("--pool-ceiling", pool_ceiling, 1, 4096),
     NARROW("--own", own, 0, 1),
+    NARROW("--light", light, 0, 1),
     NARROW("--templates", templates, 1, 64),
     NARROW("--spares", spares, 0, 1024),
     NARROW("--template-forks", template_forks, 1, UINT32_MAX),

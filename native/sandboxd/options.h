@@ -14,6 +14,7 @@ struct fl_options {
   const char *cgroup_name;
   uint32_t uid_base, slots, pool_floor, pool_ceiling;
   uint32_t own;                                /* 1: flashd's binary stands in for every program that it can, not only for those that the host does not have */
+  uint32_t light;                              /* 1: the operator permits the light class */
   uint32_t templates, spares;                  /* per runtime */
   uint32_t template_forks, template_seconds;   /* after which a template is replaced by a new one, whose address space is laid out anew */
   uint32_t egress_range, egress_prefix, nameserver;     /* addresses, in host byte order */

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "sandbox/light.h"
 #include "sandboxd/daemon.h"
 #include "sys/packet.h"
 
@@ -20,7 +21,7 @@ static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spar
 
   if (!instance)
     return NULL;
-  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network,
+  *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network, .serving = kind->network,
                                    .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
@@ -38,11 +39,16 @@ static void take_fds(struct fl_instance *instance, int mount, int *fds)
 static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
   const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
-  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead};
+  bool light = instance->network == FL_NETWORK_LIGHT;
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead, .light = light};
   struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
   int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
-  int r = fl_plan_make(&inputs, &fork.plan, err);
 
+  if (light) {
+    inputs.uid += daemon->options.uid_base + instance->sandbox.slot * FL_UIDS_PER_SLOT;
+    inputs.landlock_flags = daemon->landlock >= FL_LIGHT_ABI_QUIET ? FL_LANDLOCK_QUIET : 0;
+  }
+  int r = fl_plan_make(&inputs, &fork.plan, err);
   if (r < 0)
     return r;
   instance->template = instance->probe ? &instance->probe->template : instance->function ? &instance->function->template : fl_templates_choose(daemon, instance->runtime);
@@ -55,11 +61,15 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
   fds[FL_FD_ASSIGNMENT] = theirs;
   for (uint32_t i = 0; i < cgroup->joins; i++)
     fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
+  if (light) {
+    fds[FL_FD_CGROUP + cgroup->joins] = instance->sandbox.root_fd;
+    fds[FL_FD_CGROUP + cgroup->joins + 1] = instance->sandbox.ruleset_fd;
+  }
   if (cgroup->into_fd >= 0) {
     fork.cgroup_fd = fork.plan.fds;
     fds[fork.cgroup_fd] = cgroup->into_fd;
   }
-  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template);
+  fork.pid = daemon->pack->runtime[instance->runtime].keeps_pid ? instance->template->known_pid : fl_templates_child_pid(daemon, instance->template, light ? FL_SHARED_PIDS : 1);
   instance->layout = instance->template->boot;
   instance->state = FL_INSTANCE_FORKING;
   fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
@@ -77,6 +87,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   assignment.reserve = instance->candidate;
   int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
 
+  if (r >= 0)
+    r = fl_parts_bundle(daemon->parts, &instance->sandbox, instance->fds[FL_ASSIGNED_BUNDLE], err);
   if (r >= 0)
     r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
   if (r < 0)
@@ -156,6 +168,9 @@ static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct
 {
   struct fl_function *function = create->flags & FL_CREATE_CANDIDATE ? NULL : fl_functions_find(daemon, create->function);
 
+  /* What is frozen has lived in a sandbox like all others, whatever its forks will live in. */
+  if (create->flags & FL_CREATE_CANDIDATE && create->network == FL_NETWORK_LIGHT)
+    return (struct fl_spare_kind){create->runtime, FL_NETWORK_NONE, NULL};
   return (struct fl_spare_kind){create->runtime, create->network, function && function->network == create->network ? function : NULL};
 }
 
@@ -164,6 +179,18 @@ static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spar
 {
   if (spare && spare->state == FL_INSTANCE_PARKED && daemon->processors > 1)
     fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
+}
+
+/* The gateway may be hostile: what the operator permits is decided here too. */
+static int check_class(const struct fl_daemon *daemon, const struct fl_create *create, struct fl_error *err)
+{
+  if (create->network != FL_NETWORK_LIGHT)
+    return 0;
+  if (!daemon->options.light)
+    return fl_fail(err, FL_ERR_ISOLATION, EPERM, "create", "the operator does not permit the light class");
+  if (create->runtime < daemon->pack->count && daemon->pack->runtime[create->runtime].keeps_pid)
+    return fl_fail(err, FL_ERR_ISOLATION, EINVAL, "create", "%.40s keeps its process id, which the light class has no way to give it", daemon->pack->runtime[create->runtime].name);
+  return 0;
 }
 
 void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
@@ -178,7 +205,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+  else if (check_class(daemon, create, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
            !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
@@ -191,6 +218,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
   instance->ahead = ahead;
+  instance->serving = create->network;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
   instance->egress = create->egress;

@@ -315,15 +315,22 @@ struct fl_template *fl_templates_choose(struct fl_daemon *daemon, uint32_t runti
   return chosen;
 }
 
-int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template)
+static bool within(int32_t id, uint32_t first, uint32_t numbers)
 {
-  daemon->next_pid = daemon->next_pid + 1 < daemon->pid_limit ? daemon->next_pid + 1 : FIRST_CHILD_PID;
+  return id >= (int32_t)first && id < (int32_t)(first + numbers);
+}
+
+int32_t fl_templates_child_pid(struct fl_daemon *daemon, const struct fl_template *template, uint32_t numbers)
+{
+  uint32_t first = daemon->next_pid + numbers < daemon->pid_limit ? daemon->next_pid + 1 : FIRST_CHILD_PID;
+
   for (uint32_t i = 0; i < template->infection.threads && i < FL_PARASITE_THREADS_MAX; i++)
-    if (template->infection.tid[i] == (pid_t)daemon->next_pid || template->known_pid == (int32_t)daemon->next_pid || template->other_pid == (int32_t)daemon->next_pid) {
-      daemon->next_pid++;
+    if (within(template->infection.tid[i], first, numbers) || within(template->known_pid, first, numbers) || within(template->other_pid, first, numbers)) {
+      first++;
       i = (uint32_t)-1;
     }
-  return (int32_t)daemon->next_pid;
+  daemon->next_pid = first + numbers - 1;
+  return (int32_t)first;
 }
 
 void fl_templates_close(struct fl_daemon *daemon)

@@ -28,7 +28,7 @@ const int fl_denied_always[] = {
   /* other processes' memory; what is read of stopped processes is read through /proc */
   SYS_process_vm_readv, SYS_process_vm_writev, SYS_process_madvise, SYS_process_mrelease,
   /* roots, mounts and file systems: those calls that nothing here is built with */
-  SYS_chroot, CALL_STATMOUNT, CALL_LISTMOUNT, SYS_quotactl, SYS_quotactl_fd, SYS_fanotify_init, SYS_fanotify_mark,
+  CALL_STATMOUNT, CALL_LISTMOUNT, SYS_quotactl, SYS_quotactl_fd, SYS_fanotify_init, SYS_fanotify_mark,
   /* files by handle go around every directory's permissions */
   SYS_open_by_handle_at, SYS_name_to_handle_at,
   /* code in the kernel, and the interfaces most local exploits went through */

@@ -17,6 +17,8 @@ const INTERPRETER_DIRECTORIES = ['/usr/local/bin', '/usr/bin', '/bin'];
 
 /** Below it clone3, the mount API and pidfds lack parts that are used without a fallback. */
 const KERNEL_FLOOR = [5, 15] as const;
+/** FL_LIGHT_ABI of native/sandbox/light.h. */
+export const LANDLOCK_FLOOR = 6;
 const NAMESPACES = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'];
 const CONTROLLERS = ['memory', 'pids', 'cpu'];
 const DESCRIPTORS_WANTED = 65_536;
@@ -26,7 +28,8 @@ const TAKEN_BY_FUNCTION: Readonly<Record<string, number>> = { 'kernel.pid_max': 
 /** Shorter ones are default routes, or halves of one. */
 const SHORTEST_ROUTE = 8;
 
-export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string): Check[] {
+/** landlock: its version, 0 for none. */
+export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string, landlock: number): Check[] {
   return [
     kernelCheck(release()),
     namespacesCheck(),
@@ -36,7 +39,7 @@ export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string):
     memfdCheck(read('/proc/sys/vm/memfd_noexec')),
     ptraceCheck(read('/proc/sys/kernel/yama/ptrace_scope')),
     pagemapCheck(release()),
-    landlockCheck(read('/sys/kernel/security/lsm')),
+    landlockCheck(landlock),
     descriptorsCheck(read('/proc/self/limits')),
     roomCheck((name) => read(`/proc/sys/${name.replace('.', '/')}`)),
     egressCheck(egressRange, read('/proc/net/route'), [read('/etc/resolv.conf'), read('/run/systemd/resolve/resolv.conf')]),
@@ -127,9 +130,10 @@ function pagemapCheck(kernel: string): Check {
   return { name: 'pagemap scan', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'needs Linux 6.7' };
 }
 
-function landlockCheck(modules: string): Check {
-  const present = modules.includes('landlock');
-  return { name: 'landlock', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'not among the security modules' };
+export function landlockCheck(version: number): Check {
+  const enough = version >= LANDLOCK_FLOOR;
+  const lacking = version === 0 ? 'none, or not among the security modules (lsm=)' : `version ${version}`;
+  return { name: 'landlock', state: enough ? 'ok' : 'optional', detail: enough ? `version ${version}` : `${lacking}: functions with "isolation": "process" cannot run, which needs version ${LANDLOCK_FLOOR} (Linux 6.12)` };
 }
 
 function descriptorsCheck(limits: string): Check {

@@ -4,6 +4,7 @@ import { loadConfig } from '../config/index.ts';
 import { FlashdError } from '../errors/index.ts';
 import type { GatewayReport } from '../deploy/management-api.ts';
 import { OWN_PROGRAMS } from '../own-program.ts';
+import { landlockVersion } from '../launcher/kernel.ts';
 import { RUNTIMES } from '../runtimes/index.ts';
 import { machineChecks, type Check } from './doctor-checks.ts';
 import type { Output } from './output.ts';
@@ -18,7 +19,7 @@ export function doctorCommand(): Command {
     'flashd doctor --json',
   ]).action(async (options: CommonOptions) => {
     const output = outputOf(options);
-    const checks = machineChecks(RUNTIMES.values(), loadConfig({ environment: process.env }).egressRange);
+    const checks = machineChecks(RUNTIMES.values(), loadConfig({ environment: process.env }).egressRange, landlockVersion());
     const gateway = await reportOf(options);
     const healthy = checks.every((check) => check.state !== 'missing');
     output.value({ healthy, checks, gateway: gateway instanceof FlashdError ? { error: gateway } : gateway });

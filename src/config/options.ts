@@ -81,6 +81,8 @@ export const OPTIONS = {
 
   pulseMs: integer(5, 0, 1000, "milliseconds between the beats that keep a request's path in the processor's caches while requests come now and then; 0: none"),
 
+  allowProcessIsolation: integer(0, 0, 1, '1: a function may ask for "isolation": "process", which is weaker: for functions that you trust more than others'),
+
   interpreters: text('host', "programs of the runtimes: host, flashd itself only where it can stand in for one that is not installed; own, flashd itself wherever it can", { values: ['host', 'own'] }),
   spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),
@@ -89,7 +91,7 @@ export const OPTIONS = {
   poolFloor: integer(8, 1, 4096, 'sandboxes kept ready at least'),
   poolCeiling: integer(64, 1, 4096, 'sandboxes kept ready at most'),
   slots: integer(2048, 1, 16_384, 'sandboxes that may exist at once, the ready ones included'),
-  uidBase: integer(1_879_048_192, 65_536, 4_294_836_224, 'first host uid of the sandboxes, a multiple of 65536; each slot takes 65536 ids'),
+  uidBase: integer(1_879_048_192, 65_536, 4_294_836_224, 'first host uid of the sandboxes, a multiple of 65536; each slot takes 65536 ids, the light class one more after the last'),
 
   egressRange: text('10.224.0.0/12', 'private addresses, out of which a block for sandboxes with a network is taken that is clear of the routes of this machine', {
     pattern: '^[0-9.]{7,15}/([89]|1[0-9]|2[0-9]|3[0-2])$',

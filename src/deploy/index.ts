@@ -29,13 +29,16 @@ export class Deployer {
   readonly #builder: Builder;
   readonly #defaults: FunctionDefaults;
   readonly #onGarbageError: (error: unknown) => void;
+  readonly #admit: (manifest: Manifest) => void;
 
-  constructor(registry: Registry, bundles: BundleStore, builder: Builder, defaults: FunctionDefaults, onGarbageError: (error: unknown) => void) {
+  /** admit: throws when this machine, or its operator, does not give the function what it asks for. */
+  constructor(registry: Registry, bundles: BundleStore, builder: Builder, defaults: FunctionDefaults, onGarbageError: (error: unknown) => void, admit: (manifest: Manifest) => void = () => {}) {
     this.#registry = registry;
     this.#bundles = bundles;
     this.#builder = builder;
     this.#defaults = defaults;
     this.#onGarbageError = onGarbageError;
+    this.#admit = admit;
   }
 
   async deploy(name: string, archive: AsyncIterable<Uint8Array>): Promise<Deployment> {
@@ -45,6 +48,7 @@ export class Deployer {
     try {
       const read = await readManifest(staged.directory, this.#defaults);
       manifest = read.manifest;
+      this.#admit(manifest);
       if (read.unbuilt !== undefined) {
         const { recipe } = read.unbuilt;
         const product = await this.#builder.build(staged.directory, staged.digest, recipe);

@@ -24,6 +24,8 @@ export type Manifest = FunctionDefaults & {
   readonly auth?: 'none' | 'key';
   readonly network?: Network;
   readonly requestIsolation?: RequestIsolation;
+  /** undefined is "full". */
+  readonly isolation?: 'full' | 'process';
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
 
@@ -52,6 +54,7 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
       hint: `set concurrency to ${runtime.maxConcurrency} or less in ${MANIFEST_FILE}; more instances are started by themselves`,
     });
   }
+  if (manifest.isolation === 'process') checkLight(manifest, runtime);
   egressOf(manifest.network);
   return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency, mostAtOnce(given)) }, unbuilt };
 }
@@ -64,6 +67,17 @@ function mostAtOnce({ requestIsolation = 'reuse', concurrency = 1 }: Given): num
     message: `requestIsolation is ${requestIsolation}, but concurrency is ${concurrency}: requests at the same time in one instance are not isolated`,
     hint: `leave concurrency out of ${MANIFEST_FILE}; more instances are started by themselves`,
   });
+}
+
+/** What the light class has no way to give. */
+function checkLight({ network }: Manifest, runtime: Runtime): void {
+  const details = { key: 'isolation' };
+  if (network !== undefined && network !== 'none') {
+    throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", which has no network at all, but network asks for one`, hint: 'leave one of them out', details });
+  }
+  if (runtime.keepsProcessId === true) {
+    throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", but ${runtime.name} has to keep its process id, which others may have there`, hint: 'leave it out', details });
+  }
 }
 
 /** undefined: nothing, it has loopback only. */

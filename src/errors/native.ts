@@ -15,6 +15,7 @@ export const NATIVE_ERRORS: Readonly<Record<number, { name: string; code: ErrorC
   8: { name: 'FL_ERR_TEMPLATE', code: 'runtime_not_ready' },
   9: { name: 'FL_ERR_UNSUPPORTED', code: 'sandbox_unavailable' },
   10: { name: 'FL_ERR_NETWORK', code: 'network_unavailable' },
+  11: { name: 'FL_ERR_ISOLATION', code: 'isolation_unavailable' },
 };
 
 export const FUNCTION_FAULTS: Readonly<Record<number, { name: string; code: ErrorCode }>> = {

@@ -56,6 +56,7 @@ export const ERROR_TABLE = {
   runtime_not_ready: entry('capacity', 503, 'the language runtime of this function is not ready', 'retry in a moment; `flashd doctor` tells the state of each runtime', true),
   sandbox_unavailable: entry('capacity', 503, 'no sandbox can be made at the moment', 'retry in a moment; see `flashd doctor`', true),
   network_unavailable: entry('capacity', 503, 'no sandbox with a network can be made at the moment', 'the message says what the host lacks; see `flashd doctor`, and egressRange in the configuration', true),
+  isolation_unavailable: entry('capacity', 503, 'this class of isolation cannot be had on this machine', 'the message says what is missing; see `flashd doctor`, or leave "isolation" out of function.json'),
   shutting_down: entry('capacity', 503, 'flashd is shutting down', 'retry in a moment', true),
 
   // Too late
@@ -66,6 +67,7 @@ export const ERROR_TABLE = {
   no_handler: entry('client', 422, 'the directory has no handler', 'add one of the handler files, or name yours in function.json'),
   build_failed: entry('client', 422, 'the function could not be built', 'correct the code: the message has the words of its compiler'),
   manifest_invalid: entry('client', 422, 'function.json is not valid', 'see the schema: src/deploy/function.schema.json'),
+  isolation_not_allowed: entry('client', 403, 'the operator does not permit "isolation": "process"', 'leave it out of function.json; or, when you operate flashd and trust the function, set allowProcessIsolation to 1'),
   bundle_too_large: entry('client', 413, 'the function is too large', 'remove what it does not need at run time, or raise bundleMaxMb or bundleMaxFiles in the configuration'),
   bundle_invalid: entry('client', 422, 'the uploaded archive is not acceptable', 'a function consists of plain files, directories and relative links that stay inside'),
   unsupported_runtime: entry('client', 422, 'there is no such runtime', '`flashd doctor` lists the runtimes'),

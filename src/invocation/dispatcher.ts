@@ -54,6 +54,8 @@ export type DispatcherOptions = {
   readonly queueMax: number;
   readonly readyWaitMs: number;
   readonly bandwidth: Bandwidth;
+  /** Why a function of that manifest may not run here; undefined: it may. */
+  readonly refusal?: (manifest: Version['manifest']) => FlashdError | undefined;
 };
 
 export class Dispatcher implements QueueHost, SandboxListener {
@@ -62,6 +64,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
   readonly #registry: DispatcherOptions['registry'];
   readonly #pools: Pools;
   readonly #bandwidth: Bandwidth;
+  readonly #refusal: NonNullable<DispatcherOptions['refusal']>;
   readonly #functions = new Map<string, FunctionQueue>();
   readonly #stopListening: () => void;
   #refusing: FlashdError | undefined;
@@ -78,6 +81,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     this.#bandwidth = options.bandwidth;
     this.queueMax = options.queueMax;
     this.readyWaitMs = options.readyWaitMs;
+    this.#refusal = options.refusal ?? (() => undefined);
     this.#stopListening = options.registry.onChange((name) => this.#changed(name));
     for (const { functionName, manifest } of options.registry.allLive()) {
       this.#pools.sandbox.want(manifest.runtime);
@@ -159,9 +163,11 @@ export class Dispatcher implements QueueHost, SandboxListener {
     return queue;
   }
 
-  /** With its secrets; without them it has no instances, and its invocations are told why. */
+  /** With its secrets; without them, or refused, it has no instances, and its invocations are told why. */
   #target(version: Version): Target {
     try {
+      const refusal = this.#refusal(version.manifest);
+      if (refusal !== undefined) return targetOf(version, this.#bandwidth, refusal);
       const [missing] = this.#registry.missingSecrets(version);
       return targetOf(version, this.#bandwidth, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing));
     } catch (error) {
@@ -220,6 +226,7 @@ function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string
       descriptors: manifest.descriptors,
     },
     egress: egress === undefined ? undefined : { ...egress, bytesPerSecond: bytesPerSecond(bandwidthOf(manifest.network, bandwidth)) },
+    isolation: manifest.isolation === 'process' ? 'process' : undefined,
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     reuse: (manifest.requestIsolation ?? 'reuse') === 'reuse',
     maxInstances: manifest.maxInstances,

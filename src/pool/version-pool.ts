@@ -27,6 +27,7 @@ export type PoolSpec = {
   readonly limits: Limits;
   /** undefined: loopback only. */
   readonly egress: EgressPolicy | undefined;
+  readonly isolation?: 'process' | undefined;
   readonly concurrency: number;
   /** Whether an instance serves more than one request. */
   readonly reuse: boolean;
@@ -312,10 +313,10 @@ export class VersionPool implements StandbyHost, TemplateHost {
   }
 
   #openBundle(): InstanceSpec {
-    const { functionName, version, runtime, limits, egress, init, digest, bundlePath } = this.spec;
+    const { functionName, version, runtime, limits, egress, isolation, init, digest, bundlePath } = this.spec;
     const bundleFd = openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY);
     this.#releaseBundle = this.#pools.holdBundle(digest);
-    return { functionName, version, runtime, limits, egress, init, bundleFd };
+    return { functionName, version, runtime, limits, egress, isolation, init, bundleFd };
   }
 
   #unstandby(instance: PooledInstance): void {

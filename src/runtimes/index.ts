@@ -50,6 +50,8 @@ export type Runtime = {
    * on /function, and what it writes to stdout becomes the product. again: a function that has a handler may ask for it too ("bundle" in function.json).
    */
   readonly build?: Build;
+  /** Its forks have the process id of their template, because it remembers it; in a process table that is shared they cannot. */
+  readonly keepsProcessId?: boolean;
   /** false: only for functions that name it. */
   readonly detected?: boolean;
   /** The most requests that one instance can work on at a time. */

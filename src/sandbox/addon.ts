@@ -86,6 +86,8 @@ export interface Addon {
   /** sd_notify(3) to $NOTIFY_SOCKET; false when it is not set. */
   notify(state: string): boolean;
   /** SO_PEERCRED of a connected unix socket. */
+  /** Landlock's version on this kernel; 0: there is none. */
+  landlock(): number;
   peer(fd: number): { pid: number; uid: number; gid: number };
   /** close(2), for descriptors handed between the parts above. */
   closeFd(fd: number): void;

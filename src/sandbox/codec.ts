@@ -31,8 +31,8 @@ export function encodeHello(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_HELLO, LAYOUT.fl_hello.$size, request);
 }
 
-/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy): Buffer {
+/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network. */
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = packet(PROTOCOL.FL_MSG_CREATE, at.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
@@ -45,6 +45,7 @@ export function encodeCreate(request: number, runtime: number, limits: Limits, f
   bytes.writeUInt32LE(limits.cpuMillis, at.limits + LAYOUT.fl_limits.cpu_millis);
   bytes.writeUInt32LE(limits.descriptors, at.limits + LAYOUT.fl_limits.descriptors);
   if (egress !== undefined) writeEgress(bytes, egress);
+  if (light) bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_LIGHT, at.network);
   return bytes;
 }
 

@@ -16,6 +16,8 @@ export type InstanceSpec = {
   readonly limits: Limits;
   /** undefined: loopback only. */
   readonly egress?: EgressPolicy | undefined;
+  /** undefined: all namespaces. */
+  readonly isolation?: 'process' | undefined;
   /** The largest response; undefined: as large as any function's may be. */
   readonly responseBodyMax?: number;
   /** Directory of the bundle; stays open and belongs to the caller. */

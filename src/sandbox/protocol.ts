@@ -40,6 +40,7 @@ export const PROTOCOL = {
   FL_FEATURE_SOFT_DIRTY: 32,
   FL_FEATURE_SECCOMP_NOTIFY: 64,
   FL_FEATURE_LANDLOCK: 128,
+  FL_FEATURE_PROCESS_ISOLATION: 256,
 
   FL_RUNTIME_BOOTING: 1,
   FL_RUNTIME_READY: 2,
@@ -65,7 +66,8 @@ export const PROTOCOL = {
 
   FL_NETWORK_NONE: 0,
   FL_NETWORK_EGRESS: 1,
-  FL_NETWORK_KINDS: 2,
+  FL_NETWORK_LIGHT: 2,
+  FL_NETWORK_KINDS: 3,
   FL_EGRESS_PUBLIC: 1,
 
   FL_CREATE_DESCRIPTORS: 4,
@@ -124,6 +126,7 @@ export const FEATURE_NAMES = [
   'soft-dirty',
   'seccomp-notify',
   'landlock',
+  'process-isolation',
 ] as const;
 
 /** Byte offsets of every field, by struct; `$size` is the struct's. */

@@ -4,6 +4,15 @@
 
 #include "sandbox/plan.h"
 
+static unsigned count(const struct fl_plan *plan, uint16_t op)
+{
+  unsigned found = 0;
+
+  for (uint32_t i = 0; i < plan->steps; i++)
+    found += plan->step[i].op == op;
+  return found;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   struct fl_plan plan = {0};
@@ -12,6 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if (fl_plan_check(&plan, NULL) < 0)
     return 0;
   if (plan.step[0].op != FL_STEP_SESSION || plan.step[plan.steps - 1].op != FL_STEP_RESUME || plan.step[plan.steps - 2].op != FL_STEP_SEAL)
+    abort();
+  bool light = plan.isolation == FL_ISOLATION_LIGHT;
+  if (count(&plan, FL_STEP_LANDLOCK) != light || count(&plan, FL_STEP_ROOT) != light || count(&plan, FL_STEP_IDENTITY) != 1 || count(&plan, FL_STEP_CAPABILITIES) != 1)
     abort();
   for (uint32_t i = 0; i < plan.steps; i++)
     if (plan.step[i].fd != FL_NO_FD && plan.step[i].fd >= FL_PLAN_FDS_MAX)

@@ -8,9 +8,12 @@
 
 static const struct fl_limits limits = {.memory_bytes = 128 << 20, .tmp_bytes = 64 << 20, .tmp_inodes = 1000, .pids = 64, .cpu_millis = 1000, .descriptors = 256};
 
+static bool light;
+
+/* Of the class that the tests are in. */
 static struct fl_plan make(uint32_t joins)
 {
-  struct fl_plan_inputs inputs = {.cgroup_joins = joins, .cap_last = 40, .uid = 1000};
+  struct fl_plan_inputs inputs = {.cgroup_joins = joins, .cap_last = 40, .uid = light ? 0x70030000 + 1000 : 1000, .light = light, .landlock_flags = FL_LANDLOCK_QUIET};
   struct fl_plan plan;
 
   CHECK(fl_plan_make(&inputs, &plan, NULL) == 0);
@@ -73,6 +76,46 @@ static void bent_fields_are_refused(void)
   CHECK(fl_plan_check(&plan, NULL) < 0);
 }
 
+static void a_class_has_its_own_steps(void)
+{
+  struct fl_plan plan = make(1);
+
+  plan.isolation = light ? FL_ISOLATION_FULL : FL_ISOLATION_LIGHT;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan.isolation = FL_ISOLATIONS;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(1);
+  plan.reserved = 1;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  CHECK((find(&plan, FL_STEP_LANDLOCK) != UINT32_MAX) == light && (find(&plan, FL_STEP_ROOT) != UINT32_MAX) == light && (find(&plan, FL_STEP_BUNDLE) != UINT32_MAX) == !light);
+}
+
+static void bent_fields_of_the_light_class_are_refused(void)
+{
+  struct fl_plan plan = make(2);
+
+  plan.step[find(&plan, FL_STEP_IDENTITY)].arg = 1000;           /* nobody's of the host */
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_IDENTITY)].arg++;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_ROOT)].fd++;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_LANDLOCK)].fd--;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_LANDLOCK)].arg = 2;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_CGROUP)].fd = plan.step[find(&plan, FL_STEP_ROOT)].fd;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(0);
+  plan.fds = FL_FD_CGROUP;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+}
+
 static void limits_out_of_range_are_named(void)
 {
   struct fl_limits wrong = limits;
@@ -85,11 +128,17 @@ static void limits_out_of_range_are_named(void)
 
 int main(void)
 {
-  for (uint32_t joins = 0; joins <= 4; joins++)
-    CHECK(fl_plan_check(&(struct fl_plan){0}, NULL) < 0 && make(joins).fds == FL_FD_CGROUP + joins);
-  removed_steps_are_refused();
-  swapped_steps_are_refused();
-  bent_fields_are_refused();
+  CHECK(fl_plan_check(&(struct fl_plan){0}, NULL) < 0);
+  for (int class = 0; class < FL_ISOLATIONS; class++) {
+    light = class == FL_ISOLATION_LIGHT;
+    for (uint32_t joins = 0; joins <= 4; joins++)
+      CHECK(make(joins).fds == FL_FD_CGROUP + joins + (light ? FL_LIGHT_FDS : 0));
+    removed_steps_are_refused();
+    swapped_steps_are_refused();
+    bent_fields_are_refused();
+    a_class_has_its_own_steps();
+  }
+  bent_fields_of_the_light_class_are_refused();
   limits_out_of_range_are_named();
   return 0;
 }

@@ -18,7 +18,8 @@ enum fl_error_code {
   FL_ERR_CHILD_LOST = 7,                       /* the fork died before it reported */
   FL_ERR_TEMPLATE = 8,                         /* a template could not be booted, frozen or injected */
   FL_ERR_UNSUPPORTED = 9,                      /* the kernel lacks something, or a template holds something that cannot be carried */
-  FL_ERR_NETWORK = 10                          /* a network for a sandbox cannot be had */
+  FL_ERR_NETWORK = 10,                         /* a network for a sandbox cannot be had */
+  FL_ERR_ISOLATION = 11                        /* this class of isolation is not permitted here, or the kernel lacks what it is made of */
 };
 
 struct fl_error {

@@ -78,7 +78,8 @@ enum fl_feature {                              /* HELLO_OK.features */
   FL_FEATURE_PAGEMAP_SCAN = 1 << 4,
   FL_FEATURE_SOFT_DIRTY = 1 << 5,
   FL_FEATURE_SECCOMP_NOTIFY = 1 << 6,
-  FL_FEATURE_LANDLOCK = 1 << 7
+  FL_FEATURE_LANDLOCK = 1 << 7,
+  FL_FEATURE_PROCESS_ISOLATION = 1 << 8        /* sandboxes of the light class can be had: Landlock restricts files, TCP and abstract sockets */
 };
 
 struct fl_hello_ok {
@@ -131,10 +132,11 @@ struct fl_limits {
   uint32_t descriptors;                        /* RLIMIT_NOFILE */
 };
 
-enum fl_network {                              /* kind of a sandbox's network */
+enum fl_network {                              /* kind of a sandbox, by its network */
   FL_NETWORK_NONE = 0,                         /* loopback only */
   FL_NETWORK_EGRESS = 1,                       /* connections to the world outside, as far as a policy lets them */
-  FL_NETWORK_KINDS = 2
+  FL_NETWORK_LIGHT = 2,                        /* none at all, in a sandbox of the light class (sandbox/light.h); refused unless the operator permits it */
+  FL_NETWORK_KINDS = 3
 };
 
 struct fl_egress_rule {                        /* TCP and UDP to the destination are permitted */

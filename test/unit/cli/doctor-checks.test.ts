@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { cgroupCheck, egressCheck, kernelCheck, machineChecks, memfdCheck, ptraceCheck, roomCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
+import { cgroupCheck, egressCheck, kernelCheck, LANDLOCK_FLOOR, landlockCheck, machineChecks, memfdCheck, ptraceCheck, roomCheck, seccompCheck } from '../../../src/cli/doctor-checks.ts';
 import { RUNTIMES, type Runtime } from '../../../src/runtimes/index.ts';
 
 const V1 = ['cpu,cpuacct', 'memory', 'pids'].map((each) => `cgroup /sys/fs/cgroup/${each} cgroup rw,nosuid,${each} 0 0`).join('\n');
@@ -26,6 +27,14 @@ test('settings of the machine that stop flashd are named with their remedy', () 
   assert.equal(seccompCheck('').state, 'missing');
 });
 
+test('a kernel without enough of Landlock is told, with what cannot be had then', () => {
+  assert.equal(LANDLOCK_FLOOR, Number(/FL_LIGHT_ABI = (\d+)/.exec(readFileSync(new URL('../../../native/sandbox/light.h', import.meta.url), 'utf8'))![1]));
+  assert.deepEqual(landlockCheck(7), { name: 'landlock', state: 'ok', detail: 'version 7' });
+  assert.match(landlockCheck(2).detail, /^version 2: .*"isolation": "process" cannot run/);
+  assert.match(landlockCheck(0).detail, /^none/);
+  assert.equal(landlockCheck(0).state, 'optional');
+});
+
 test('the setting that leaves the least room for functions is named with its number', () => {
   const settings: Readonly<Record<string, string>> = { 'kernel.pid_max': '32768\n', 'kernel.threads-max': '7000\n', 'user.max_user_namespaces': '3500\n' };
   assert.equal(roomCheck((name) => settings[name] ?? '').state, 'optional');
@@ -48,7 +57,7 @@ test('a route over the addresses of sandboxes and a lack of name servers are tol
 
 test('this machine is looked at without a fault, and a runtime that is not installed is told', () => {
   const absent: Runtime = { ...RUNTIMES.get('python')!, name: 'absent', argv: ['/usr/bin/no-such-runtime'] };
-  const checks = machineChecks([...RUNTIMES.values(), absent], '10.224.0.0/12');
+  const checks = machineChecks([...RUNTIMES.values(), absent], '10.224.0.0/12', 6);
   assert.ok(checks.every((check) => check.detail !== ''));
   assert.deepEqual(
     checks.find((check) => check.name === 'runtime absent'),
@@ -61,6 +70,6 @@ test('this machine is looked at without a fault, and a runtime that is not insta
 });
 
 test('a program that is not installed is no loss where flashd itself stands in', () => {
-  const [check] = machineChecks([{ ...RUNTIMES.get('node')!, argv: ['no-such-program'] }], '10.224.0.0/12').slice(-1);
+  const [check] = machineChecks([{ ...RUNTIMES.get('node')!, argv: ['no-such-program'] }], '10.224.0.0/12', 0).slice(-1);
   assert.deepEqual([check!.state, check!.detail], ['ok', `no-such-program is not installed: flashd itself stands in, node ${process.version}`]);
 });

@@ -35,7 +35,7 @@ function setUp(t: TestContext) {
   });
   const deploy = (name: string, code: string) => deployer.deploy(name, chunks(archive([{ path: 'handler.py', content: code }])));
   const deployC = (name: string, code: string) => deployer.deploy(name, chunks(archive([{ path: 'handler.c', content: code }])));
-  return { registry, bundles, bundlesDir, deployer, deploy, deployC, built };
+  return { registry, bundles, builder, bundlesDir, deployer, deploy, deployC, built };
 }
 
 test('a deployed version is live and its bundle stands in the store', async (t) => {
@@ -57,6 +57,19 @@ test('source is built at its deployment, the same source once, and the compiler 
   assert.deepEqual(built, ['int one;']);
   await assert.rejects(deployC('one', 'wrong'), (error: FlashdError) => error.code === 'build_failed' && /handler\.c:1:1: error: wrong/.test(error.message));
   assert.equal(registry.live('one'), version);
+});
+
+test('what this machine or its operator does not give is refused before anything is built, and leaves nothing', async (t) => {
+  const { registry, bundles, builder, bundlesDir, built } = setUp(t);
+  const admit = ({ isolation }: { isolation?: string }): void => {
+    if (isolation === 'process') throw new FlashdError('isolation_not_allowed');
+  };
+  const deployer = new Deployer(registry, bundles, builder, resolveConfig({}).functionDefaults, () => {}, admit);
+  const light = [{ path: 'handler.c', content: 'int one;' }, { path: 'function.json', content: '{"isolation": "process"}' }];
+  await assert.rejects(deployer.deploy('light', chunks(archive(light))), (error: FlashdError) => error.code === 'isolation_not_allowed' && error.status === 403 && /allowProcessIsolation/.test(error.hint));
+  assert.deepEqual([registry.live('light'), built, readdirSync(bundlesDir)], [undefined, [], []]);
+  await deployer.deploy('light', chunks(archive(light.slice(0, 1))));
+  assert.equal(registry.live('light')?.manifest.isolation, undefined);
 });
 
 test('the same content is the same version, and nothing changes', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { FlashdError } from '../../../src/errors/index.ts';
 import { FRAME, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { finished, fixture, sleep, turns } from './fixture.ts';
 
@@ -376,5 +377,25 @@ describe('shutting down', () => {
     await dispatcher.close(1000);
     assert.deepEqual([quick.outcome, endless.outcome], ['200 hello', 'shutting_down']);
     assert.deepEqual(addon.channels.map((channel) => channel.destroyed), [true, true]);
+  });
+});
+
+describe('isolation', () => {
+  test('a version that may not run here, though it is live, has no instances, and its invocations are told why', async () => {
+    const { addon, registry, submit } = await fixture({ refusal: ({ isolation }) => (isolation === 'process' ? new FlashdError('isolation_not_allowed') : undefined) });
+    registry.deploy('light', { isolation: 'process', standby: 1, functionTemplate: 1 });
+    registry.deploy('full');
+    const invocation = submit('light');
+    await turns();
+    assert.deepEqual([invocation.outcome, invocation.error?.status, invocation.error?.retryable, addon.channels.length], ['isolation_not_allowed', 403, false, 0]);
+    submit('full');
+    assert.equal(addon.channels.length, 1);
+  });
+
+  test('the class that the manifest asks for is what sandboxd is asked for', async () => {
+    const { addon, registry, submit } = await fixture();
+    for (const isolation of ['process', 'full', undefined] as const) registry.deploy(`is-${isolation}`, isolation === undefined ? {} : { isolation });
+    for (const isolation of ['process', 'full', undefined]) submit(`is-${isolation}`);
+    assert.deepEqual(addon.channels.map(({ network }) => network), [PROTOCOL.FL_NETWORK_LIGHT, PROTOCOL.FL_NETWORK_NONE, PROTOCOL.FL_NETWORK_NONE]);
   });
 });

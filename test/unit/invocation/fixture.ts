@@ -1,6 +1,6 @@
 /** A dispatcher over a fake sandbox, with a registry that is a map, and invocations that remember what became of them. */
 import { FlashdError } from '../../../src/errors/index.ts';
-import { Dispatcher } from '../../../src/invocation/dispatcher.ts';
+import { Dispatcher, type DispatcherOptions } from '../../../src/invocation/dispatcher.ts';
 import { Invocation, type EventKind } from '../../../src/invocation/invocation.ts';
 import { Pools } from '../../../src/pool/pools.ts';
 import type { Version } from '../../../src/registry/index.ts';
@@ -16,6 +16,7 @@ export type FixtureOptions = {
   endWaitMs?: number;
   usageIntervalMs?: number;
   connected?: boolean;
+  refusal?: DispatcherOptions['refusal'];
 };
 
 export class FakeRegistry {
@@ -89,7 +90,7 @@ export async function fixture(options: FixtureOptions = {}) {
     onTemplate: () => undefined,
     report: (error) => reported.push(error),
   });
-  const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000, bandwidth: { egressMbit: 200, egressMbitMax: 1000 } });
+  const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000, bandwidth: { egressMbit: 200, egressMbitMax: 1000 }, ...(options.refusal === undefined ? {} : { refusal: options.refusal }) });
   sandbox.start(dispatcher, 3);
   if (options.connected !== false) {
     addon.connect();

@@ -6,7 +6,7 @@ import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.t
 import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
-export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; flags: number; from: number; requests: FakeRequest[]; pings: FakeRequest[] };
+export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
 export type EndOptions = { how?: number; status?: number; oomKills?: number };
 
 export class FakeAddon implements Addon {
@@ -96,7 +96,7 @@ export class FakeAddon implements Addon {
     const bytes = Buffer.from(packet);
     const request = Number(bytes.readBigUInt64LE(LAYOUT.fl_header.request));
     const flags = bytes.readUInt32LE(LAYOUT.fl_create.flags), from = Number(bytes.readBigUInt64LE(LAYOUT.fl_create.function));
-    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, flags, from, requests: [], pings: [] };
+    const channel: FakeChannel = { id: this.channels.length, init: '', instance: 0, closed: false, destroyed: false, flags, from, network: bytes.readUInt32LE(LAYOUT.fl_create.network), requests: [], pings: [] };
     this.channels.push(channel);
     if (this.onCreate(channel, request) === 'create') this.#soon(() => this.created(channel, request));
     return channel.id;
@@ -182,6 +182,10 @@ export class FakeAddon implements Addon {
   }
 
   confine(): number {
+    return 0;
+  }
+
+  landlock(): number {
     return 0;
   }
 
