@@ -6,24 +6,26 @@ import type { Answers } from './attack.ts';
 const REFUSED = /^(EACCES|EPERM|ENOENT|EROFS|EISDIR)$/;
 const UNREACHABLE = /^(ECONNREFUSED|ENETUNREACH|EADDRNOTAVAIL|EAFNOSUPPORT)$/;
 
-type Answer = string | RegExp;
-const each = (answer: Answer, ...names: string[]): Record<string, Answer> => Object.fromEntries(names.map((name) => [name, answer]));
+export type Answer = string | RegExp;
+export const each = (answer: Answer, ...names: string[]): Record<string, Answer> => Object.fromEntries(names.map((name) => [name, answer]));
 
 const TARGETS = ['supervisor', 'sandboxd', 'gateway', 'builder', 'template', 'function template', 'victim', "victim's init", 'test'];
-const FILES = [
+export const FILES = [
   'mem', 'maps', 'environ', 'root', 'cwd', 'exe', 'fd', 'ns/mnt', 'syscall', 'stack', 'auxv', 'map_files', 'task/1/mem', 'write mem of', 'clear_refs of', 'oom_score_adj of',
   'uid_map of',
 ];
-const SIGNALS = [
+export const SIGNALS = [
   'kill', 'kill group of', 'tgkill', 'queue a signal to', 'prlimit', 'priority of', 'affinity of',
 ];
+/** What the kernel tells of any process that one can name. */
+export const LOOKS = ['session of', 'processors of'];
 const PIDFD = [
   'signal the pidfd of',
 ];
 const CALLS = [
   'pidfd_getfd of', 'ptrace attach', 'ptrace seize', 'process_vm_readv', 'process_vm_writev', 'process_madvise', 'process_mrelease', 'kcmp',
 ];
-const of = (names: readonly string[], who: string): string[] => names.map((name) => `${name} ${who}`);
+export const of = (names: readonly string[], who: string): string[] => names.map((name) => `${name} ${who}`);
 
 export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>> = {
   calls: {
@@ -59,8 +61,9 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
     'program by its descriptor': '1000 1000 1000 1000 0000000000000000 0000000000000000 0000000000000000 1 2',
   },
   processes: {
-    ...Object.assign({}, ...TARGETS.map((who) => ({ ...each('ENOENT', ...of(FILES, who)), ...each('ESRCH', ...of(SIGNALS, who)), ...each('EPERM', ...of(CALLS, who)), ...each('EBADF', ...of(PIDFD, who)) }))),
+    ...Object.assign({}, ...TARGETS.map((who) => ({ ...each('ENOENT', ...of(FILES, who)), ...each('ESRCH', ...of([...SIGNALS, ...LOOKS], who)), ...each('EPERM', ...of(CALLS, who)), ...each('EBADF', ...of(PIDFD, who)) }))),
     ...each('EACCES', ...of(FILES, 'the init')),
+    ...each('done', ...of(LOOKS, 'the init')),
     ...each('EPERM', ...of([...SIGNALS.filter((name) => name !== 'kill group of'), ...CALLS, ...PIDFD], 'the init')),
     ...each('EPERM',
       'ptrace attach own child', 'ptrace traceme', 'process_vm_readv own child', 'pidfd_getfd own child',
@@ -135,6 +138,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
       'forged credentials',
     ),
     'port 80': 'EACCES',
+    'the number of a port that the victim has': 'done',
     ...each('ECONNREFUSED',
       'abstract socket of the host', 'abstract socket of the host, datagrams', 'abstract socket of the victim', 'port of the gateway', 'port of the gateway by 0.0.0.0',
       "port of the host's", 'port of the victim',

@@ -31,8 +31,8 @@ export class Attack {
     this.flashd = flashd;
   }
 
-  static async start(): Promise<Attack> {
-    const attack = new Attack(await Flashd.start({ FLASHD_FUNCTION_STANDBY: '0', FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0' }));
+  static async start(environment: Record<string, string> = {}): Promise<Attack> {
+    const attack = new Attack(await Flashd.start({ FLASHD_FUNCTION_STANDBY: '0', FLASHD_FUNCTION_KEEP_WARM_SECONDS: '0', ...environment }));
     try {
       await attack.#prepare();
       return attack;
@@ -62,9 +62,9 @@ export class Attack {
     return this.#targets;
   }
 
-  /** Runs a group of attempts; start: where its instance must have come from. */
-  async attempt(name: string, group: string, start: string): Promise<Answers> {
-    const lines = Object.entries(this.#targets).map(([key, value]) => `${key}=${value}\n`).join('');
+  /** Runs a group of attempts; start: where its instance must have come from; instead: other targets of these names. */
+  async attempt(name: string, group: string, start: string, instead: Readonly<Record<string, string | number>> = {}): Promise<Answers> {
+    const lines = Object.entries({ ...this.#targets, ...instead }).map(([key, value]) => `${key}=${value}\n`).join('');
     const answer = await this.flashd.http('POST', `/function/${name}/${group}`, { 'content-type': 'text/plain' }, Buffer.from(lines));
     assert.equal(answer.status, 200, `${name} ${group}: ${answer.body.toString()}`);
     assert.equal(startOf(answer), start, `${name} ${group}`);

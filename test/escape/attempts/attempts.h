@@ -36,4 +36,6 @@ void bombs_explode(const char *name);
 
 /* Victim: holds what others must not reach, and tells whether it still does. */
 const char *victim_hold(void);
+/* The same of what can be held where there is neither a network nor System V and POSIX queues: the light class. */
+const char *victim_hold_light(void);
 #endif

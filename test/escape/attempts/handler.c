@@ -13,6 +13,6 @@ int flashd_handle(const flashd_request *request, flashd_response *response)
   if (!*group)
     return flashd_printf(response, "no attempt\n");
   bombs_explode(group);
-  found = strcmp(group, "hold") ? attempts_run(group, targets) : victim_hold();
+  found = !strcmp(group, "hold") ? victim_hold() : !strcmp(group, "hold-light") ? victim_hold_light() : attempts_run(group, targets);
   return found ? flashd_printf(response, "%s", found) : flashd_fail(response, "no such group");
 }

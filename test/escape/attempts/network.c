@@ -150,6 +150,7 @@ static void others(void)
   TRY("named message queue of the victim", mq_open("/victim", O_RDONLY));
   TRY("named shared memory of the victim", shm_open("/victim", O_RDONLY, 0));
   TRY("forged credentials", forge_credentials());
+  TRY("the number of a port that the victim has", bind(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(4445) }, sizeof(struct sockaddr_in)));
 }
 
 void try_network(void)

@@ -62,6 +62,8 @@ static void reach(const char *who, int pid)
   REACH("prlimit", syscall(SYS_prlimit64, pid, 7, &(unsigned long[2]){ 1, 1 }, NULL));
   REACH("priority of", syscall(SYS_setpriority, 0, pid, 19));
   REACH("affinity of", syscall(SYS_sched_setaffinity, pid, sizeof(long), &(long){ 1 }));
+  REACH("session of", getsid(pid));
+  REACH("processors of", syscall(SYS_sched_getaffinity, pid, sizeof(long), &(long){ 0 }));
   if (pidfd >= 0)
     close(pidfd);
 }
