@@ -210,7 +210,18 @@ static void probe_hold(const struct fl_sandbox *sandbox)
   CHECK(fd >= 0 && chmod("/tmp/secret", 0666) == 0);
   CHECK(bind(server, (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + 6) == 0 && listen(server, 4) == 0);
   CHECK(connect(client, (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + 6) == 0);         /* within one sandbox: done */
+  CHECK(open("/dev/shm/held", O_WRONLY | O_CREAT, 0600) >= 0);
   pause();
+}
+
+/* Until it holds it all. */
+static void await_hold(const struct fl_sandbox *sandbox)
+{
+  struct stat status;
+
+  for (int turn = 0; turn < 5000 && (fstatat(sandbox->scratch_fd, "shm/held", &status, 0) < 0); turn++)
+    usleep(1000);
+  CHECK(fstatat(sandbox->scratch_fd, "shm/held", &status, 0) == 0);
 }
 
 /* Ignores what can be ignored, leaves its session, and forks for as long as it lives. */
@@ -280,7 +291,7 @@ static void one_is_kept_from_another(void)
   holder = start(&held, probe_hold);
   other_slot = held.slot;
   other_pid = pid_in_room(holder);
-  usleep(100000);
+  await_hold(&held);
   run(parts, probe_own);
   run(parts, probe_others);
   run(parts, probe_seal);
@@ -298,7 +309,8 @@ static void whatever_forks_is_ended(void)
   pid_t pid = start(&sandbox, probe_bomb);
   uid_t uid = uid_of(sandbox.slot);
 
-  usleep(100000);
+  for (int turn = 0; turn < 100 && processes_of(uid) <= 4; turn++)
+    usleep(10000);
   CHECK(processes_of(uid) > 4);
   kill(pid, SIGKILL);
   CHECK(instance_wait(parts, pid) == SIGKILL);
@@ -335,6 +347,7 @@ static void a_dead_room_is_replaced(void)
   struct fl_sandbox sandbox = take(parts, FL_NETWORK_LIGHT);
   pid_t pid = start(&sandbox, probe_hold), room = parts->room;
 
+  await_hold(&sandbox);
   CHECK(room > 0 && kill(room, SIGKILL) == 0);
   CHECK(instance_wait(parts, pid) == SIGKILL);                   /* whoever is in it dies with it */
   fl_parts_end(parts, &sandbox);
@@ -350,6 +363,7 @@ static void a_dead_builder_takes_the_room_along(void)
   struct fl_sandbox sandbox = take(parts, FL_NETWORK_LIGHT);
   pid_t pid = start(&sandbox, probe_hold);
 
+  await_hold(&sandbox);
   CHECK(kill(parts->builder, SIGKILL) == 0);
   CHECK(instance_wait(parts, pid) == SIGKILL);
   fl_parts_end(parts, &sandbox);
