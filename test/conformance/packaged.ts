@@ -168,6 +168,11 @@ export async function opened(t: TestContext, language: Language, name: string, o
 /** Deploys the fixture and speaks to its function URL. */
 export async function deployed(flashd: Flashd, fixture: Fixture, looksAt: (answer: HttpAnswer) => void = () => {}): Promise<Target> {
   await flashd.cli('deploy', fixture.directory);
+  return live(flashd, fixture, looksAt);
+}
+
+/** The same with one that is deployed already. */
+export async function live(flashd: Flashd, fixture: Fixture, looksAt: (answer: HttpAnswer) => void = () => {}): Promise<Target> {
   for (const name of fixture.manifest.secrets ?? []) await flashd.pipe(SECRETS[name], 'secret', 'set', fixture.name, name);
   return {
     async invoke({ method = 'GET', path = '/', query = '', headers = {}, body }: Request = {}): Promise<Answer> {

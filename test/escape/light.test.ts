@@ -22,7 +22,6 @@ const GONE_MS = 5000;
 const FILTERS_PARKED = 2;
 const base = resolveConfig({}).uidBase;
 const LIGHT = { isolation: 'process', functionTemplate: 0 };
-const sources = (directory: string): void => cpSync(join(HERE, 'attempts'), directory, { recursive: true });
 const STARTS: Readonly<Record<string, object>> = {
   'language-template': LIGHT,
   'function-template': { ...LIGHT, functionTemplate: 1 },
@@ -34,6 +33,9 @@ describe('escapes from the light class', () => {
   let instead: Record<string, string | number>;
   before(async () => {
     attack = await Attack.start({ FLASHD_ALLOW_PROCESS_ISOLATION: '1' });
+    const attempts = globSync(join(HERE, 'attempts/*.c')), object = join(attack.folder, 'handler.so');
+    await run('gcc', ['-O1', '-shared', '-fPIC', '-I', join(HERE, '../../src/runtimes/native'), '-o', object, ...attempts]);
+    const sources = (directory: string): void => cpSync(object, join(directory, 'handler.so'));
     for (const [start, settings] of Object.entries(STARTS)) await attack.deploy(start, sources, { ...settings, ...LIMITS });
     await attack.flashd.frozen('function-template');
     await attack.deploy('neighbour', sources, { ...LIGHT, keepWarmSeconds: 3600, maxInstances: 1 });
@@ -41,8 +43,7 @@ describe('escapes from the light class', () => {
     assert.equal(await held(attack), 'held');
     const { slot, pid } = neighbour(attack.flashd.pid);
     instead = { 'victim': pid, "victim's file": `/slots/${slot}/tmp/victim` };
-    const program = globSync(join(HERE, 'attempts/*.c')).filter((file) => !file.endsWith('/handler.c'));
-    await run('gcc', ['-O1', '-o', join(attack.folder, 'handler'), join(HERE, 'program/main.c'), ...program]);
+    await run('gcc', ['-O1', '-o', join(attack.folder, 'handler'), join(HERE, 'program/main.c'), ...attempts.filter((file) => !file.endsWith('/handler.c'))]);
     await attack.deploy('program', (directory) => cpSync(join(attack.folder, 'handler'), join(directory, 'handler')), { ...LIGHT, ...LIMITS });
   });
   after(() => attack?.stop());
