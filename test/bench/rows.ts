@@ -69,6 +69,10 @@ export function makeRatios(rows: Rows): Record<string, number> {
       }
     }
   }
+  for (const language of LANGUAGES) {
+    for (const row of ['language-template', 'language-template/gap-50ms', 'function-template', 'standby', 'concurrency-32']) add(`full-${language}/light-${language}/${row}`, `cold/${language}/${row}`, `light/${language}/${row}`);
+  }
+  add('full/light/sandbox-build', 'sandbox/full/build', 'sandbox/process/build');
   for (const instances of WARM_INSTANCES) {
     for (const peer of ['workerd', 'functions-framework', 'uws-bare']) {
       add(`warm-c-${instances}-throughput/${peer}-throughput`, `warm/c/instances-${instances}/throughput`, `warm/${peer}/throughput`);

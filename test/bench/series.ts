@@ -44,6 +44,6 @@ export function unitOf(row: string): Unit {
   if (row.endsWith('-seconds')) return 's';
   if (row.includes('/count/')) return 'functions';
   if (row.endsWith('/cpu-busy')) return '%';
-  if (row.endsWith('/throughput')) return row.startsWith('cold/') ? 'starts/s' : 'req/s';
+  if (row.endsWith('/throughput')) return /^(cold|light)\//.test(row) ? 'starts/s' : 'req/s';
   return row.endsWith('/throughput-per-core') ? 'starts/s' : 'us';
 }

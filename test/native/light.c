@@ -1,6 +1,6 @@
 /*
  * The light class below the parasite: trees, rulesets, the room, and how everything in a sandbox is ended without an init of its own. As root, with Landlock.
- * With the argument "bench": prints the times of building and ending one, beside those of the other class.
+ * With the arguments "bench", "full" or "process", and a number: prints the times of building and ending so many of that class.
  */
 #include "sandbox/light.h"
 
@@ -398,42 +398,33 @@ static double now_us(void)
   return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-static int by_value(const void *one, const void *other)
+/* A line for each: microseconds until it is there, and until it is gone. */
+static void bench(uint32_t network, int rounds)
 {
-  double a = *(const double *)one, b = *(const double *)other;
-
-  return a < b ? -1 : a > b;
-}
-
-static void bench(uint32_t network, const char *what)
-{
-  enum { ROUNDS = 200 };
-  static double building[ROUNDS], ending[ROUNDS];
   struct fl_parts *parts = open_parts(SLOTS);
-  struct fl_sandbox sandbox = take(parts, network);
+  struct fl_sandbox sandbox = take(parts, network);              /* the first of the class makes the room */
 
-  for (int round = 0; round < ROUNDS; round++) {
-    double start = now_us();
+  for (int round = 0; round <= rounds; round++) {
+    double start = now_us(), ended, built;
 
     fl_parts_end(parts, &sandbox);
     CHECK(parts_pump(parts, settled, 5000));
-    ending[round] = now_us() - start;
+    ended = now_us() - start;
     start = now_us();
     sandbox = take(parts, network);
-    building[round] = now_us() - start;
+    built = now_us() - start;
+    if (round > 0)
+      printf("%.1f %.1f\n", built, ended);
   }
-  qsort(building, ROUNDS, sizeof *building, by_value);
-  qsort(ending, ROUNDS, sizeof *ending, by_value);
-  printf("%-8s build p50 %7.1f p99 %7.1f us   end and remove p50 %7.1f p99 %7.1f us\n", what, building[ROUNDS / 2], building[ROUNDS * 99 / 100], ending[ROUNDS / 2], ending[ROUNDS * 99 / 100]);
+  fl_parts_end(parts, &sandbox);
   fl_parts_close(parts);
 }
 
 int main(int count, char **arguments)
 {
   snprintf(name, sizeof name, "flashd-light-%d", getpid());
-  if (count > 1 && !strcmp(arguments[1], "bench")) {
-    bench(FL_NETWORK_NONE, "full");
-    bench(FL_NETWORK_LIGHT, "process");
+  if (count > 3 && !strcmp(arguments[1], "bench")) {
+    bench(strcmp(arguments[2], "full") ? FL_NETWORK_LIGHT : FL_NETWORK_NONE, atoi(arguments[3]));
     return 0;
   }
   if (fl_light_abi() < FL_LIGHT_ABI) {

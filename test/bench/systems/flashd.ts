@@ -33,7 +33,7 @@ const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'cre
 
 const WARM_UP = { version: '2.0', rawPath: '/', rawQueryString: '', headers: {}, requestContext: { http: { method: 'GET', path: '/' }, requestId: 'warm-up' } };
 
-type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object; readonly heavy?: HeavyLanguage };
+export type BenchFunction = { readonly name: string; readonly language: Language; readonly manifest: object; readonly heavy?: HeavyLanguage };
 const cold = (language: Language): BenchFunction => ({ name: `cold-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: COLD_INSTANCES } });
 const frozen = (language: Language): BenchFunction => ({ name: `frozen-${language}`, language, manifest: { keepWarmSeconds: 0, standby: 0 } });
 const heavy = (language: HeavyLanguage): BenchFunction[] => [0, 1].map(functionTemplate => (
@@ -45,6 +45,7 @@ const warmedStandby = (language: Language): BenchFunction => ({ name: `warmed-${
 const warm = (language: Language, instances: number): BenchFunction => (
   { name: `warm-${language}-${instances}`, language, manifest: { keepWarmSeconds: KEEP_WARM_SECONDS, standby: 0, maxInstances: instances } }
 );
+export const benchFunction = (kind: 'cold' | 'standby' | 'frozen', language: Language): BenchFunction => ({ cold, standby, frozen })[kind](language);
 const FUNCTIONS: readonly BenchFunction[] = [
   ...LANGUAGES.map(cold), ...LANGUAGES.map(standby), ...LANGUAGES.map(warmedStandby), ...LANGUAGES.map(frozen), ...HEAVY_LANGUAGES.flatMap(heavy), warm('python', 4), ...WARM_INSTANCES.map(instances => warm('c', instances)),
 ];
@@ -76,16 +77,19 @@ export function flashdWithoutSparesSystem(workspace: Workspace): System {
   return { name: 'flashd without spares', series: allColdSeries(server, MAIN_LANGUAGES, 'spares-0', 'spares-0/'), prepare: () => server.start(), cleanup: () => server.stop() };
 }
 
-class Server {
+export class Server {
   readonly #workspace: Workspace;
   readonly #environment: Record<string, string>;
   readonly #functions: readonly BenchFunction[];
+  /** Of the directory that they are made in: systems are prepared beside each other. */
+  readonly #folder: string;
   #flashd: Flashd | undefined;
 
-  constructor(workspace: Workspace, environment: Record<string, string>, functions: readonly BenchFunction[]) {
+  constructor(workspace: Workspace, environment: Record<string, string>, functions: readonly BenchFunction[], folder = 'functions') {
     this.#workspace = workspace;
     this.#environment = environment;
     this.#functions = functions;
+    this.#folder = folder;
   }
 
   target(name: string): HttpTarget {
@@ -95,7 +99,7 @@ class Server {
   async start(): Promise<void> {
     await prepareFunctions();
     this.#flashd = await Flashd.start(this.#environment);
-    await this.#flashd.cli('deploy', ...this.#functions.map(each => makeFunction(this.#workspace, each)));
+    await this.#flashd.cli('deploy', ...this.#functions.map(each => makeFunction(this.#workspace, each, this.#folder)));
     for (const { name } of this.#functions) {
       if (name.startsWith('warm-')) await warmUp(this.target(name));
       if (name.startsWith('frozen-') || /^heavy-.*-1$/.test(name)) await this.#flashd.frozen(name);
@@ -109,12 +113,12 @@ class Server {
   }
 }
 
-function allColdSeries(server: Server, languages: readonly string[], row: string, phasePath: string): Series[] {
-  return languages.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), language, row, phasePath, suffix, gapUs)));
+export function allColdSeries(server: Server, languages: readonly string[], row: string, phasePath: string, family = 'cold'): Series[] {
+  return languages.flatMap(language => ARRIVALS.map(({ suffix, gapUs }) => coldSeries(server.target(`cold-${language}`), `${family}/${language}/${row}${suffix}`, language, phasePath, suffix, gapUs)));
 }
 
-export function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction): string {
-  const directory = join(workspace.directory, 'functions', name);
+export function makeFunction(workspace: Workspace, { name, language, manifest, heavy }: BenchFunction, folder = 'functions'): string {
+  const directory = join(workspace.directory, folder, name);
   const handler = HANDLERS[language];
   mkdirSync(directory, { recursive: true });
   if (heavy === undefined) cpSync(join(root, `functions/hello-${language}`, handler), join(directory, handler));
@@ -128,8 +132,7 @@ function expectStart(starts: readonly string[], wanted: string): void {
   if (other !== undefined) throw new Error(`a start was "${other}" instead of "${wanted}"`);
 }
 
-function coldSeries(target: HttpTarget, language: string, row: string, phasePath: string, suffix: string, gapUs: number): Series {
-  const name = `cold/${language}/${row}${suffix}`;
+function coldSeries(target: HttpTarget, name: string, language: string, phasePath: string, suffix: string, gapUs: number): Series {
   return {
     name,
     also: [`phase/${language}/${phasePath}`, `assembly/${language}/${phasePath}`],
@@ -144,7 +147,7 @@ function coldSeries(target: HttpTarget, language: string, row: string, phasePath
 }
 
 /** Far enough apart for a standby or a parked fork that was taken to be replaced well before the next request. */
-function sparseSeries(target: HttpTarget, name: string, start: string): Series {
+export function sparseSeries(target: HttpTarget, name: string, start: string): Series {
   return {
     name,
     group: 'start',
@@ -184,8 +187,8 @@ function phaseRows(samples: readonly HttpSample[], language: string, phasePath: 
   return rows;
 }
 
-function concurrencySeries(target: HttpTarget, language: string, connections: number): Series {
-  const name = `cold/${language}/concurrency-${connections}`;
+export function concurrencySeries(target: HttpTarget, language: string, connections: number, family = 'cold'): Series {
+  const name = `${family}/${language}/concurrency-${connections}`;
   return {
     name,
     group: 'concurrency',
