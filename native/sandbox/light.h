@@ -10,6 +10,8 @@
  * The ruleset allows reading and executing what is below /slots/<slot>, writing what is in its writable layer and in the harmless devices, and nothing else: no TCP, no abstract socket and no signal beyond
  * the instance itself. What stands in another slot it does not name, so that it is out of reach even for whoever got out of the chroot.
  *
+ * A tree is some forty mounts, most of them what covers parts of /proc: fs.mount-max (100,000, as kernels come) has room for more of them than there are slots by default.
+ *
  * The builder makes rooms and trees, in the room's mount namespace; a room whose init has died is replaced, and everybody in it died with it.
  */
 #ifndef FLASHD_LIGHT_H

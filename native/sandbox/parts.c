@@ -125,7 +125,8 @@ static void drain(struct fl_parts *parts)
   int64_t deadline = fl_pool_now() + CLOSE_MAX_MS;
 
   end_all(parts);
-  while (parts->ending + parts->building > 0 && parts->socket_fd >= 0 && fl_pool_now() < deadline) {
+  fl_pool_end_room(parts);
+  while (((parts->ending + parts->building > 0 && parts->socket_fd >= 0) || parts->room > 0) && fl_pool_now() < deadline) {
     struct pollfd polled = { .fd = parts->socket_fd, .events = POLLIN };
     pid_t pid;
 
@@ -143,9 +144,7 @@ void fl_parts_close(struct fl_parts *parts)
   if (!parts)
     return;
   drain(parts);
-  fl_pool_end_room(parts);
-  if (parts->room > 0)
-    waitpid(parts->room, NULL, 0);
+  fl_pool_end_room(parts);                                       /* one that was made meanwhile */
   fl_close(&parts->socket_fd);
   if (parts->builder > 0) {
     kill(parts->builder, SIGKILL);                               /* idle by now; if not, nothing it does may outlive us */

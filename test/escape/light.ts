@@ -38,8 +38,8 @@ export const NOT_PROMISED: readonly Difference[] = [
     answers: { processes: { ...each('EPERM', ...of([...SIGNALS, 'signal the pidfd of'], 'victim')), ...each('done', ...of(LOOKS, 'victim')) } },
   },
   {
-    why: 'that the numbers of UDP ports, on which nothing can be sent or received, are its own',
-    answers: { network: each('EADDRINUSE', 'the number of a port that the victim has') },
+    why: 'that UDP ports, over which nothing can be sent or received, and the names of abstract sockets, which nobody else can connect to, are its own: others find them taken, and listed',
+    answers: { network: { ...each('EADDRINUSE', 'the number of a port that the victim has', 'the name of a socket that the victim has'), "the victim's socket in /proc/net/unix": 'listed' } },
   },
 ];
 

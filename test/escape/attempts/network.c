@@ -129,6 +129,19 @@ static long forge_credentials(void)
   return result;
 }
 
+static int listed(const char *path, const char *name)
+{
+  FILE *file = fopen(path, "re");
+  char line[256];
+  int found = 0;
+
+  while (file && fgets(line, sizeof line, file))
+    found = found || strstr(line, name) != NULL;
+  if (file)
+    fclose(file);
+  return found;
+}
+
 static void others(void)
 {
   TRY("abstract socket of the host", to_unix(given("abstract socket"), 1, SOCK_STREAM));
@@ -150,6 +163,9 @@ static void others(void)
   TRY("named message queue of the victim", mq_open("/victim", O_RDONLY));
   TRY("named shared memory of the victim", shm_open("/victim", O_RDONLY, 0));
   TRY("forged credentials", forge_credentials());
+  /* Before the next, which would be listed too where there is no other of that name. */
+  say("the victim's socket in /proc/net/unix", "%s", listed("/proc/net/unix", "@victim") ? "listed" : "unlisted");
+  TRY("the name of a socket that the victim has", bind(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX, .sun_path = "\0victim" }, offsetof(struct sockaddr_un, sun_path) + 7));
   TRY("the number of a port that the victim has", bind(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(4445) }, sizeof(struct sockaddr_in)));
 }
 
