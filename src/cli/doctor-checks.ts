@@ -28,8 +28,8 @@ const TAKEN_BY_FUNCTION: Readonly<Record<string, number>> = { 'kernel.pid_max': 
 /** Shorter ones are default routes, or halves of one. */
 const SHORTEST_ROUTE = 8;
 
-/** landlock: its version, 0 for none. */
-export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string, landlock: number): Check[] {
+/** landlock: its version, 0 for none, undefined when that cannot be told. */
+export function machineChecks(runtimes: Iterable<Runtime>, egressRange: string, landlock: number | undefined): Check[] {
   return [
     kernelCheck(release()),
     namespacesCheck(),
@@ -130,7 +130,8 @@ function pagemapCheck(kernel: string): Check {
   return { name: 'pagemap scan', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'needs Linux 6.7' };
 }
 
-export function landlockCheck(version: number): Check {
+export function landlockCheck(version: number | undefined): Check {
+  if (version === undefined) return { name: 'landlock', state: 'optional', detail: 'the native addon, which asks the kernel, cannot be loaded here' };
   const enough = version >= LANDLOCK_FLOOR;
   const lacking = version === 0 ? 'none, or not among the security modules (lsm=)' : `version ${version}`;
   return { name: 'landlock', state: enough ? 'ok' : 'optional', detail: enough ? `version ${version}` : `${lacking}: functions with "isolation": "process" cannot run, which needs version ${LANDLOCK_FLOOR} (Linux 6.12)` };

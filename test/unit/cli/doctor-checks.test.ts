@@ -33,6 +33,7 @@ test('a kernel without enough of Landlock is told, with what cannot be had then'
   assert.match(landlockCheck(2).detail, /^version 2: .*"isolation": "process" cannot run/);
   assert.match(landlockCheck(0).detail, /^none/);
   assert.equal(landlockCheck(0).state, 'optional');
+  assert.equal(landlockCheck(undefined).state, 'optional');
 });
 
 test('the setting that leaves the least room for functions is named with its number', () => {
