@@ -1,6 +1,7 @@
 /** What the gateway's parts count, as metrics: every number is read where it is kept when somebody asks for it. */
 import type { Dispatcher } from './invocation/dispatcher.ts';
 import { DURATION_BUCKETS_MS } from './invocation/tally.ts';
+import type { SyscallObserver } from './interception/index.ts';
 import type { FunctionLogs, HistogramSample, Metrics, Sample } from './observability/index.ts';
 import type { Pools } from './pool/pools.ts';
 import type { SandboxClient } from './sandbox/client.ts';
@@ -11,6 +12,7 @@ export type Sources = {
   readonly pools: Pools;
   readonly sandbox: SandboxClient;
   readonly logs: FunctionLogs;
+  readonly syscalls: SyscallObserver;
   /** sandboxd's own numbers as they were last; undefined before the first. */
   readonly stats: () => Stats | undefined;
   readonly bodyBytes: () => number;
@@ -21,6 +23,9 @@ export function registerMetrics(metrics: Metrics, sources: Sources): void {
   registerInstances(metrics, sources);
   registerSandboxd(metrics, sources);
   metrics.gauge('flashd_body_bytes', 'Request and response bodies held in memory', sources.bodyBytes);
+  metrics.counter('flashd_syscalls_total', 'System calls that a policy told of, by call and verdict: audited, denied, allowed', function* (): Generator<Sample> {
+    for (const { functionName, call, verdict, value } of sources.syscalls.counts()) yield { labels: { function: functionName, call, verdict }, value };
+  });
   metrics.counter('flashd_log_lines_total', "Lines that functions wrote", () => logSamples(sources.logs, (counter) => counter.lines));
   metrics.counter('flashd_log_lines_dropped_total', 'Lines that were over the rate of their function', () => logSamples(sources.logs, (counter) => counter.dropped));
 }

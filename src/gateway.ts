@@ -18,7 +18,9 @@ import { FlashdError } from './errors/index.ts';
 import { registerMetrics } from './gateway-metrics.ts';
 import { invokeLocally } from './http/local-invocation.ts';
 import { ManagementServer } from './http/management.ts';
+import { profile } from './http/profile.ts';
 import { HttpServer } from './http/server.ts';
+import { SyscallObserver } from './interception/index.ts';
 import { Dispatcher } from './invocation/dispatcher.ts';
 import { runOnce } from './invocation/one-shot.ts';
 import { loadAddon, loadSqlite } from './native-addon.ts';
@@ -115,9 +117,11 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
   });
   stack.defer(() => logs.close());
 
+  const syscalls = new SyscallObserver((labels, message, entry) => logs.audit(labels, message, entry));
   const sandbox = new SandboxClient({
     addon,
     sink: logs,
+    syscalls,
     limits: { responseBodyMax: config.maxResponseBytes, channelsMax: config.maxInstances + CHANNELS_SPARE },
     endWaitMs: END_WAIT_MS,
     onSupervisorLost: () => {
@@ -139,7 +143,9 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
   const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate });
-  const dispatcher = new Dispatcher({ registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config) });
+  const dispatcher = new Dispatcher({
+    registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config), learning: (name) => syscalls.learning(name),
+  });
   sandbox.start(dispatcher, LIFELINE_FD);
   stack.defer(() => sandbox.stop());
   stack.defer(() => dispatcher.close(CLOSE_WAIT_MS));
@@ -170,7 +176,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     },
     report,
   });
-  registerMetrics(metrics, { dispatcher, pools, sandbox, logs, stats: () => stats, bodyBytes: () => server.bodyBytes });
+  registerMetrics(metrics, { dispatcher, pools, sandbox, logs, syscalls, stats: () => stats, bodyBytes: () => server.bodyBytes });
   stack.defer(() => server.close());
 
   let publicPort = port;
@@ -179,6 +185,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     registry,
     deployer,
     logs,
+    profile: (name, manifest, call, signal) => profile({ syscalls, dispatcher }, name, manifest, call, signal),
+    removed: (name) => syscalls.forget(name),
     metrics,
     logger,
     peer: (fd) => addon.peer(fd),

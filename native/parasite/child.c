@@ -6,6 +6,7 @@
 
 #include <flashd/light_seal.h>
 
+#include "intercept/handshake.h"
 #include "parasite/sys.h"
 
 enum { NUDGE_NS = 200000 };
@@ -22,6 +23,8 @@ struct child {
   const int32_t *fds;
   struct fl_assignment assignment;
   int32_t assigned[FL_PLAN_FDS_MAX];
+  const uint32_t *parked;                      /* the futex word that its threads wait at */
+  int knocks_again;                            /* its interception begins only when it has told that it is there */
   struct fl_fork_report report;
 };
 
@@ -158,22 +161,100 @@ static long seal(uint32_t threads, uint32_t isolation)
   return fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, threads > 1 ? FL_SECCOMP_FILTER_TSYNC : 0, (long)&program, 0, 0);
 }
 
+static long send_hello(int32_t link, int32_t pidfd)
+{
+  struct fl_intercept_hello hello = {pidfd};
+  struct { struct fl_cmsg head; int32_t fd, padding; } control = {{sizeof control.head + sizeof control.fd, FL_SOL_SOCKET, FL_SCM_RIGHTS}, pidfd, 0};
+  struct fl_iovec iov = {&hello, sizeof hello};
+  struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
+
+  return fl_syscall(FL_NR_sendmsg, link, (long)&message, FL_MSG_NOSIGNAL, 0, 0);
+}
+
+static long install(const struct fl_intercept_program *program, uint32_t threads)
+{
+  struct fl_bpf bpf = {(uint16_t)program->count, program->filter};
+  uint32_t together = program->flags & FL_PROGRAM_LISTENER ? FL_SECCOMP_FILTER_TSYNC | FL_SECCOMP_FILTER_TSYNC_ESRCH : FL_SECCOMP_FILTER_TSYNC;
+
+  return fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, program->install | (threads > 1 ? together : 0), (long)&bpf, 0, 0);
+}
+
+static long knock(void)
+{
+  return fl_syscall(FL_NR_seccomp, FL_KNOCK, 0, 0, 0, 0);
+}
+
+/* The lowest free number is the pidfd's, and once that is closed again the listener's: no other thread does anything here. */
+static long listen_in(const struct fl_intercept_program *program, int32_t link, int32_t pid, uint32_t threads)
+{
+  long pidfd = fl_syscall(FL_NR_pidfd_open, pid, 0, 0, 0, 0), result;
+
+  if (pidfd < 0 || (result = send_hello(link, (int32_t)pidfd)) < 0 || (result = fl_syscall(FL_NR_close, pidfd, 0, 0, 0, 0)) < 0)
+    return pidfd < 0 ? pidfd : result;
+  result = install(program, threads);
+  if (result >= 0 && result != pidfd)
+    return -FL_EPROTO;
+  fl_syscall(FL_NR_close, link, 0, 0, 0, 0);
+  if (result >= 0)
+    result = knock();
+  return result < 0 ? result : fl_syscall(FL_NR_close, pidfd, 0, 0, 0, 0);
+}
+
+/* A thread that is not parked yet still makes calls of its own making (capset), which a policy may not know. Moving those that wait to another word tells how many they are. */
+static void await_threads(struct child *child)
+{
+  struct fl_parasite *self = child->self;
+
+  child->parked = &self->threads;
+  for (uint32_t parked = 1; parked < self->threads;) {
+    long moved = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_REQUEUE_PRIVATE, 0, FL_PARASITE_THREADS_MAX, (long)child->parked);
+
+    parked += moved > 0 ? (uint32_t)moved : 0;
+    if (moved <= 0)
+      fl_syscall(FL_NR_sched_yield, 0, 0, 0, 0, 0);
+  }
+}
+
+static long intercept(struct child *child)
+{
+  struct fl_intercept_program program;
+  int32_t link = child->assigned[FL_ASSIGNED_FDS];
+  long bytes = fl_syscall(FL_NR_read, link, (long)&program, sizeof program, 0, 0);
+
+  if (bytes < 0)
+    return bytes;
+  if (program.count > FL_INTERCEPT_INSTRUCTIONS_MAX || bytes != (long)(__builtin_offsetof(struct fl_intercept_program, filter) + program.count * sizeof program.filter[0]))
+    return -FL_EPROTO;
+  await_threads(child);
+  child->knocks_again = (program.flags & FL_PROGRAM_LISTENER) && (program.flags & FL_PROGRAM_TAIL);
+  if (program.flags & FL_PROGRAM_LISTENER)
+    return listen_in(&program, link, child->fork->pid, child->self->threads);
+  long result = install(&program, child->self->threads);
+  fl_syscall(FL_NR_close, link, 0, 0, 0, 0);
+  return result > 0 ? -FL_EPROTO : result;
+}
+
 /* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. One that is not there yet may
  * need this very processor. */
-__attribute__((noreturn)) static void resume(struct fl_parasite *self, struct fl_fork_report *report, uint32_t reserve)
+__attribute__((noreturn)) static void resume(struct child *child)
 {
+  struct fl_parasite *self = child->self;
+  struct fl_fork_report *report = &child->report;
+
   report->kind = FL_RESUMED;
   fl_report(self, report);
   fl_syscall(FL_NR_close, self->socket, 0, 0, 0, 0);
   fl_syscall(FL_NR_close, self->bell, 0, 0, 0, 0);
+  if (child->knocks_again && knock() < 0)
+    fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
   for (uint32_t out = 1; out < self->threads;) {
-    long woken = fl_syscall(FL_NR_futex, (long)&self->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
+    long woken = fl_syscall(FL_NR_futex, (long)child->parked, FL_FUTEX_WAKE_PRIVATE, FL_PARASITE_THREADS_MAX, 0, 0);
 
     out += woken > 0 ? (uint32_t)woken : 0;
     if (woken <= 0)
       fl_syscall(FL_NR_sched_yield, 0, 0, 0, 0, 0);
   }
-  if (reserve)
+  if (child->assignment.reserve)
     fl_leave(self->gadget, self->thread[0].frame, FL_NR_mmap, self->region, self->region_bytes, FL_PROT_NONE,
              FL_MAP_PRIVATE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_NORESERVE);
   fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0, 0);
@@ -207,7 +288,7 @@ static long park(struct child *child, int32_t fd)
   if (result == -FL_EPIPE)
     fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
   child->report.assigned_ns = fl_now();
-  return result < 0 ? result : result == FL_ASSIGNED_FDS ? 0 : -FL_EPROTO;
+  return result < 0 ? result : result == FL_ASSIGNED_FDS + (child->assignment.intercept != 0) ? 0 : -FL_EPROTO;
 }
 
 static long carry(const struct fl_parasite *self)
@@ -237,7 +318,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_NULL: return open_null();
   case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg, step->arg == FL_DATA_FD ? FL_O_CLOEXEC : 0);
   case FL_STEP_START: return fl_descriptors_start(&self->descriptors);
-  case FL_STEP_CLOSE_REST: return fl_descriptors_close_rest(&self->descriptors);
+  case FL_STEP_CLOSE_REST: return fl_descriptors_close_rest(&self->descriptors, child->assignment.intercept ? child->assigned[FL_ASSIGNED_FDS] : -1);
   case FL_STEP_RLIMIT: return set_limit(step->arg, step->value);
   case FL_STEP_LIMIT: return set_limit(step->arg, child->assignment.limit[step->value]);
   case FL_STEP_BOUNDING: return drop_bounding(step->arg);
@@ -245,7 +326,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
   case FL_STEP_THREADS: return rebuild_threads(self, isolation);
   case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
-  case FL_STEP_SEAL: return seal(self->threads, isolation);
+  case FL_STEP_SEAL: return child->assignment.intercept ? intercept(child) : seal(self->threads, isolation);
   default: return -FL_EINVAL;
   }
 }
@@ -265,7 +346,7 @@ static uint32_t phase_of(uint16_t op)
 
 void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t start_ns)
 {
-  struct child child = {.self = self, .fork = fork, .fds = fds,
+  struct child child = {.self = self, .fork = fork, .fds = fds, .parked = &self->parked,
                         .report = {.request = fork->request, .kind = FL_FORK_FAILED, .start_ns = start_ns, .clone_ns = fl_now()}};
   struct fl_fork_report *report = &child.report;
 
@@ -273,7 +354,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
     const struct fl_step *step = &fork->plan.step[i], *next = step + 1;
 
     if (step->op == FL_STEP_RESUME)
-      resume(self, report, child.assignment.reserve);
+      resume(&child);
     long result = run_step(&child, step);
     if (result < 0) {
       report->step = step->op;

@@ -135,11 +135,27 @@ long fl_descriptors_start(const struct fl_descriptors *self)
   return result;
 }
 
-long fl_descriptors_close_rest(const struct fl_descriptors *self)
+static long close_numbers(uint32_t first, uint32_t last)
 {
+  return first <= last ? fl_syscall(FL_NR_close_range, first, last, 0, 0, 0) : 0;
+}
+
+/* but: no number, or one that stays. */
+long fl_descriptors_close_rest(const struct fl_descriptors *self, int32_t but)
+{
+  uint32_t kept = (uint32_t)but;
   long result = 0;
 
-  for (uint32_t i = 0; i < self->gaps && result >= 0; i++)
-    result = fl_syscall(FL_NR_close_range, self->gap[i].first, self->gap[i].last, 0, 0, 0);
+  for (uint32_t i = 0; i < self->gaps && result >= 0; i++) {
+    uint32_t first = self->gap[i].first, last = self->gap[i].last;
+
+    if (but < 0 || kept < first || kept > last) {
+      result = close_numbers(first, last);
+    } else {
+      result = close_numbers(first, kept - 1);
+      if (result >= 0)
+        result = close_numbers(kept + 1, last);
+    }
+  }
   return result;
 }

@@ -49,5 +49,5 @@ struct fl_descriptors {
 /* For the child; each returns 0 or a negative errno. */
 long fl_descriptors_make(const struct fl_descriptors *self);
 long fl_descriptors_start(const struct fl_descriptors *self);
-long fl_descriptors_close_rest(const struct fl_descriptors *self);
+long fl_descriptors_close_rest(const struct fl_descriptors *self, int32_t but);
 #endif

@@ -105,7 +105,7 @@ long fl_image_apply(struct fl_parasite *self, const struct fl_fork *fork, const 
   if (result >= 0)
     result = hold_numbers(&image->self.descriptors);
   if (result >= 0)
-    result = fl_descriptors_close_rest(&image->self.descriptors);
+    result = fl_descriptors_close_rest(&image->self.descriptors, -1);
   if (result < 0)
     return result;
   become(self, &image->self);

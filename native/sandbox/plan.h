@@ -21,7 +21,8 @@
  *   limit        resource limits of the function, hard = soft
  *   dumpable     /proc/self belongs to the instance (nobody else lives in its pid namespace but its init, which is not dumpable)
  *   capabilities all sets emptied in this thread (the others have done it themselves)
- *   seal         seccomp: setns, move_mount and clone3, which the steps above needed, are closed for good
+ *   seal         seccomp: setns, move_mount and clone3, which the steps above needed, are closed for good; a function with interception has a filter of its own that closes them too
+ *                (intercept/program.h), and whoever listens to it does so before anybody asks
  *   resume       report, close the report socket, unmap the parasite, sigreturn
  *
  * No capability is left when the first instruction of the runtime executes, and no step after `capabilities` needs one.
@@ -106,13 +107,14 @@ enum { FL_LIGHT_FDS = 2 };
 /* landlock_restrict_self (Linux 6.15): what an instance is refused is nothing for the host's audit log, which it could fill. */
 enum { FL_LANDLOCK_QUIET = 1 | 4 };
 
-/* What turns a parked child into an instance of a function: the limits, and descriptors in this order. */
+/* What turns a parked child into an instance of a function: the limits, and descriptors in this order. One more, the link of its interception, when it has one. */
 enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };
 enum { FL_ASSIGNED_LIMITS = 2 };
 
 struct fl_assignment {
   uint64_t limit[FL_ASSIGNED_LIMITS];
   uint64_t reserve;                            /* 1: an empty, inaccessible mapping stays where the parasite was, so that an image of the instance can be applied there */
+  uint64_t intercept;                          /* 1: there is a link */
 };
 
 /* The values for the plan's limit steps. */

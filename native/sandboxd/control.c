@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "intercept/policy.h"
 #include "network/rtnetlink.h"
 
 #define REQUEST_ID_LIMIT (1ull << 53)
@@ -12,6 +13,7 @@
 static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_HELLO, sizeof(struct fl_hello), 0},
     {FL_MSG_CREATE, sizeof(struct fl_create), FL_CREATE_DESCRIPTORS},
+    {FL_MSG_CREATE_INTERCEPTED, sizeof(struct fl_create_intercepted), FL_CREATE_DESCRIPTORS},
     {FL_MSG_DESTROY, sizeof(struct fl_destroy), 0},
     {FL_MSG_STATS, sizeof(struct fl_stats), 0},
     {FL_MSG_USAGE, sizeof(struct fl_usage), 0},
@@ -72,6 +74,13 @@ static int check_create(const struct fl_create *create, struct fl_error *err)
   return r < 0 ? r : fl_limits_check(&create->limits, err);
 }
 
+static int check_intercepted(const struct fl_create_intercepted *create, struct fl_error *err)
+{
+  int r = check_create(&create->create, err);
+
+  return r < 0 ? r : fl_intercept_check(&create->intercept, err);
+}
+
 int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_request *ret_request, struct fl_error *err)
 {
   memset(ret_request, 0, sizeof *ret_request);
@@ -89,6 +98,8 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
   switch (header->type) {
   case FL_MSG_CREATE:
     return check_create(&ret_request->create, err);
+  case FL_MSG_CREATE_INTERCEPTED:
+    return check_intercepted(&ret_request->intercepted, err);
   case FL_MSG_PULSE:
     if (ret_request->pulse.runtime >= FL_RUNTIMES_MAX || ret_request->pulse.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "pulse: runtime %u", ret_request->pulse.runtime);

@@ -2,6 +2,7 @@
 #ifndef FLASHD_CONTROL_H
 #define FLASHD_CONTROL_H
 #include <flashd/error.h>
+#include <flashd/intercept.h>
 #include <flashd/protocol.h>
 #include <stddef.h>
 
@@ -9,6 +10,7 @@ union fl_request {
   struct fl_header header;
   struct fl_hello hello;
   struct fl_create create;
+  struct fl_create_intercepted intercepted;    /* begins as create does */
   struct fl_destroy destroy;
   struct fl_stats stats;
   struct fl_usage usage;

@@ -137,7 +137,7 @@ static void reap(struct fl_daemon *daemon, pid_t which)
     uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 
     if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status) ||
-        fl_functions_reaped(daemon, pid, status))
+        fl_functions_reaped(daemon, pid, status) || fl_interception_reaped(daemon, pid, status))
       continue;
     if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX)
       daemon->early_end[daemon->early_ends++] = (struct fl_early_end){pid, status, cpu_us};
@@ -198,6 +198,7 @@ static void handle(struct fl_daemon *daemon, const struct epoll_event *event)
   case FL_SOURCE_PARTS: parts_readable(daemon); break;
   case FL_SOURCE_PROBE: fl_probe_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_FUNCTION: fl_functions_readable(daemon, (uint32_t)event->data.u64); break;
+  case FL_SOURCE_MONITOR: fl_interception_readable(daemon); break;
   case FL_SOURCE_TEMPLATE: fl_templates_readable(daemon, (uint32_t)event->data.u64); break;
   }
 }
@@ -303,7 +304,7 @@ int fl_daemon_run(const struct fl_options *options)
     return 111;
   daemon->options = *options;
   daemon->lifeline = FL_LIFELINE_FD;
-  daemon->control = daemon->epoll = daemon->signals = -1;
+  daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FL_LIFELINE_FD, F_SETFL, O_NONBLOCK);
   if (fl_confine(&err) < 0 || open_daemon(daemon, &err) < 0) {

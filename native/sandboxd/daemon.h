@@ -10,6 +10,7 @@
  *   probe.c      a template's first fork, which shows what every fork will write to
  *   bundle.c     a version's directory as a mount
  *   functions.c  function templates: freeze an instance, make its image a template
+ *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
  */
 #ifndef FLASHD_DAEMON_H
 #define FLASHD_DAEMON_H
@@ -61,6 +62,8 @@ struct fl_instance {
   uint32_t network;                            /* enum fl_network */
   uint32_t serving;                            /* of a candidate: enum fl_network of those that will be forked from what it is frozen into */
   struct fl_egress_policy egress;
+  struct fl_intercept *policy;                 /* of its system calls, until it is assigned; or NULL */
+  bool watched;                                /* the monitor listens to it */
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
@@ -137,12 +140,15 @@ struct fl_daemon {
   uint64_t next_function;
   uint32_t functions, functions_retiring;
   struct fl_function *function[FL_FUNCTIONS_MAX];  /* by index, with holes */
+  pid_t monitor;                               /* 0: nobody has needed one */
+  int monitor_socket;                          /* ours, or -1 */
+  uint32_t monitor_flags;                      /* SECCOMP_FILTER_FLAG_* of its listeners */
   uint64_t forks, forks_failed, template_restarts, template_rotations, boots;
 };
 
 uint64_t fl_daemon_now_ns(void);
 /* Adds a descriptor to the loop; kind and index come back with its events. */
-enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION };
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION, FL_SOURCE_MONITOR };
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
@@ -154,8 +160,8 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
 void fl_commands_refuse(struct fl_daemon *daemon, uint64_t request, const struct fl_error *err);
 void fl_commands_announce_runtime(struct fl_daemon *daemon, uint32_t runtime);
 
-/* starts.c: fds = data, stdout, stderr, bundle, taken over in every case */
-void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds);
+/* starts.c: fds = data, stdout, stderr, bundle, taken over in every case. policy: of its system calls, or NULL. */
+void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, int *fds);
 void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
 int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
@@ -252,6 +258,15 @@ void fl_spares_fill(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_spares_deadline_ns(struct fl_daemon *daemon);
 /* The function is about to be freed. */
 void fl_spares_forget(struct fl_function *function);
+
+/* interception.c */
+/* A copy, or NULL of NULL. */
+int fl_interception_keep(const struct fl_intercept *policy, struct fl_intercept **ret_policy, struct fl_error *err);
+/* FAST PATH. The assignment with a link, its filter into that, and the link's other end to the monitor, if the filter needs it. 0 or -errno. */
+int fl_interception_assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_assignment *assignment, struct fl_error *err);
+void fl_interception_readable(struct fl_daemon *daemon);
+/* The monitor has ended: what it listened to is ended too. */
+bool fl_interception_reaped(struct fl_daemon *daemon, pid_t pid, int status);
 
 /* probe.c */
 /* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */

@@ -32,6 +32,7 @@ void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
     fl_close(&instance->fds[i]);
   fl_close(&instance->assignment);
   fl_close(&instance->bundle);
+  free(instance->policy);
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i] == instance)
       daemon->instance[i] = daemon->instance[--daemon->instances];

@@ -93,7 +93,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
   if (r < 0)
     return r;
-  r = fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
+  r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
   if (r < 0)
     return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
   instance->state = FL_INSTANCE_STARTING;
@@ -182,33 +182,37 @@ static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spar
 }
 
 /* The gateway may be hostile: what the operator permits is decided here too. */
-static int check_class(const struct fl_daemon *daemon, const struct fl_create *create, struct fl_error *err)
+static int check_class(const struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, struct fl_error *err)
 {
   if (create->network != FL_NETWORK_LIGHT)
     return 0;
   if (!daemon->options.light)
     return fl_fail(err, FL_ERR_ISOLATION, EPERM, "create", "the operator does not permit the light class");
+  if (policy)
+    return fl_fail(err, FL_ERR_ISOLATION, EINVAL, "create", "system calls of the light class are not intercepted");
   if (create->runtime < daemon->pack->count && daemon->pack->runtime[create->runtime].keeps_pid)
     return fl_fail(err, FL_ERR_ISOLATION, EINVAL, "create", "%.40s keeps its process id, which the light class has no way to give it", daemon->pack->runtime[create->runtime].name);
   return 0;
 }
 
-void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, int *fds)
+void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, int *fds)
 {
   uint64_t now = fl_daemon_now_ns();
   struct fl_error err = {0};
   struct fl_spare_kind kind = kind_of(daemon, create);
   bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
   struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
+  struct fl_intercept *kept = NULL;
   int mount = -1;
 
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (check_class(daemon, create, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+  else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
            !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
+    free(kept);
     fl_close(&mount);
     daemon->forks_failed++;
     fl_commands_refuse(daemon, create->header.request, &err);
@@ -222,6 +226,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
   instance->egress = create->egress;
+  instance->policy = kept;
   instance->accepted_ns = now;
   instance->pooled = instance->state == FL_INSTANCE_PARKED;
   take_fds(instance, mount, fds);

@@ -12,6 +12,7 @@ import { invokeCommand } from './invoke.ts';
 import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
 import { Output } from './output.ts';
+import { profileCommand } from './profile.ts';
 import { removeCommand } from './remove.ts';
 import { rollbackCommand } from './rollback.ts';
 import { secretCommand } from './secret.ts';
@@ -54,6 +55,7 @@ function programOf(entry: Entry): Command {
     listCommand(),
     invokeCommand(),
     logsCommand(),
+    profileCommand(),
     rollbackCommand(),
     removeCommand(),
     secretCommand(),

@@ -29,10 +29,12 @@ export function logsCommand(): Command {
     });
 }
 
+const STREAMS = { stdout: 'out', stderr: 'err', audit: 'aud' } as const;
+
 function textOf(entry: LogEntry): string {
   const message =
     entry.dropped === undefined ? `${entry.message}${entry.cut === true ? ' …(cut)' : ''}` : `(${entry.dropped.lines} lines dropped)`;
-  return `${entry.time} ${shortVersion(entry.version)} ${entry.instance} ${entry.stream === 'stderr' ? 'err' : 'out'}  ${message}`;
+  return `${entry.time} ${shortVersion(entry.version)} ${entry.instance} ${STREAMS[entry.stream]}  ${message}`;
 }
 
 function linesOf(text: string): number {

@@ -39,7 +39,18 @@ export function parsePrefix(text: string): { address: number; prefix: number } |
   return { address: value, prefix: length };
 }
 
+/** Addresses of any kind: what they are a rule for may be closed for other reasons. */
+export function parseRules(entries: readonly string[]): EgressRule[] {
+  return entries.map(parseEntry);
+}
+
 function parseRule(entry: string): EgressRule {
+  const rule = parseEntry(entry);
+  for (const closed of CLOSED) if (within(rule, parsePrefix(closed)!)) throw new EgressProblem(`${JSON.stringify(entry)} lies in ${closed}, which no function may reach`);
+  return rule;
+}
+
+function parseEntry(entry: string): EgressRule {
   const { address, prefix = '32', port = '0' } = ENTRY.exec(entry)?.groups ?? {};
   const shown = JSON.stringify(entry);
   if (address === undefined) {
@@ -50,7 +61,6 @@ function parseRule(entry: string): EgressRule {
   if (value === undefined || Number(prefix) > 32 || Number(port) > 65_535 || (entry.includes(':') && Number(port) === 0)) throw new EgressProblem(`${shown} has a number that is too large, or port 0`);
   const block = parsePrefix(`${address}/${prefix}`);
   if (block === undefined) throw new EgressProblem(`${shown} has bits set beyond its prefix`);
-  for (const closed of CLOSED) if (within(block, parsePrefix(closed)!)) throw new EgressProblem(`${shown} lies in ${closed}, which no function may reach`);
   return { ...block, port: Number(port) };
 }
 

@@ -10,7 +10,7 @@ import { parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts
 import { FUNCTION_DEFAULTS, NAMED_OPTIONS, OPTIONS, type Config, type NamedOption, type Option } from './options.ts';
 import validate from './schema.validator.ts';
 
-export { EGRESS_RULES_MAX, EgressProblem, bytesPerSecond, parseAddress, parseEgress, parsePrefix, type Egress } from './egress.ts';
+export { EGRESS_RULES_MAX, EgressProblem, bytesPerSecond, parseAddress, parseEgress, parsePrefix, parseRules, type Egress } from './egress.ts';
 export { NAMED_OPTIONS, type Config, type FunctionDefaults, type NamedOption } from './options.ts';
 
 export const DEFAULT_CONFIG_FILE = '/etc/flashd/config.json';

@@ -13,7 +13,7 @@ import { readManifest, type Manifest } from './manifest.ts';
 export { Builder, type Recipe } from './build.ts';
 export { BundleStore } from './bundle-store.ts';
 export { checkFunctionName, isFunctionName } from './function-name.ts';
-export { MANIFEST_FILE, bandwidthOf, egressOf, readManifest, type Bandwidth, type Manifest } from './manifest.ts';
+export { MANIFEST_FILE, bandwidthOf, egressOf, interceptionOf, readManifest, type Bandwidth, type Manifest } from './manifest.ts';
 
 export type Deployment = {
   readonly version: Version;

@@ -7,6 +7,7 @@
  *   POST   /functions/NAME/rollback  {"to"?: VERSION}                          → DeployReply
  *   DELETE /functions/NAME                                                     → {"name"}
  *   GET    /functions/NAME/logs?lines=N&follow=1                               → LogEntry as JSON lines
+ *   POST   /functions/NAME/profile   ProfileCall; answered when it is over         → ProfileReply
  *   GET    /functions/NAME/secrets                                             → SecretReply[]
  *   PUT    /functions/NAME/secrets/KEY    the value as it is                   → SecretChange
  *   DELETE /functions/NAME/secrets/KEY                                         → SecretChange
@@ -28,6 +29,22 @@ export type DeployReply = {
   previous: string | null;
   /** What it needs and nobody has set: until then its invocations are answered with secret_missing. */
   missingSecrets: string[];
+};
+
+/** Until so many requests are answered, or so much time has passed; both: whatever comes first. */
+export type ProfileCall = { requests?: number; seconds?: number };
+
+export type ProfileReply = {
+  function: string;
+  /** What its instances used, but for what no instance can do without. */
+  calls: string[];
+  /** How many its list permits, with the group `self` and what no policy reaches; how many every function may use. */
+  allowed: number;
+  base: number;
+  requests: number;
+  seconds: number;
+  /** For its function.json. */
+  interception: { enforce: string[] } & Record<string, unknown>;
 };
 
 /** Times are null for one that is needed but not set. needed: the live version names it. */

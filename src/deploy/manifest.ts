@@ -9,6 +9,7 @@ import type { ErrorObject } from 'ajv';
 import { EgressProblem, parseEgress, type Config, type Egress, type FunctionDefaults } from '../config/index.ts';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { nearest } from '../errors/nearest.ts';
+import { compile, InterceptionProblem, type InterceptionManifest, type InterceptionPolicy } from '../interception/index.ts';
 import { isHandlerOf, matches, RUNTIMES, type Runtime } from '../runtimes/index.ts';
 import schema from './function.schema.json' with { type: 'json' };
 import validate from './function.schema.validator.ts';
@@ -26,6 +27,7 @@ export type Manifest = FunctionDefaults & {
   readonly requestIsolation?: RequestIsolation;
   /** undefined is "full". */
   readonly isolation?: 'full' | 'process';
+  readonly interception?: InterceptionManifest;
   readonly warmup?: Readonly<Record<string, unknown>>;
 };
 
@@ -56,6 +58,7 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
   }
   if (manifest.isolation === 'process') checkLight(manifest, runtime);
   egressOf(manifest.network);
+  interceptionOf(manifest.interception);
   return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency, mostAtOnce(given)) }, unbuilt };
 }
 
@@ -97,6 +100,16 @@ export function bandwidthOf(network: Network | undefined, { egressMbit, egressMb
   return Math.min(asked ?? egressMbit, egressMbitMax);
 }
 export type Bandwidth = Pick<Config, 'egressMbit' | 'egressMbitMax'>;
+
+/** undefined: its system calls are nobody's business. */
+export function interceptionOf(interception: InterceptionManifest | undefined): InterceptionPolicy | undefined {
+  try {
+    return interception === undefined ? undefined : compile(interception);
+  } catch (error) {
+    if (!(error instanceof InterceptionProblem)) throw error;
+    throw new FlashdError('manifest_invalid', { message: `interception in ${MANIFEST_FILE}: ${error.message}`, hint: 'see "Interception" in native/README.md; `flashd profile NAME` lists the calls that a function uses', details: { key: 'interception' } });
+  }
+}
 
 type Given = Partial<Manifest> & { readonly $schema?: string; readonly bundle?: boolean };
 

@@ -7,16 +7,22 @@ import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { checkFunctionName, type Deployer, type Deployment } from '../deploy/index.ts';
-import type { CredentialReply, DeployReply, GatewayReport, InvokeCall, InvokeReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
+import type { CredentialReply, DeployReply, GatewayReport, InvokeCall, InvokeReply, ProfileCall, ProfileReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { LOG_LINES_MAX, type FunctionLogs, type LogEntry, type Logger, type Metrics } from '../observability/index.ts';
+import type { InterceptionManifest } from '../interception/index.ts';
 import { SECRET_BYTES_MAX, type Registry, type Version } from '../registry/index.ts';
+import { PROFILE_REQUESTS_MAX, PROFILE_SECONDS_MAX } from './profile.ts';
 
 export type ManagementOptions = {
   socketPath: string;
   registry: Registry;
   deployer: Deployer;
   logs: FunctionLogs;
+  /** Resolves when it is over. */
+  profile: (name: string, manifest: InterceptionManifest | undefined, call: ProfileCall, signal: AbortSignal) => Promise<ProfileReply>;
+  /** A function was removed. */
+  removed: (name: string) => void;
   metrics: Metrics;
   logger: Logger;
   /** SO_PEERCRED. */
@@ -61,6 +67,7 @@ export class ManagementServer {
       '/functions/*/logs': { GET: (request) => this.#logs(request) },
       '/functions/*/secrets': { GET: (request) => this.#secrets(request) },
       '/functions/*/secrets/*': { PUT: (request) => this.#setSecret(request), DELETE: (request) => this.#removeSecret(request) },
+      '/functions/*/profile': { POST: (request) => this.#profile(request) },
       '/functions/*/keys': { GET: (request) => this.#credentials(request, request.name) },
       '/functions/*/keys/*': { POST: (request) => this.#createCredential(request, request.name, request.key), DELETE: (request) => this.#revokeCredential(request, request.name, request.key) },
       '/tokens': { GET: (request) => this.#credentials(request, null) },
@@ -195,6 +202,7 @@ export class ManagementServer {
   async #remove({ response, name }: Request): Promise<void> {
     this.#options.deployer.remove(name);
     await this.#options.logs.remove(name);
+    this.#options.removed(name);
     this.#options.logger.info({ function: name }, 'removed');
     sendJson(response, { name });
   }
@@ -219,6 +227,14 @@ export class ManagementServer {
       response.write(`${JSON.stringify(entry)}\n`);
     });
     signal.addEventListener('abort', stop, { once: true });
+  }
+
+  async #profile({ message, response, name, signal }: Request): Promise<void> {
+    const { manifest } = this.#live(name);
+    const call = await readJson(message, JSON_SLACK_BYTES);
+    if (!isProfileCall(call)) throw new FlashdError('bad_request', { message: `requests must be a whole number from 1 to ${PROFILE_REQUESTS_MAX}, seconds one from 1 to ${PROFILE_SECONDS_MAX}` });
+    this.#options.logger.info({ function: name, ...call }, 'profiled');
+    sendJson(response, await this.#options.profile(name, manifest.interception, call, signal));
   }
 
   #secrets({ response, name }: Request): void {
@@ -318,6 +334,12 @@ async function readJson(message: IncomingMessage, bytesMax: number): Promise<obj
     throw new FlashdError('bad_request', { message: `the body is not JSON: ${(error as Error).message}`, cause: error });
   }
   throw new FlashdError('bad_request', { message: 'the body is not a JSON object' });
+}
+
+function isProfileCall(value: object): value is ProfileCall {
+  const { requests = 1, seconds = 1 } = value as Partial<Record<keyof ProfileCall, unknown>>;
+  const within = (each: unknown, most: number): boolean => typeof each === 'number' && Number.isInteger(each) && each >= 1 && each <= most;
+  return within(requests, PROFILE_REQUESTS_MAX) && within(seconds, PROFILE_SECONDS_MAX);
 }
 
 function isInvokeCall(value: object): value is InvokeCall {

@@ -3,8 +3,9 @@
  * shutting down is: refuse → drain with a limit → destroy → wait for the ends with a limit.
  */
 import { bytesPerSecond } from '../config/index.ts';
-import { bandwidthOf, egressOf, type Bandwidth } from '../deploy/index.ts';
+import { bandwidthOf, egressOf, interceptionOf, type Bandwidth } from '../deploy/index.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
+import type { InterceptionPolicy } from '../interception/index.ts';
 import { Pools } from '../pool/pools.ts';
 import type { Demand, PoolSpec, VersionPool } from '../pool/version-pool.ts';
 import type { Registry, Version } from '../registry/index.ts';
@@ -56,6 +57,8 @@ export type DispatcherOptions = {
   readonly bandwidth: Bandwidth;
   /** Why a function of that manifest may not run here; undefined: it may. */
   readonly refusal?: (manifest: Version['manifest']) => FlashdError | undefined;
+  /** The policy of a function whose system calls are being learnt. */
+  readonly learning?: (functionName: string) => InterceptionPolicy | undefined;
 };
 
 export class Dispatcher implements QueueHost, SandboxListener {
@@ -65,6 +68,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
   readonly #pools: Pools;
   readonly #bandwidth: Bandwidth;
   readonly #refusal: NonNullable<DispatcherOptions['refusal']>;
+  readonly #learning: NonNullable<DispatcherOptions['learning']>;
   readonly #functions = new Map<string, FunctionQueue>();
   readonly #stopListening: () => void;
   #refusing: FlashdError | undefined;
@@ -79,6 +83,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     this.#registry = options.registry;
     this.#pools = options.pools;
     this.#bandwidth = options.bandwidth;
+    this.#learning = options.learning ?? (() => undefined);
     this.queueMax = options.queueMax;
     this.readyWaitMs = options.readyWaitMs;
     this.#refusal = options.refusal ?? (() => undefined);
@@ -165,14 +170,20 @@ export class Dispatcher implements QueueHost, SandboxListener {
 
   /** With its secrets; without them, or refused, it has no instances, and its invocations are told why. */
   #target(version: Version): Target {
+    const learning = this.#learning(version.functionName);
     try {
       const refusal = this.#refusal(version.manifest);
       if (refusal !== undefined) return targetOf(version, this.#bandwidth, refusal);
       const [missing] = this.#registry.missingSecrets(version);
-      return targetOf(version, this.#bandwidth, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing));
+      return targetOf(version, this.#bandwidth, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing), learning);
     } catch (error) {
-      return targetOf(version, this.#bandwidth, toFlashdError(error));
+      return targetOf(version, this.#bandwidth, toFlashdError(error), learning);
     }
+  }
+
+  /** Its instances are replaced as by a redeployment: what they are made with has changed. */
+  renew(name: string): void {
+    this.#changed(name);
   }
 
   #changed(name: string): void {
@@ -203,7 +214,7 @@ function secretMissing(functionName: string, name: string): FlashdError {
 }
 
 /** secrets: their values, or why there are none. */
-function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string, string> | FlashdError): Target {
+function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string, string> | FlashdError, learning: InterceptionPolicy | undefined): Target {
   const { manifest } = version;
   const egress = egressOf(manifest.network);
   const blocked = secrets instanceof FlashdError ? secrets : undefined;
@@ -227,6 +238,7 @@ function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string
     },
     egress: egress === undefined ? undefined : { ...egress, bytesPerSecond: bytesPerSecond(bandwidthOf(manifest.network, bandwidth)) },
     isolation: manifest.isolation === 'process' ? 'process' : undefined,
+    interception: learning ?? interceptionOf(manifest.interception),
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
     reuse: (manifest.requestIsolation ?? 'reuse') === 'reuse',
     maxInstances: manifest.maxInstances,

@@ -18,10 +18,13 @@ export type LogEntry = {
   readonly instance: number;
   /** The request that the instance was working on; absent when there was none, or several. */
   readonly invocation?: string;
-  readonly stream: 'stdout' | 'stderr';
+  /** audit: not what it wrote, but what its policy for system calls tells of it. */
+  readonly stream: 'stdout' | 'stderr' | 'audit';
   readonly message: string;
   /** The line was longer than the limit. */
   readonly cut?: true;
+  /** Of an audit entry: the call, what became of it, and its arguments. */
+  readonly syscall?: object;
   /** In place of a message: so many lines (and bytes) were over the rate. */
   readonly dropped?: { readonly lines: number; readonly bytes: number };
 };
@@ -69,6 +72,11 @@ export class FunctionLogs {
     if (output === undefined)
       this.#outputs.set(labels, (output = new InstanceOutput(this.#log(labels.function), labels, this.#options.lineBytes)));
     output.write(stream, chunk);
+  }
+
+  /** A system call that the function's policy tells of: subject to its rate like everything else. */
+  audit(labels: LogLabels, message: string, syscall: object): void {
+    this.#log(labels.function).audit(labels, message, syscall);
   }
 
   /** The last entries, oldest first. */
@@ -182,7 +190,16 @@ class FunctionLog {
     return false;
   }
 
+  audit(labels: LogLabels, message: string, syscall: object): void {
+    this.#refill();
+    this.#admit(labels, 'audit', message, { syscall });
+  }
+
   add(labels: LogLabels, stream: 'stdout' | 'stderr', message: string, cut: boolean): void {
+    this.#admit(labels, stream, message, cut ? { cut } : {});
+  }
+
+  #admit(labels: LogLabels, stream: LogEntry['stream'], message: string, rest: Rest): void {
     if (this.#lineTokens < 1 || this.#byteTokens < 1) {
       this.#drop(labels, 1, message.length + 1);
       return;
@@ -190,7 +207,7 @@ class FunctionLog {
     this.#lineTokens--;
     this.#byteTokens -= message.length + 1;
     if (this.#dropped.bytes > 0) this.#tellDropped();
-    this.#publish(entryOf(labels, stream, message, cut ? { cut } : {}));
+    this.#publish(entryOf(labels, stream, message, rest));
   }
 
   async read(lines: number): Promise<LogEntry[]> {
@@ -267,7 +284,9 @@ class FunctionLog {
   }
 }
 
-function entryOf(labels: LogLabels, stream: LogEntry['stream'], message: string, rest: Pick<LogEntry, 'cut' | 'dropped'>): LogEntry {
+type Rest = Pick<LogEntry, 'cut' | 'dropped' | 'syscall'>;
+
+function entryOf(labels: LogLabels, stream: LogEntry['stream'], message: string, rest: Rest): LogEntry {
   return {
     time: new Date().toISOString(),
     function: labels.function,

@@ -3,7 +3,7 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { EgressPolicy, InstanceSpec, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
+import type { EgressPolicy, InstanceSpec, Interception, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
@@ -28,6 +28,8 @@ export type PoolSpec = {
   /** undefined: loopback only. */
   readonly egress: EgressPolicy | undefined;
   readonly isolation?: 'process' | undefined;
+  /** undefined: none. */
+  readonly interception?: Interception | undefined;
   readonly concurrency: number;
   /** Whether an instance serves more than one request. */
   readonly reuse: boolean;
@@ -313,10 +315,10 @@ export class VersionPool implements StandbyHost, TemplateHost {
   }
 
   #openBundle(): InstanceSpec {
-    const { functionName, version, runtime, limits, egress, isolation, init, digest, bundlePath } = this.spec;
+    const { functionName, version, runtime, limits, egress, isolation, interception, init, digest, bundlePath } = this.spec;
     const bundleFd = openSync(bundlePath, constants.O_RDONLY | constants.O_DIRECTORY);
     this.#releaseBundle = this.#pools.holdBundle(digest);
-    return { functionName, version, runtime, limits, egress, isolation, init, bundleFd };
+    return { functionName, version, runtime, limits, egress, isolation, interception, init, bundleFd };
   }
 
   #unstandby(instance: PooledInstance): void {

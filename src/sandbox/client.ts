@@ -6,13 +6,14 @@
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
 import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeStats, encodeUsage } from './codec.ts';
-import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats } from './contract.ts';
+import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats, SyscallEvent, SyscallSink } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
 import { FEATURE_NAMES, FRAME, type Ended, type Frozen, type Message, type Runtime, type Usage } from './protocol.ts';
 
 export type SandboxClientOptions = {
   readonly addon: Addon;
   readonly sink: LogSink;
+  readonly syscalls?: SyscallSink;
   readonly limits: AddonLimits;
   /** How long an end's reason is waited for. */
   readonly endWaitMs: number;
@@ -22,6 +23,8 @@ export type SandboxClientOptions = {
   readonly report: (error: unknown) => void;
 };
 
+/** System calls of instances whose CREATED has not come yet. */
+const EARLY_MAX = 256;
 const FROM_LANGUAGE: Origin = { template: 0 };
 
 type Reply = { readonly resolve: (message: Message) => void; readonly reject: (error: unknown) => void };
@@ -45,6 +48,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
   #features = 0;
   /** How many runtimes sandboxd has. */
   #announced = 0;
+  #early: SyscallEvent[] = [];
   instancesMax = 0;
 
   constructor(options: SandboxClientOptions) {
@@ -106,7 +110,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process'), spec.bundleFd);
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
@@ -233,7 +237,9 @@ export class SandboxClient implements Sandbox, InstanceHost {
         const instance = this.#take(message.request);
         if (instance === undefined) return;
         this.#created.set(message.instance, instance);
-        return instance.handleCreated(message);
+        instance.handleCreated(message);
+        if (this.#early.length > 0) this.#catchUp(message.instance);
+        return;
       }
       case 'failed': {
         const reply = this.#replies.get(message.request);
@@ -241,6 +247,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
         reply?.reject(new FlashdError('internal_error', { message: message.detail === '' ? `sandboxd refused: ${message.op}` : message.detail }));
         return this.#take(message.request)?.handleFailed(message);
       }
+      case 'syscall':
+        return this.#syscall(message);
       case 'ended':
         return this.#ended(message);
       case 'frozen':
@@ -251,6 +259,18 @@ export class SandboxClient implements Sandbox, InstanceHost {
         return reply?.resolve(message);
       }
     }
+  }
+
+  #syscall(event: SyscallEvent): void {
+    const instance = this.#created.get(event.instance);
+    if (instance !== undefined) this.#options.syscalls?.syscall(instance.labels, event);
+    else if (this.#creating.size > 0 && this.#early.length < EARLY_MAX) this.#early.push(event);
+  }
+
+  #catchUp(id: number): void {
+    const events = this.#early;
+    this.#early = this.#creating.size === 0 ? [] : events.filter(({ instance }) => instance !== id);
+    for (const event of events) if (event.instance === id) this.#syscall(event);
   }
 
   #boot(runtime: Runtime): void {

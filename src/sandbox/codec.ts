@@ -1,5 +1,6 @@
 /** Control packets from and to bytes. sandboxd is trusted more than we are, so decoding checks only what a wrong version would get wrong: magic, version, type, size. */
 import { FlashdError } from '../errors/index.ts';
+import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception, type Interception } from './interception.ts';
 import { LAYOUT, PROTOCOL, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Limits, type Message, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
 
 function packet(type: number, size: number, request: number): Buffer {
@@ -32,9 +33,9 @@ export function encodeHello(request: number): Buffer {
 }
 
 /** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false): Buffer {
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception): Buffer {
   const at = LAYOUT.fl_create;
-  const bytes = packet(PROTOCOL.FL_MSG_CREATE, at.$size, request);
+  const bytes = interception === undefined ? packet(PROTOCOL.FL_MSG_CREATE, at.$size, request) : packet(PROTOCOL.FL_MSG_CREATE_INTERCEPTED, INTERCEPT_LAYOUT.fl_create_intercepted.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
   bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0), at.flags);
   if (from !== 0) writeU64(bytes, at.function, from);
@@ -46,6 +47,7 @@ export function encodeCreate(request: number, runtime: number, limits: Limits, f
   bytes.writeUInt32LE(limits.descriptors, at.limits + LAYOUT.fl_limits.descriptors);
   if (egress !== undefined) writeEgress(bytes, egress);
   if (light) bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_LIGHT, at.network);
+  if (interception !== undefined) writeInterception(bytes, interception);
   return bytes;
 }
 
@@ -128,6 +130,7 @@ const DECODERS: Readonly<Record<number, { size: number; decode: (bytes: Buffer, 
   [PROTOCOL.FL_MSG_ENDED]: { size: LAYOUT.fl_ended.$size, decode: decodeEnded },
   [PROTOCOL.FL_MSG_STATS_OK]: { size: LAYOUT.fl_stats_ok.$size, decode: decodeStats },
   [PROTOCOL.FL_MSG_FROZEN]: { size: LAYOUT.fl_frozen.$size, decode: decodeFrozen },
+  [PROTOCOL.FL_MSG_SYSCALL]: { size: INTERCEPT_LAYOUT.fl_syscall.$size, decode: decodeSyscall },
   [PROTOCOL.FL_MSG_USAGE_OK]: { size: LAYOUT.fl_usage_ok.$size, decode: decodeUsage },
 };
 

@@ -7,8 +7,10 @@
  * Frames may be sent from the first moment: they wait in the socket for the fork. Nothing here waits or allocates on a response's path.
  */
 import type { ResponseBody } from './addon.ts';
+import type { Interception, SyscallEvent } from './interception.ts';
 import type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
 
+export type { Interception, SyscallEvent } from './interception.ts';
 export type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
 
 export type InstanceSpec = {
@@ -18,6 +20,8 @@ export type InstanceSpec = {
   readonly egress?: EgressPolicy | undefined;
   /** undefined: all namespaces. */
   readonly isolation?: 'process' | undefined;
+  /** undefined: its system calls are nobody's business. */
+  readonly interception?: Interception | undefined;
   /** The largest response; undefined: as large as any function's may be. */
   readonly responseBodyMax?: number;
   /** Directory of the bundle; stays open and belongs to the caller. */
@@ -78,6 +82,10 @@ export interface Instance {
 /** Where the output of instances goes. An empty chunk ends that stream; a chunk may be reused afterwards. */
 export interface LogSink {
   write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): void;
+}
+/** Hears of system calls that a function's policy tells of. */
+export interface SyscallSink {
+  syscall(labels: LogLabels, event: SyscallEvent): void;
 }
 /** Of one instance: the same object for its whole life, changed as it is numbered and gets invocations ("" when several share it). */
 export type LogLabels = { readonly function: string; readonly version: string; instance: number; invocation: string };

@@ -3,6 +3,8 @@
  * Every constant here is compared with the headers by test/unit/sandbox/protocol.test.ts, offsets included (the C compiler is asked).
  */
 
+import type { SyscallEvent } from './interception.ts';
+
 export const PROTOCOL = {
   FL_PROTOCOL_VERSION: 1,
   FL_PROTOCOL_MAGIC: 0x464c,
@@ -10,7 +12,7 @@ export const PROTOCOL = {
   FL_NAME_MAX: 32,
   FL_USAGE_MAX: 64,
   FL_PHASES: 8,
-  FL_MESSAGE_MAX: 2048,
+  FL_MESSAGE_MAX: 4096,
 
   FL_MSG_HELLO: 1,
   FL_MSG_CREATE: 2,
@@ -23,6 +25,7 @@ export const PROTOCOL = {
   FL_MSG_PULSE: 9,
   FL_MSG_LEARN: 10,
   FL_MSG_YIELD: 11,
+  FL_MSG_CREATE_INTERCEPTED: 12,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -31,6 +34,7 @@ export const PROTOCOL = {
   FL_MSG_STATS_OK: 134,
   FL_MSG_USAGE_OK: 135,
   FL_MSG_FROZEN: 136,
+  FL_MSG_SYSCALL: 137,
 
   FL_FEATURE_CGROUP_V2: 1,
   FL_FEATURE_CGROUP_MEMORY: 2,
@@ -275,4 +279,4 @@ export type Usage = {
   readonly entries: readonly { readonly instance: number; readonly memoryBytes: number }[];
 };
 export type Frozen = { readonly type: 'frozen'; readonly request: number; readonly function: number; readonly bytes: number };
-export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage | Frozen;
+export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage | Frozen | SyscallEvent;

@@ -20,6 +20,7 @@ import { execSystem } from './systems/exec.ts';
 import { filterSystem } from './systems/filter.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
+import { interceptionSystem } from './systems/interception.ts';
 import { lightSystem } from './systems/light.ts';
 import { memorySystem } from './systems/memory.ts';
 import { networksSystem } from './systems/networks.ts';
@@ -72,7 +73,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), lightSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
+    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
   ];
 }
 

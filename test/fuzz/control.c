@@ -1,6 +1,7 @@
 /* Any packet from the gateway: the first byte is the number of descriptors, the rest the packet. */
 #include <stdlib.h>
 
+#include "intercept/policy.h"
 #include "sandboxd/control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -11,7 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
   if (request.header.size != size - 1 || request.header.request == 0)
     abort();
-  if (request.header.type == FL_MSG_CREATE && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0 ||
+  if (request.header.type == FL_MSG_CREATE_INTERCEPTED && (data[0] != FL_CREATE_DESCRIPTORS || fl_intercept_check(&request.intercepted.intercept, NULL) < 0))
+    abort();
+  if ((request.header.type == FL_MSG_CREATE || request.header.type == FL_MSG_CREATE_INTERCEPTED) && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0 ||
                                                       fl_egress_check(request.create.network, &request.create.egress, NULL) < 0))
     abort();
   return 0;

@@ -7,6 +7,8 @@
  *      │ BOOT ────────────────────────────────▶ │  a runtime that a function needs; a RUNTIME event tells how it goes
  *      │ CREATE + 4 descriptors ──────────────▶ │
  *      │ ◀──────────────── CREATED or FAILED    │  same request id
+ *      │ CREATE_INTERCEPTED, the same ────────▶ │  with a policy for system calls (flashd/intercept.h)
+ *      │ ◀───────────────────────────── SYSCALL │  events: what the policy says is told
  *      │ DESTROY ─────────────────────────────▶ │
  *      │ ◀──────────────────────────── ENDED    │  exactly one per created instance, asked for or not
  *      │ FREEZE ──────────────────────────────▶ │  an instance that was created for it, and waits
@@ -35,7 +37,7 @@ enum {
   FL_NAME_MAX = 32,                            /* bytes of a runtime's name, NUL included */
   FL_USAGE_MAX = 64,                           /* instances in one USAGE_OK */
   FL_PHASES = 8,
-  FL_MESSAGE_MAX = 2048                        /* bytes of the longest message */
+  FL_MESSAGE_MAX = 4096                        /* bytes of the longest message */
 };
 
 enum fl_message_type {
@@ -50,6 +52,7 @@ enum fl_message_type {
   FL_MSG_PULSE = 9,
   FL_MSG_LEARN = 10,
   FL_MSG_YIELD = 11,
+  FL_MSG_CREATE_INTERCEPTED = 12,              /* flashd/intercept.h */
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -57,7 +60,8 @@ enum fl_message_type {
   FL_MSG_ENDED = 133,
   FL_MSG_STATS_OK = 134,
   FL_MSG_USAGE_OK = 135,
-  FL_MSG_FROZEN = 136
+  FL_MSG_FROZEN = 136,
+  FL_MSG_SYSCALL = 137                         /* flashd/intercept.h */
 };
 
 struct fl_header {                             /* 16 bytes, starts every message */

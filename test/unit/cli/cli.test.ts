@@ -55,6 +55,8 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
     registry,
     deployer,
     logs,
+    removed: () => {},
+    profile: async (name, manifest, { requests = 0 }) => ({ function: name, calls: ['read', 'write'], allowed: 11, base: 282, requests, seconds: 1, interception: { ...manifest, enforce: ['read', 'write'] } }),
     metrics: new Metrics(),
     logger: createLogger('silent'),
     peer: () => ({ uid: 0, gid: 0 }),

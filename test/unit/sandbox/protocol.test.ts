@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { decode, encodeCreate, encodeDestroy, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeStats, encodeUsage } from '../../../src/sandbox/codec.ts';
 import { FEATURE_NAMES, FRAME, LAYOUT, PHASE_NAMES, PROTOCOL } from '../../../src/sandbox/protocol.ts';
+import { INTERCEPT, INTERCEPT_LAYOUT } from '../../../src/sandbox/interception.ts';
 import { packet } from './fake-addon.ts';
 
 const include = resolve(import.meta.dirname, '../../../native/include');
@@ -13,8 +14,8 @@ const include = resolve(import.meta.dirname, '../../../native/include');
 /** What the C compiler makes of the headers: every constant, offset and size that we claim to know. */
 function compilerSays(): Record<string, number> {
   const lines: string[] = [];
-  for (const name of [...Object.keys(PROTOCOL), ...Object.keys(FRAME)]) lines.push(`printf("${name} %lld\\n", (long long)${name});`);
-  for (const [struct, fields] of Object.entries(LAYOUT)) {
+  for (const name of [...Object.keys(PROTOCOL), ...Object.keys(FRAME), ...Object.keys(INTERCEPT)]) lines.push(`printf("${name} %lld\\n", (long long)${name});`);
+  for (const [struct, fields] of Object.entries({ ...LAYOUT, ...INTERCEPT_LAYOUT })) {
     for (const field of Object.keys(fields)) {
       const value = field === '$size' ? `sizeof(struct ${struct})` : `offsetof(struct ${struct}, ${field})`;
       lines.push(`printf("${struct}.${field} %zu\\n", ${value});`);
@@ -22,7 +23,7 @@ function compilerSays(): Record<string, number> {
   }
   const directory = mkdtempSync(join(tmpdir(), 'flashd-protocol-'));
   try {
-    const source = `#include <stddef.h>\n#include <stdio.h>\n#include <flashd/protocol.h>\n#include <flashd/frame.h>\nint main(void) {\n${lines.join('\n')}\nreturn 0;\n}\n`;
+    const source = `#include <stddef.h>\n#include <stdio.h>\n#include <flashd/protocol.h>\n#include <flashd/frame.h>\n#include <flashd/intercept.h>\nint main(void) {\n${lines.join('\n')}\nreturn 0;\n}\n`;
     writeFileSync(join(directory, 'says.c'), source);
     execFileSync('gcc', ['-I', include, '-o', join(directory, 'says'), join(directory, 'says.c')]);
     const output = execFileSync(join(directory, 'says'), { encoding: 'utf8' });
@@ -53,8 +54,8 @@ function structs(header: string): string[] {
 describe('control protocol', () => {
   test('every constant, offset and size agrees with the C headers', () => {
     const says = compilerSays();
-    for (const [name, value] of [...Object.entries(PROTOCOL), ...Object.entries(FRAME)]) assert.equal(value, says[name], name);
-    for (const [struct, layout] of Object.entries(LAYOUT)) {
+    for (const [name, value] of [...Object.entries(PROTOCOL), ...Object.entries(FRAME), ...Object.entries(INTERCEPT)]) assert.equal(value, says[name], name);
+    for (const [struct, layout] of Object.entries({ ...LAYOUT, ...INTERCEPT_LAYOUT })) {
       for (const [field, value] of Object.entries(layout)) assert.equal(value, says[`${struct}.${field}`], `${struct}.${field}`);
     }
   });
@@ -63,6 +64,8 @@ describe('control protocol', () => {
     assert.deepEqual(constants('protocol.h').toSorted(), Object.keys(PROTOCOL).toSorted());
     assert.deepEqual(constants('frame.h').toSorted(), Object.keys(FRAME).toSorted());
     assert.deepEqual(structs('protocol.h').toSorted(), Object.keys(LAYOUT).toSorted());
+    assert.deepEqual(constants('intercept.h').toSorted(), Object.keys(INTERCEPT).toSorted());
+    assert.deepEqual(structs('intercept.h').toSorted(), Object.keys(INTERCEPT_LAYOUT).toSorted());
   });
 
   test('phases and features are named in the order of the headers', () => {

@@ -1,0 +1,39 @@
+/*
+ * What sandboxd, the monitor and a child that becomes an instance agree on. Freestanding: the parasite includes it.
+ *
+ *   sandboxd                      child (parasite/child.c)                            monitor
+ *      │ program, into the link ───▶ │                                                  │
+ *      │ ATTACH: policy + link ─────────────────────────────────────────────────────────▶│
+ *      │                             │ hello: its pidfd, the listener's number to be ──▶ │
+ *      │                             │ seccomp(): the listener exists                    │
+ *      │                             │ closes the link ────────────────────────────────▶ │ takes the listener by pidfd_getfd
+ *      │                             │ the knock, which only the monitor can answer ───▶ │
+ *      │                             │ ◀──────────────────────────────────────────── 0 ─ │
+ *      │                             │ closes its own copy of the listener
+ *
+ * The listener does not travel by SCM_RIGHTS: the calls for that would meet the filter before anybody listened.
+ */
+#ifndef FLASHD_INTERCEPT_HANDSHAKE_H
+#define FLASHD_INTERCEPT_HANDSHAKE_H
+#include <linux/filter.h>
+#include <stdint.h>
+
+enum { FL_INTERCEPT_INSTRUCTIONS_MAX = 1000 };
+/* seccomp(FL_KNOCK, …): no operation of the kernel's. Instances are told EINVAL, as by the kernel. */
+enum { FL_KNOCK = 0x464c4b00 };
+
+enum fl_intercept_program_flags {
+  FL_PROGRAM_LISTENER = 1,                       /* it notifies */
+  FL_PROGRAM_TAIL = 2                            /* of calls that an instance comes about with too: until the second knock they pass */
+};
+
+struct fl_intercept_program {
+  uint32_t count;
+  uint32_t flags;                                /* enum fl_intercept_program_flags */
+  uint32_t install;                              /* SECCOMP_FILTER_FLAG_* beyond what the threads need */
+  uint32_t reserved;
+  struct sock_filter filter[FL_INTERCEPT_INSTRUCTIONS_MAX];
+};
+
+struct fl_intercept_hello { int32_t listener; };
+#endif

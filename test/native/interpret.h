@@ -1,0 +1,32 @@
+/* A seccomp program's answer for a call, without a kernel: what the tests and the fuzzer ask programs with. Every instruction must be one of those that programs here are made of, and end. */
+#ifndef FLASHD_INTERPRET_H
+#define FLASHD_INTERPRET_H
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static inline uint32_t interpret(const struct sock_filter *filter, uint32_t count, const struct seccomp_data *data)
+{
+  uint32_t value = 0;
+
+  for (uint32_t at = 0; at < count; at++) {
+    const struct sock_filter *here = &filter[at];
+
+    switch (here->code) {
+    case BPF_LD | BPF_W | BPF_ABS:
+      if (here->k % sizeof value || here->k > sizeof *data - sizeof value)
+        abort();
+      memcpy(&value, (const char *)data + here->k, sizeof value);
+      break;
+    case BPF_JMP | BPF_JA: at += here->k; break;
+    case BPF_JMP | BPF_JEQ | BPF_K: at += value == here->k ? here->jt : here->jf; break;
+    case BPF_JMP | BPF_JGE | BPF_K: at += value >= here->k ? here->jt : here->jf; break;
+    case BPF_RET | BPF_K: return here->k;
+    default: abort();
+    }
+  }
+  abort();
+}
+#endif
