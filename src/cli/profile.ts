@@ -1,8 +1,7 @@
 /** `flashd profile NAME`: the system calls that a function uses, learnt from its traffic, as an allow-list for its function.json. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Option } from 'commander';
-import type { Command } from 'commander';
-import { checkFunctionName } from '../deploy/index.ts';
+import { Option, type Command } from 'commander';
+import { checkFunctionName } from '../deploy/function-name.ts';
 import type { ProfileCall, ProfileReply } from '../deploy/management-api.ts';
 import { FlashdError, isSystemError } from '../errors/index.ts';
 import { clientOf, outputOf, remoteVerb, type CommonOptions } from './verb.ts';
