@@ -73,10 +73,13 @@ function mostAtOnce({ requestIsolation = 'reuse', concurrency = 1 }: Given): num
 }
 
 /** What the light class has no way to give. */
-function checkLight({ network }: Manifest, runtime: Runtime): void {
+function checkLight({ network, interception }: Manifest, runtime: Runtime): void {
   const details = { key: 'isolation' };
   if (network !== undefined && network !== 'none') {
     throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", which has no network at all, but network asks for one`, hint: 'leave one of them out', details });
+  }
+  if (interception !== undefined) {
+    throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", whose system calls are not intercepted`, hint: 'leave out isolation or interception', details });
   }
   if (runtime.keepsProcessId === true) {
     throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", but ${runtime.name} has to keep its process id, which others may have there`, hint: 'leave it out', details });

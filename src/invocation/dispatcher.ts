@@ -173,7 +173,7 @@ export class Dispatcher implements QueueHost, SandboxListener {
     const learning = this.#learning(version.functionName);
     try {
       const refusal = this.#refusal(version.manifest);
-      if (refusal !== undefined) return targetOf(version, this.#bandwidth, refusal);
+      if (refusal !== undefined) return targetOf(version, this.#bandwidth, refusal, undefined);
       const [missing] = this.#registry.missingSecrets(version);
       return targetOf(version, this.#bandwidth, missing === undefined ? this.#registry.secretValues(version) : secretMissing(version.functionName, missing), learning);
     } catch (error) {

@@ -77,6 +77,7 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['an IPv6 address in a list', withManifest({ network: { egress: ['[2001:db8::1]:443'] } }), { code: 'manifest_invalid', message: /IPv4/ }],
   ['an isolation that there is not', withManifest({ isolation: 'none' }), { code: 'manifest_invalid', message: /isolation/ }],
   ['the light class with a network', withManifest({ isolation: 'process', network: 'egress' }), { code: 'manifest_invalid', message: /no network at all/ }],
+  ['the light class with interception', withManifest({ isolation: 'process', interception: { audit: ['exec'] } }), { code: 'manifest_invalid', message: /are not intercepted/ }],
   ['the light class for a runtime that keeps its process id', { 'handler.rb': '', 'function.json': '{"isolation": "process"}' }, { code: 'manifest_invalid', message: /ruby has to keep its process id/ }],
   ['packages beside what they are installed into', { 'handler.py': '', 'requirements.txt': '', 'packages/six.py': '' }, { code: 'manifest_invalid', message: /both requirements\.txt and packages/ }],
   ['packages without a handler', { 'requirements.txt': '' }, { code: 'no_handler' }],
