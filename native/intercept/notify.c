@@ -99,13 +99,12 @@ static void tell(struct fl_monitor *monitor, struct fl_watch *watch, struct fl_s
   }
 }
 
-/* Told once per call: which one it was is all that is asked. */
+/* Told once per call: that it is used is all that is asked. */
 static void learn(struct fl_monitor *monitor, struct fl_watch *watch, const struct seccomp_notif *notice)
 {
   uint32_t number = (uint32_t)notice->data.nr;
   struct fl_syscall event = {.number = number, .verdict = FL_SYSCALL_SEEN};
 
-  reply(watch->listener, notice->id, 0, true);
   if (number >= FL_INTERCEPT_CALLS || watch->seen[number])
     return;
   watch->seen[number] = 1;
@@ -155,10 +154,13 @@ bool fl_notify(struct fl_monitor *monitor, struct fl_watch *watch)
   watch->notices--;
   if (admit(monitor, watch, &received.notice))
     return true;
-  if (watch->policy.flags & FL_INTERCEPT_LEARN)
-    learn(monitor, watch, &received.notice);
-  else
+  bool learning = watch->policy.flags & FL_INTERCEPT_LEARN;
+  if (learning && fl_intercept_verdict(&watch->policy, (uint32_t)received.notice.data.nr) == FL_INTERCEPT_ALLOW)
+    reply(watch->listener, received.notice.id, 0, true);
+  else                                           /* rules hold meanwhile */
     handle(monitor, watch, &received.notice);
+  if (learning)
+    learn(monitor, watch, &received.notice);
   fl_target_forget(watch);
   return true;
 }

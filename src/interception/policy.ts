@@ -122,7 +122,7 @@ function pathsOf({ read = [], write = [], exec = [] }: NonNullable<InterceptionM
 export function learning(manifest: InterceptionManifest | undefined): InterceptionPolicy {
   const { enforce: _, ...rest } = manifest ?? {};
   const policy = compile(rest);
-  for (const [name, number] of Object.entries(SYSCALLS)) if (!EXEMPT.has(name)) policy.calls[number]! |= (policy.calls[number]! & VERDICT) === DENY ? 0 : LOG;
+  for (const [name, number] of Object.entries(SYSCALLS)) if (!EXEMPT.has(name)) policy.calls[number]! |= (policy.calls[number]! & VERDICT) === 0 ? LOG : 0;
   return { ...policy, learn: true };
 }
 

@@ -275,6 +275,15 @@ describe('interception', () => {
     assert.equal(await counted('enforced', 'mkdir', 'denied'), 1);
   });
 
+  test('rules hold while a function is profiled', async () => {
+    await probe('ruled', { allow: { read: ['/function', '/usr/lib', '/proc'] } }, { standby: 0, functionTemplate: 0 });
+    const profile = flashd.cli('profile', 'ruled', '--requests', '5', '--json');
+    let done = false;
+    void profile.finally(() => (done = true)).catch(() => {});
+    for (; !done; await sleep(20)) assert.equal(await ask('ruled', 'read', 'etc', 'passwd'), 'EACCES');
+    assert.ok((JSON.parse(await profile) as { calls: string[] }).calls.includes('openat'));
+  });
+
   test('what a manifest cannot mean is refused when it is deployed', async () => {
     for (const [interception, message] of [
       [{ audit: ['mkdri'] }, /did you mean "mkdir"/],
