@@ -6,6 +6,7 @@ import type { FunctionLogs, HistogramSample, Metrics, Sample } from './observabi
 import type { Pools } from './pool/pools.ts';
 import type { SandboxClient } from './sandbox/client.ts';
 import type { Stats } from './sandbox/contract.ts';
+import { REWIND_PHASE_NAMES } from './sandbox/protocol.ts';
 
 export type Sources = {
   readonly dispatcher: Dispatcher;
@@ -21,6 +22,7 @@ export type Sources = {
 export function registerMetrics(metrics: Metrics, sources: Sources): void {
   registerInvocations(metrics, sources);
   registerInstances(metrics, sources);
+  registerRewinds(metrics, sources);
   registerSandboxd(metrics, sources);
   metrics.gauge('flashd_body_bytes', 'Request and response bodies held in memory', sources.bodyBytes);
   metrics.counter('flashd_syscalls_total', 'System calls that a policy told of, by call and verdict: audited, denied, allowed', function* (): Generator<Sample> {
@@ -59,6 +61,13 @@ function registerInstances(metrics: Metrics, { dispatcher, pools }: Sources): vo
   metrics.counter('flashd_instances_created_total', 'Instances made', () => pools.counters.created);
   metrics.counter('flashd_instances_expired_total', 'Instances ended after their keep-warm time', () => pools.counters.expired);
   metrics.counter('flashd_instances_evicted_total', 'Idle instances ended in favour of others', () => pools.counters.evicted);
+}
+
+function registerRewinds(metrics: Metrics, { pools: { counters } }: Sources): void {
+  metrics.counter('flashd_rewinds_total', 'Instances made into what they were before their request', () => counters.rewinds);
+  metrics.counter('flashd_rewinds_failed_total', 'Instances ended because they could not be', () => counters.rewindsFailed);
+  metrics.counter('flashd_rewound_pages_total', 'Pages written back or dropped by that', () => counters.pagesRewound);
+  metrics.counter('flashd_rewind_seconds_total', 'Time that took, by phase', () => REWIND_PHASE_NAMES.map((phase, index) => ({ labels: { phase }, value: counters.rewindPhaseUs[index]! / 1e6 })));
 }
 
 function registerSandboxd(metrics: Metrics, { sandbox, stats }: Sources): void {

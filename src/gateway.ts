@@ -17,6 +17,7 @@ import type { GatewayReport } from './deploy/management-api.ts';
 import { FlashdError } from './errors/index.ts';
 import { registerMetrics } from './gateway-metrics.ts';
 import { invokeLocally } from './http/local-invocation.ts';
+import { verifyRewinds } from './http/verification.ts';
 import { ManagementServer } from './http/management.ts';
 import { profile } from './http/profile.ts';
 import { HttpServer } from './http/server.ts';
@@ -142,7 +143,8 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     if (refusal === undefined) logger.debug({ function: functionName, version }, 'function template ready');
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
-  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate });
+  const onRewindRefused = ({ functionName, version }: PoolSpec, reason: string): void => logger.warn({ function: functionName, version, reason }, 'instances cannot be rewound: each serves one request');
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate, onRewindRefused });
   const dispatcher = new Dispatcher({
     registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config), learning: (name) => syscalls.learning(name),
   });
@@ -193,6 +195,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     functionUrl: (name) => `${secure ? 'https' : 'http'}://${reachable(host)}:${publicPort}/function/${name}`,
     templateOf: (name) => dispatcher.find(name)?.pool.template.condition ?? 'none',
     programOf: (runtime) => (sandbox.readiness(runtime) === 'ready' ? sandbox.readinessDetail(runtime) : ''),
+    verify: (name, restores, signal) => verifyRewinds(dispatcher, name, restores, config.maxBodyBytes, signal),
     invoke: (name, call, signal) => invokeLocally(dispatcher, name, call, config.maxBodyBytes, signal),
     report: async () => gatewayReport(config, version, sandbox, pools, registry.list().length),
     maxBodyBytes: config.maxBodyBytes,

@@ -156,6 +156,8 @@ napi_value fl_js_send(napi_env env, napi_callback_info info)
     channel = fl_channel_find(index);
     if (!channel || channel->broken)
       fl_fail(&error, FL_ERR_NO_INSTANCE, channel ? EPIPE : EBADF, "send", "channel %u", index);
+    else if (type == FL_FRAME_INIT && channel->decoder.header_have > 0)        /* a rewound instance would go on with a frame that it has begun before */
+      fl_fail(&error, FL_ERR_NO_INSTANCE, EPROTO, "send", "channel %u is within a frame", index);
     else if (fl_channel_send(channel, parts, count, type == FL_FRAME_INIT, &error) == 0 && type != FL_FRAME_INIT) {
       channel->outstanding++;
       fl_vigil_expect(type != FL_FRAME_REQUEST ? FL_VIGIL_PING : channel->answered ? FL_VIGIL_SOON : FL_VIGIL_COLD);

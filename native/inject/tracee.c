@@ -18,7 +18,7 @@
 
 enum { STOP_ROUNDS_MAX = 16 };
 
-static int wait_stopped(pid_t tid, struct fl_error *err)
+int fl_tracee_wait(pid_t tid, struct fl_error *err)
 {
   int status;
 
@@ -53,7 +53,7 @@ static int seize(struct fl_tracee *tracee, pid_t tid, struct fl_error *err)
   tracee->threads++;
   if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
     return fl_fail_errno(err, "ptrace_interrupt");
-  int r = wait_stopped(tid, err);
+  int r = fl_tracee_wait(tid, err);
   if (r < 0)
     return r;
   if (ptrace(PTRACE_GETREGS, tid, NULL, &thread->regs) < 0)
@@ -114,7 +114,7 @@ int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const
   fl_arch_set_call(&regs, tracee->call_at, nr, args);
   if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 || ptrace(PTRACE_SINGLESTEP, tid, NULL, NULL) < 0)
     return fl_fail_errno(err, "remote_call");
-  int stop = wait_stopped(tid, err);
+  int stop = fl_tracee_wait(tid, err);
   if (stop < 0)
     return stop;
   if ((stop & 0xff) != SIGTRAP)

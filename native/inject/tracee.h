@@ -29,6 +29,8 @@ int fl_tracee_stop(pid_t pid, struct fl_tracee *ret_tracee, struct fl_error *err
 /* Lets every thread go on, wherever its registers point now. */
 void fl_tracee_release(struct fl_tracee *tracee);
 
+/* For a thread to stop again: what waitpid says above its low byte. */
+int fl_tracee_wait(pid_t tid, struct fl_error *err);
 /* Executes one system call in the given thread and waits for it. Returns its result (negative errno included), or fills err and returns it. */
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err);
 /* Puts the main thread's registers back as they were; an interrupted system call is made again. */

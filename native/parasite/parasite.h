@@ -24,6 +24,7 @@
 #ifndef FLASHD_PARASITE_H
 #define FLASHD_PARASITE_H
 #include <flashd/frame.h>
+#include <flashd/rewound_seal.h>
 #include <flashd/seal.h>
 #include <stdint.h>
 

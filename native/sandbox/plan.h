@@ -115,6 +115,7 @@ struct fl_assignment {
   uint64_t limit[FL_ASSIGNED_LIMITS];
   uint64_t reserve;                            /* 1: an empty, inaccessible mapping stays where the parasite was, so that an image of the instance can be applied there */
   uint64_t intercept;                          /* 1: there is a link */
+  uint64_t rewound;                            /* 1: it is to be rewound, and sealed for that */
 };
 
 /* The values for the plan's limit steps. */

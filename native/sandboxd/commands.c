@@ -128,6 +128,9 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
   case FL_MSG_BOOT: fl_templates_want(daemon, request->boot.runtime); break;
   case FL_MSG_FREEZE: fl_functions_freeze(daemon, &request->freeze); break;
   case FL_MSG_FORGET: fl_functions_forget(daemon, request->forget.function); break;
+  case FL_MSG_SNAPSHOT:
+  case FL_MSG_REWIND:
+  case FL_MSG_VERIFY: fl_keepers_ask(daemon, &request->rewind); break;
   case FL_MSG_LEARN: fl_functions_learn(daemon, &request->learn); break;
   case FL_MSG_PULSE: fl_starts_touch(daemon, &request->pulse); break;
   case FL_MSG_YIELD: fl_instances_yield(daemon, &request->yield); break;

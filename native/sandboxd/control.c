@@ -23,6 +23,9 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_PULSE, sizeof(struct fl_pulse), 0},
     {FL_MSG_LEARN, sizeof(struct fl_learn), 0},
     {FL_MSG_YIELD, sizeof(struct fl_yield), 0},
+    {FL_MSG_SNAPSHOT, sizeof(struct fl_rewind), 0},
+    {FL_MSG_REWIND, sizeof(struct fl_rewind), 0},
+    {FL_MSG_VERIFY, sizeof(struct fl_rewind), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -68,7 +71,7 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 
 static int check_create(const struct fl_create *create, struct fl_error *err)
 {
-  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD)) || create->reserved)
+  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND)) || create->reserved)
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", create->runtime, create->flags);
   int r = fl_egress_check(create->network, &create->egress, err);
   return r < 0 ? r : fl_limits_check(&create->limits, err);

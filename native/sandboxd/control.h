@@ -20,6 +20,7 @@ union fl_request {
   struct fl_pulse pulse;
   struct fl_learn learn;
   struct fl_yield yield;
+  struct fl_rewind rewind;
 };
 
 /* Copies the packet into *ret_request when type, size, descriptor count and every field are in range. header.request is filled in

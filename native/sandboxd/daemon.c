@@ -136,7 +136,7 @@ static void reap(struct fl_daemon *daemon, pid_t which)
   for (pid_t pid; (pid = wait4(which, &status, WNOHANG | __WALL, &usage)) > 0;) {
     uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 
-    if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status) ||
+    if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_keepers_reaped(daemon, pid) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status) ||
         fl_functions_reaped(daemon, pid, status) || fl_interception_reaped(daemon, pid, status))
       continue;
     if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX)
@@ -197,6 +197,7 @@ static void handle(struct fl_daemon *daemon, const struct epoll_event *event)
   case FL_SOURCE_SIGNALS: signal_readable(daemon); break;
   case FL_SOURCE_PARTS: parts_readable(daemon); break;
   case FL_SOURCE_PROBE: fl_probe_readable(daemon, (uint32_t)event->data.u64); break;
+  case FL_SOURCE_KEEPER: fl_keepers_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_FUNCTION: fl_functions_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_MONITOR: fl_interception_readable(daemon); break;
   case FL_SOURCE_TEMPLATE: fl_templates_readable(daemon, (uint32_t)event->data.u64); break;

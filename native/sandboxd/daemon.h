@@ -9,6 +9,7 @@
  *   spares.c     how many forks are kept parked ahead of need
  *   probe.c      a template's first fork, which shows what every fork will write to
  *   bundle.c     a version's directory as a mount
+ *   keepers.c    a process beside each instance that is rewound
  *   functions.c  function templates: freeze an instance, make its image a template
  *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
  */
@@ -33,6 +34,7 @@ enum {
   FL_TEMPLATES_MAX = 256,                      /* over all runtimes */
   FL_FUNCTIONS_MAX = 4096,                     /* function templates */
   FL_FREEZE_MS = 5000,                         /* from FREEZE to FROZEN */
+  FL_SNAPSHOT_MS = 5000, FL_REWIND_MS = 2000,  /* after which the instance is ended */
   FL_EARLY_ENDS_MAX = 64,                      /* children that ended before their template reported them */
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
   FL_EXIT_GRACE_MS = 500,                      /* FL_DESTROY_EXPECT_EXIT */
@@ -67,6 +69,10 @@ struct fl_instance {
   struct fl_limits limits;
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
+  bool rewound;                                /* FL_CREATE_REWOUND */
+  pid_t keeper;                                /* keepers.c; 0: it has none */
+  int keeper_fd;                               /* our end of its socket, or -1 */
+  uint64_t keeper_request;                     /* what it is at work on, or 0 */
   bool candidate, ahead;                       /* FL_CREATE_CANDIDATE; FL_CREATE_AHEAD, of a function template */
   int bundle;                                  /* a candidate's directory, or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
@@ -148,7 +154,7 @@ struct fl_daemon {
 
 uint64_t fl_daemon_now_ns(void);
 /* Adds a descriptor to the loop; kind and index come back with its events. */
-enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION, FL_SOURCE_MONITOR };
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION, FL_SOURCE_MONITOR, FL_SOURCE_KEEPER };
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
@@ -196,6 +202,14 @@ void fl_instances_kill_network(struct fl_daemon *daemon, uint32_t network);
 bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_template *template);
 /* Some fork's pid is not known yet: an unknown child that ends may be it. */
 bool fl_instances_unknown_child(const struct fl_daemon *daemon);
+
+/* keepers.c */
+void fl_keepers_ask(struct fl_daemon *daemon, const struct fl_rewind *request);
+/* index: the low half of the instance's id. */
+void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index);
+bool fl_keepers_reaped(struct fl_daemon *daemon, pid_t pid);
+/* The instance is over. */
+void fl_keepers_end(struct fl_daemon *daemon, struct fl_instance *instance);
 
 /* templates.c */
 /* Before the base is built: whether flashd's own binary stands in for any runtime's program. It is decided once, since the base is. */

@@ -33,6 +33,7 @@ void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
   fl_close(&instance->assignment);
   fl_close(&instance->bundle);
   free(instance->policy);
+  fl_keepers_end(daemon, instance);
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i] == instance)
       daemon->instance[i] = daemon->instance[--daemon->instances];
@@ -59,6 +60,8 @@ void fl_instances_kill(struct fl_instance *instance)
     fl_pidfd_kill(instance->sandbox.init_pidfd);
   else if (instance->pid)                        /* its children, and one whose pid is not known yet, follow: fl_parts_end, fl_instances_report */
     kill(instance->pid, SIGKILL);
+  if (instance->keeper)                        /* while it is traced, its end would be told to nobody else */
+    kill(instance->keeper, SIGKILL);
 }
 
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot)

@@ -22,7 +22,7 @@ static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spar
   if (!instance)
     return NULL;
   *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network, .serving = kind->network,
-                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .accepted_ns = fl_daemon_now_ns()};
+                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .keeper_fd = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
   return instance;
@@ -85,6 +85,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
 
   assignment.reserve = instance->candidate;
+  assignment.rewound = instance->rewound;
   int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
 
   if (r >= 0)
@@ -221,6 +222,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   fl_spares_leave(instance);
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
+  instance->rewound = (create->flags & FL_CREATE_REWOUND) && !policy;
   instance->ahead = ahead;
   instance->serving = create->network;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;

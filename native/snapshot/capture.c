@@ -26,10 +26,10 @@
 #include "inject/tracee.h"
 #include "parasite/image.h"
 #include "snapshot/difference.h"
+#include "snapshot/rest.h"
 
 enum { PAGE_BYTES = 4096, CODE_CHECKED_BYTES = 16, SCRATCH_BYTES = 4096, STATUS_BYTES = 4096 };
 enum { SEAL_FILTERS = 1 };
-enum { LEAVING_TRIES = 100, LEAVING_US = 2000, GADGET_BYTES = 16 };
 
 struct work {
   const struct fl_capture *capture;
@@ -64,15 +64,6 @@ static uint64_t status_number(const char *status, const char *name, int base)
   while (last > line && last[-1] != '\t' && last[-1] != ' ')
     last--;
   return strtoull(last, NULL, base);
-}
-
-static int read_template(struct work *work, struct fl_error *err)
-{
-  struct fl_tracee template = {.pid = work->capture->template};
-  int r = fl_tracee_read(&template, work->capture->infection->parasite_at, &work->template, sizeof work->template, err);
-
-  /* The first word of a frame is where it returns to. */
-  return r < 0 ? r : fl_tracee_read(&template, work->template.thread[0].frame, &work->sigreturn_at, sizeof work->sigreturn_at, err);
 }
 
 /* The code that remote calls and resuming forks go through must still be the libc's. */
@@ -306,42 +297,6 @@ static int write_table(struct work *work, const struct fl_difference *difference
   return 0;
 }
 
-static bool within(uint64_t address, uint64_t start, uint64_t bytes)
-{
-  return address >= start && address - start < bytes;
-}
-
-/* A thread has not come back from the parasite: it is in it, or between the last two of its steps in the libc. */
-static bool leaving(const struct work *work)
-{
-  for (uint32_t i = 0; i < work->tracee.threads; i++) {
-    uint64_t at = work->tracee.thread[i].regs.rip;
-
-    if (within(at, work->template.region, work->template.region_bytes) || within(at, work->template.gadget, GADGET_BYTES) || within(at, work->sigreturn_at, GADGET_BYTES))
-      return true;
-  }
-  return false;
-}
-
-/*
- * The answer may come from another thread than the main one, which on a busy machine has not had its turn since the fork: it gets one. A function that keeps a thread there is refused for it.
- * And the main one may be at work after its answer, with locks that it owns by its id: in a fork it has another, and would wait for itself for ever. It is left to come to rest.
- */
-static int stop(struct work *work, struct fl_error *err)
-{
-  for (int tries = 0;; tries++) {
-    int r = fl_tracee_stop(work->capture->instance, &work->tracee, err);
-    bool rests = r >= 0 && fl_arch_rests(&work->tracee.thread[0].regs);
-
-    if (r < 0 || (rests && !leaving(work)))
-      return r;
-    if (tries == LEAVING_TRIES)
-      return rests ? r : refuse(err, "does not come to rest");
-    fl_tracee_release(&work->tracee);
-    usleep(LEAVING_US);
-  }
-}
-
 int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_captured *ret, struct fl_error *err)
 {
   fl_autofree struct work *work = calloc(1, sizeof *work);
@@ -350,8 +305,8 @@ int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_capture
   if (!work || !difference)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "capture");
   work->capture = capture;
-  int r = read_template(work, err);
-  if (r < 0 || (r = stop(work, err)) < 0)
+  int r = fl_rest_template(work->capture->template, work->capture->infection->parasite_at, &work->template, &work->sigreturn_at, err);
+  if (r < 0 || (r = fl_rest_stop(work->capture->instance, &work->template, work->sigreturn_at, &work->tracee, err)) < 0)
     return r;
   work->image.self = work->template;
   if (capture->hot)

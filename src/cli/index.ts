@@ -18,6 +18,7 @@ import { rollbackCommand } from './rollback.ts';
 import { secretCommand } from './secret.ts';
 import { serveCommand } from './serve.ts';
 import { installCommand, uninstallCommand } from './service.ts';
+import { verifyCommand } from './verify.ts';
 
 export type Entry = {
   version: string;
@@ -54,6 +55,7 @@ function programOf(entry: Entry): Command {
     deployCommand(),
     listCommand(),
     invokeCommand(),
+    verifyCommand(),
     logsCommand(),
     profileCommand(),
     rollbackCommand(),

@@ -16,6 +16,7 @@
  *   DELETE /functions/NAME/keys/KEY                                            → {"name"}
  *   the same below /tokens; never over HTTP
  *   POST   /functions/NAME/invoke    InvokeCall                                → InvokeReply
+ *   POST   /functions/NAME/verify    {"restores": NUMBER}                      → VerifyReply
  *   GET    /doctor                                                             → GatewayReport
  *   GET    /metrics                                                            → Prometheus text
  */
@@ -69,6 +70,9 @@ export type InvokeCall = {
 };
 
 export type InvokeReply = { requestId: string; status: number; headers: [name: string, value: string][]; bodyBase64: string };
+
+/** restores: those that were compared; failure: the first difference, or why there was no restore. */
+export type VerifyReply = { requests: number; restores: number; failure: string | null };
 
 /** What a running gateway says of itself to `flashd doctor`. */
 export type GatewayReport = {

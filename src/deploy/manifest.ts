@@ -35,7 +35,7 @@ export type Manifest = FunctionDefaults & {
 export type Network = 'none' | 'egress' | { readonly egress: readonly string[]; readonly bandwidthMbit?: number };
 
 /** What a request may find of those before it; undefined is "reuse". */
-export type RequestIsolation = 'reuse' | 'fresh';
+export type RequestIsolation = 'reuse' | 'fresh' | 'restore';
 
 export const MANIFEST_FILE = 'function.json';
 const MANIFEST_BYTES_MAX = 256 * 1024;
@@ -59,6 +59,7 @@ export async function readManifest(directory: string, defaults: FunctionDefaults
   if (manifest.isolation === 'process') checkLight(manifest, runtime);
   egressOf(manifest.network);
   interceptionOf(manifest.interception);
+  checkRestore(manifest);
   return { manifest: { ...manifest, concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency, mostAtOnce(given)) }, unbuilt };
 }
 
@@ -84,6 +85,27 @@ function checkLight({ network, interception }: Manifest, runtime: Runtime): void
   if (runtime.keepsProcessId === true) {
     throw new FlashdError('manifest_invalid', { message: `isolation in ${MANIFEST_FILE} is "process", but ${runtime.name} has to keep its process id, which others may have there`, hint: 'leave it out', details });
   }
+}
+
+/** What is rewound are standbys, forked from the function template. */
+function checkRestore({ requestIsolation, isolation, interception, standby, functionTemplate }: Manifest): void {
+  if (requestIsolation === 'restore' && interception !== undefined) {
+    throw new FlashdError('manifest_invalid', {
+      message: `interception and "requestIsolation": "restore" exclude each other in ${MANIFEST_FILE}: what puts an instance back would be intercepted`,
+      hint: 'leave one of them out, or set requestIsolation to fresh',
+    });
+  }
+  if (requestIsolation === 'restore' && isolation === 'process') {
+    throw new FlashdError('manifest_invalid', {
+      message: `isolation in ${MANIFEST_FILE} is "process", where processes and networks are not the instance's own: nobody could prove that it is restored`,
+      hint: 'leave it out, or set requestIsolation to fresh',
+    });
+  }
+  if (requestIsolation !== 'restore' || (standby > 0 && functionTemplate > 0)) return;
+  throw new FlashdError('manifest_invalid', {
+    message: `requestIsolation is restore, which needs ${standby > 0 ? 'a functionTemplate' : 'at least one standby'}`,
+    hint: `leave ${standby > 0 ? 'functionTemplate' : 'standby'} out of ${MANIFEST_FILE}, or set requestIsolation to fresh`,
+  });
 }
 
 /** undefined: nothing, it has loopback only. */

@@ -80,7 +80,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     writing.requestId = this.label;
     writing.start = this.start;
     const cold = this.start === 'language-template' || this.start === 'function-template' ? from.created : undefined;
-    writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold);
+    writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold, from.lastRewind);
     this.#res.cork(writeCorked);
   }
 

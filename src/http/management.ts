@@ -7,10 +7,11 @@ import { chmodSync, rmSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { checkFunctionName, type Deployer, type Deployment } from '../deploy/index.ts';
-import type { CredentialReply, DeployReply, GatewayReport, InvokeCall, InvokeReply, ProfileCall, ProfileReply, SecretChange, SecretReply, VersionReply } from '../deploy/management-api.ts';
+import type { CredentialReply, DeployReply, GatewayReport, InvokeCall, InvokeReply, ProfileCall, ProfileReply, SecretChange, SecretReply, VerifyReply, VersionReply } from '../deploy/management-api.ts';
 import { FlashdError, toFlashdError } from '../errors/index.ts';
 import { LOG_LINES_MAX, type FunctionLogs, type LogEntry, type Logger, type Metrics } from '../observability/index.ts';
 import type { InterceptionManifest } from '../interception/index.ts';
+import { VERIFY_RESTORES_MAX } from './verification.ts';
 import { SECRET_BYTES_MAX, type Registry, type Version } from '../registry/index.ts';
 import { PROFILE_REQUESTS_MAX, PROFILE_SECONDS_MAX } from './profile.ts';
 
@@ -34,6 +35,7 @@ export type ManagementOptions = {
   programOf: (runtime: string) => string;
   /** Throws FlashdError for everything that an HTTP client would have got an error response for. */
   invoke: (name: string, call: InvokeCall, signal: AbortSignal) => Promise<InvokeReply>;
+  verify: (name: string, restores: number, signal: AbortSignal) => Promise<VerifyReply>;
   report: () => Promise<GatewayReport>;
   maxBodyBytes: number;
 };
@@ -73,6 +75,7 @@ export class ManagementServer {
       '/tokens': { GET: (request) => this.#credentials(request, null) },
       '/tokens/*': { POST: (request) => this.#createCredential(request, null, request.name), DELETE: (request) => this.#revokeCredential(request, null, request.name) },
       '/functions/*/invoke': { POST: (request) => this.#invoke(request) },
+      '/functions/*/verify': { POST: (request) => this.#verify(request) },
       '/doctor': { GET: (request) => this.#report(request) },
       '/metrics': { GET: (request) => this.#metrics(request) },
     };
@@ -277,6 +280,14 @@ export class ManagementServer {
     const call = await readJson(message, this.#options.maxBodyBytes * 2 + JSON_SLACK_BYTES);
     if (!isInvokeCall(call)) throw new FlashdError('bad_request', { message: 'the call is malformed' });
     sendJson(response, await this.#options.invoke(name, call, signal));
+  }
+
+  async #verify({ message, response, name, signal }: Request): Promise<void> {
+    const { restores } = (await readJson(message, JSON_SLACK_BYTES)) as { restores?: unknown };
+    if (typeof restores !== 'number' || !Number.isInteger(restores) || restores < 1 || restores > VERIFY_RESTORES_MAX) {
+      throw new FlashdError('bad_request', { message: `restores is not a whole number from 1 to ${VERIFY_RESTORES_MAX}` });
+    }
+    sendJson(response, await this.#options.verify(name, restores, signal));
   }
 
   async #report({ response }: Request): Promise<void> {

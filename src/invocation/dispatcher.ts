@@ -240,7 +240,7 @@ function targetOf(version: Version, bandwidth: Bandwidth, secrets: Record<string
     isolation: manifest.isolation === 'process' ? 'process' : undefined,
     interception: learning ?? interceptionOf(manifest.interception),
     concurrency: Math.min(manifest.concurrency, runtime.maxConcurrency),
-    reuse: (manifest.requestIsolation ?? 'reuse') === 'reuse',
+    requestIsolation: manifest.requestIsolation ?? 'reuse',
     maxInstances: manifest.maxInstances,
     keepWarmMs: manifest.keepWarmSeconds * 1000,
     standbys: blocked === undefined ? manifest.standby : 0,

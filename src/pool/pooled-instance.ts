@@ -2,7 +2,7 @@
  * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
  * hands results to the work they belong to, and leaves every decision about itself to its pool.
  */
-import { bodyLength, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type ResponseBody } from '../sandbox/contract.ts';
+import { bodyLength, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type ResponseBody, type Rewound } from '../sandbox/contract.ts';
 import type { VersionPool } from './version-pool.ts';
 import { Effort } from './yielding.ts';
 
@@ -34,6 +34,14 @@ export class PooledInstance implements InstanceOwner {
   idleSince = 0;
   /** Made ahead of need, and never given any work yet. */
   standby = false;
+  /** It was described and can be rewound. */
+  rewindable = false;
+  /** How the last rewind went, for the response that comes after it. */
+  lastRewind: Rewound | undefined;
+  /** It is told nothing before it was described. */
+  undescribed = false;
+  /** It has served a request, and is not yet what it was before. */
+  rewinding = false;
   #pingId = 0;
   readonly #effort = new Effort();
   #yields = false;
@@ -75,11 +83,23 @@ export class PooledInstance implements InstanceOwner {
     this.#fromTemplate = fromTemplate;
   }
 
-  /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. */
-  prepare(ping: string): void {
+  /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. rewound: when it was described. */
+  prepare(ping: string, rewound: boolean): void {
     this.standby = true;
+    if (rewound) this.undescribed = true;
+    else this.#ping(ping);
+  }
+
+  /** It is rewound, or it was described: it renews what it must not repeat, and answers a ping. */
+  begin(init: string, ping: string | undefined): void {
+    this.undescribed = false;
+    this.#instance!.init(init);
+    if (ping !== undefined) this.#ping(ping);
+  }
+
+  #ping(meta: string): void {
     this.#pingId = this.#nextId();
-    this.#instance!.ping(this.#pingId, ping);
+    this.#instance!.ping(this.#pingId, meta);
   }
 
   /** A ping that only walks the way of a request. False: nothing was sent. */
@@ -143,6 +163,7 @@ export class PooledInstance implements InstanceOwner {
     // What was found before there was anybody to tell is told now.
     this.#yields = false;
     this.#yield(this.#pool.worksLong);
+    if (this.undescribed) this.#pool.describe(this);
   }
 
   onFailed(failed: Failed): void {

@@ -3,6 +3,7 @@
  * and the measuring of what instances really use. The creator disposes: destroyAll, then wait for `drained`.
  */
 import type { Sandbox } from '../sandbox/contract.ts';
+import { REWIND_PHASE_NAMES } from '../sandbox/protocol.ts';
 import { admit, victim, type Bounds } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
 import { Looks } from './yielding.ts';
@@ -15,7 +16,7 @@ const TEMPLATE_SHARE = 0.5;
 /** Standbys that load their code at one time. */
 const WARMING_MAX = 4;
 
-export type PoolCounters = { created: number; evicted: number; expired: number };
+export type PoolCounters = { created: number; evicted: number; expired: number; rewinds: number; rewindsFailed: number; pagesRewound: number; rewindPhaseUs: number[] };
 
 export type PoolsOptions = {
   readonly sandbox: Sandbox;
@@ -26,11 +27,13 @@ export type PoolsOptions = {
   readonly report: (error: unknown) => void;
   /** A version's function template is ready, or why it will have none. */
   readonly onTemplate: (spec: PoolSpec, refusal: string | undefined) => void;
+  /** Why a version's instances cannot be rewound, and serve one request each. */
+  readonly onRewindRefused: (spec: PoolSpec, reason: string) => void;
 };
 
 export class Pools {
   readonly sandbox: Sandbox;
-  readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0 };
+  readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0, rewinds: 0, rewindsFailed: 0, pagesRewound: 0, rewindPhaseUs: REWIND_PHASE_NAMES.map(() => 0) };
   readonly looks = new Looks(() => this.#look());
   readonly #options: PoolsOptions;
   readonly #pools = new Set<VersionPool>();
@@ -140,6 +143,10 @@ export class Pools {
   templateBytes(change: number): void {
     this.#templateBytes += change;
     this.#memoryBytes += change;
+  }
+
+  rewindRefused(spec: PoolSpec, reason: string): void {
+    this.#options.onRewindRefused(spec, reason);
   }
 
   templateSettled(spec: PoolSpec, refusal: string | undefined): void {

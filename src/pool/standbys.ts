@@ -81,6 +81,11 @@ export class Standbys {
     }
   }
 
+  /** An instance of the version is over: there may be room for one that could not be made. */
+  roomLeft(): void {
+    if (this.count < this.#least) this.#later(REFILL_MS);
+  }
+
   ready(instance: PooledInstance): void {
     this.#settle(instance);
     const index = this.#list.indexOf(instance);

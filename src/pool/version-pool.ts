@@ -7,7 +7,8 @@ import type { EgressPolicy, InstanceSpec, Interception, Limits, Readiness, Sandb
 import { estimateBytes, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
-import type { Pools } from './pools.ts';
+import type { PoolCounters, Pools } from './pools.ts';
+import { Rewinds, type RewindHost } from './rewinds.ts';
 import { Standbys, type StandbyHost } from './standbys.ts';
 
 const RETIRE_AFTER_MS = 2;
@@ -31,8 +32,8 @@ export type PoolSpec = {
   /** undefined: none. */
   readonly interception?: Interception | undefined;
   readonly concurrency: number;
-  /** Whether an instance serves more than one request. */
-  readonly reuse: boolean;
+  /** What a request may find of those before it. */
+  readonly requestIsolation: 'reuse' | 'fresh' | 'restore';
   readonly maxInstances: number;
   readonly keepWarmMs: number;
   /** Instances made ahead of need, at least. */
@@ -53,7 +54,7 @@ export interface Demand {
   readonly waiting: boolean;
 }
 
-export class VersionPool implements StandbyHost, TemplateHost {
+export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   readonly spec: PoolSpec;
   readonly #pools: Pools;
   readonly #demand: Demand;
@@ -62,6 +63,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
   readonly #all = new Set<PooledInstance>();
   readonly standbys: Standbys;
   readonly template: FunctionTemplateMaker;
+  readonly rewinds: Rewinds;
   #instanceSpec: InstanceSpec | undefined;
   #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
@@ -78,6 +80,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
     this.#demand = demand;
     this.standbys = new Standbys(this, spec.standbys);
     this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp });
+    this.rewinds = new Rewinds(this);
     this.standbys.tend();
   }
 
@@ -125,7 +128,8 @@ export class VersionPool implements StandbyHost, TemplateHost {
 
   /** The one that acquire would give without making one. */
   get next(): PooledInstance | undefined {
-    return this.#available.at(-1) ?? this.standbys.best;
+    const instance = this.#available.at(-1) ?? this.standbys.best;
+    return instance?.undescribed === true ? undefined : instance;
   }
 
   /** Nothing is there for the next invocation: what will have to be made for it is made near at hand. */
@@ -135,7 +139,7 @@ export class VersionPool implements StandbyHost, TemplateHost {
 
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */
   anticipate(): void {
-    if (this.#available.length > 0 || this.standbys.best !== undefined) return;
+    if (this.next !== undefined) return;
     const instance = this.acquire();
     if (instance === undefined) return;
     setImmediate(() => {
@@ -146,8 +150,9 @@ export class VersionPool implements StandbyHost, TemplateHost {
   createStandby(): PooledInstance | undefined {
     if (this.#draining || this.living >= this.spec.maxInstances || this.readiness !== 'ready' || !this.#pools.admitStandby(this)) return undefined;
     try {
-      const instance = this.#create(true);
-      instance.prepare(this.spec.ping);
+      const rewound = this.spec.requestIsolation === 'restore' && this.template.origin.template !== 0 && this.rewinds.refusal === undefined;
+      const instance = this.#create(true, rewound);
+      instance.prepare(this.spec.ping, rewound);
       return instance;
     } catch (error) {
       this.#pools.report(error);
@@ -241,7 +246,8 @@ export class VersionPool implements StandbyHost, TemplateHost {
     }
     if (this.spec.functionTemplate && instance.answered === 1) this.template.begin();
     const retireMs = instance.fromTemplate && this.template.learn(instance.id) ? LEARN_MS : RETIRE_AFTER_MS;
-    if (!this.spec.reuse) return this.#retire(instance, retireMs);
+    if (instance.rewindable) return this.rewinds.rewind(instance);
+    if (this.spec.requestIsolation !== 'reuse') return this.#retire(instance, retireMs);
     if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
     if (this.#demand.waiting) {
       if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
@@ -253,11 +259,38 @@ export class VersionPool implements StandbyHost, TemplateHost {
     if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance, retireMs);
   }
 
+  /** It exists, and was told nothing yet. */
+  describe(instance: PooledInstance): void {
+    this.rewinds.describe(instance);
+  }
+
   /** Its code is loaded and its pages are warm. */
   prepared(instance: PooledInstance): void {
+    if (instance.rewinding) return this.rewound(instance);
     if (this.spec.functionTemplate) this.template.begin();
     this.standbys.ready(instance);
     this.#pools.standbySettled();
+  }
+
+  /** It is what it was, and takes the next one. */
+  rewound(instance: PooledInstance): void {
+    instance.rewinding = false;
+    if (instance.condemned) return;
+    if (this.#draining) return this.evict(instance);
+    this.#available.push(instance);
+    if (!this.#demand.waiting || !this.#demand.feed(instance)) this.#idle(instance);
+  }
+
+  get waiting(): boolean {
+    return this.#demand.waiting;
+  }
+
+  get counters(): PoolCounters {
+    return this.#pools.counters;
+  }
+
+  rewindRefused(reason: string): void {
+    this.#pools.rewindRefused(this.spec, reason);
   }
 
   /** asTold: forked from what it was to be forked from. */
@@ -296,19 +329,20 @@ export class VersionPool implements StandbyHost, TemplateHost {
     if (instance.condemned) this.#ending--;
     this.#pools.gone(instance);
     instance.condemned = true;
+    this.standbys.roomLeft();
     this.#closeIfDrained();
     // Those that starve come first: this pool may have given the instance up for one of them.
     this.#pools.room();
     if (this.#demand.waiting) this.#demand.retry();
   }
 
-  /** ahead: a standby. */
-  #create(ahead = false): PooledInstance {
+  /** ahead: a standby; rewound: it will be rewound. */
+  #create(ahead = false, rewound = false): PooledInstance {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead }), origin.template !== 0);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound }), origin.template !== 0);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;

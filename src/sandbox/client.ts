@@ -5,10 +5,10 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
-import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeStats, encodeUsage } from './codec.ts';
+import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeRewind, encodeStats, encodeUsage } from './codec.ts';
 import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats, SyscallEvent, SyscallSink } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
-import { FEATURE_NAMES, FRAME, type Ended, type Frozen, type Message, type Runtime, type Usage } from './protocol.ts';
+import { FEATURE_NAMES, PROTOCOL, type Ended, type Frozen, type Message, type Rewound, type Runtime, type Usage } from './protocol.ts';
 
 export type SandboxClientOptions = {
   readonly addon: Addon;
@@ -26,6 +26,8 @@ export type SandboxClientOptions = {
 /** System calls of instances whose CREATED has not come yet. */
 const EARLY_MAX = 256;
 const FROM_LANGUAGE: Origin = { template: 0 };
+
+const REWINDS = { snapshot: PROTOCOL.FL_MSG_SNAPSHOT, rewind: PROTOCOL.FL_MSG_REWIND, verify: PROTOCOL.FL_MSG_VERIFY } as const;
 
 type Reply = { readonly resolve: (message: Message) => void; readonly reject: (error: unknown) => void };
 
@@ -101,7 +103,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
   }
 
-  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead }: Origin = FROM_LANGUAGE): Instance {
+  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead, rewound = false }: Origin = FROM_LANGUAGE): Instance {
     const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
@@ -110,7 +112,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception), spec.bundleFd);
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
@@ -119,7 +121,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     this.#channels[channel] = instance;
     this.#labels[channel] = labels;
     this.#creating.set(request, instance);
-    this.addon.send(channel, FRAME.FL_FRAME_INIT, 0, 0, 0, spec.init, []);
+    if (!rewound) instance.init(spec.init);
     return instance;
   }
 
@@ -130,6 +132,10 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   forget(template: number): void {
     if (this.#state === 'ready') this.addon.sendControl(encodeForget(this.nextRequest(), template));
+  }
+
+  async rewind(what: keyof typeof REWINDS, instance: number): Promise<Rewound> {
+    return (await this.#ask((request) => encodeRewind(REWINDS[what], request, instance))) as Rewound;
   }
 
   learn(instance: number): void {
@@ -252,6 +258,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
       case 'ended':
         return this.#ended(message);
       case 'frozen':
+      case 'rewound':
       case 'stats':
       case 'usage': {
         const reply = this.#replies.get(message.request);

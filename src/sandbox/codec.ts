@@ -1,7 +1,7 @@
 /** Control packets from and to bytes. sandboxd is trusted more than we are, so decoding checks only what a wrong version would get wrong: magic, version, type, size. */
 import { FlashdError } from '../errors/index.ts';
 import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception, type Interception } from './interception.ts';
-import { LAYOUT, PROTOCOL, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Limits, type Message, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
+import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Limits, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
 
 function packet(type: number, size: number, request: number): Buffer {
   const bytes = Buffer.alloc(size);
@@ -32,12 +32,12 @@ export function encodeHello(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_HELLO, LAYOUT.fl_hello.$size, request);
 }
 
-/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception): Buffer {
+/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network; rewound: it is to be rewound. */
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception, rewound = false): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = interception === undefined ? packet(PROTOCOL.FL_MSG_CREATE, at.$size, request) : packet(PROTOCOL.FL_MSG_CREATE_INTERCEPTED, INTERCEPT_LAYOUT.fl_create_intercepted.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
-  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0), at.flags);
+  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0) | (rewound ? PROTOCOL.FL_CREATE_REWOUND : 0), at.flags);
   if (from !== 0) writeU64(bytes, at.function, from);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.memory_bytes, limits.memoryBytes);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.tmp_bytes, limits.tmpBytes);
@@ -105,6 +105,13 @@ export function encodeYield(request: number, instance: number, yields: boolean):
   return bytes;
 }
 
+/** SNAPSHOT, REWIND or VERIFY. */
+export function encodeRewind(type: number, request: number, instance: number): Buffer {
+  const bytes = packet(type, LAYOUT.fl_rewind.$size, request);
+  writeU64(bytes, LAYOUT.fl_rewind.instance, instance);
+  return bytes;
+}
+
 export function encodePulse(request: number, template: number, runtime: number): Buffer {
   const bytes = packet(PROTOCOL.FL_MSG_PULSE, LAYOUT.fl_pulse.$size, request);
   writeU64(bytes, LAYOUT.fl_pulse.function, template);
@@ -131,6 +138,7 @@ const DECODERS: Readonly<Record<number, { size: number; decode: (bytes: Buffer, 
   [PROTOCOL.FL_MSG_STATS_OK]: { size: LAYOUT.fl_stats_ok.$size, decode: decodeStats },
   [PROTOCOL.FL_MSG_FROZEN]: { size: LAYOUT.fl_frozen.$size, decode: decodeFrozen },
   [PROTOCOL.FL_MSG_SYSCALL]: { size: INTERCEPT_LAYOUT.fl_syscall.$size, decode: decodeSyscall },
+  [PROTOCOL.FL_MSG_REWOUND]: { size: LAYOUT.fl_rewound.$size, decode: decodeRewound },
   [PROTOCOL.FL_MSG_USAGE_OK]: { size: LAYOUT.fl_usage_ok.$size, decode: decodeUsage },
 };
 
@@ -255,6 +263,20 @@ function decodeStats(bytes: Buffer, request: number): Stats {
 function decodeFrozen(bytes: Buffer, request: number): Frozen {
   const at = LAYOUT.fl_frozen;
   return { type: 'frozen', request, function: readU64(bytes, at.function), bytes: readU64(bytes, at.bytes) };
+}
+
+function decodeRewound(bytes: Buffer, request: number): Rewound {
+  const at = LAYOUT.fl_rewound;
+  const phases = REWIND_PHASE_NAMES.map((_, phase) => bytes.readUInt32LE(at.phase_us + 4 * phase));
+  return {
+    type: 'rewound',
+    request,
+    ownPages: bytes.readUInt32LE(at.own_pages),
+    writtenPages: bytes.readUInt32LE(at.written_pages),
+    droppedPages: bytes.readUInt32LE(at.dropped_pages),
+    mappings: bytes.readUInt32LE(at.mappings),
+    phases,
+  };
 }
 
 function decodeUsage(bytes: Buffer, request: number): Usage {

@@ -8,10 +8,10 @@
  */
 import type { ResponseBody } from './addon.ts';
 import type { Interception, SyscallEvent } from './interception.ts';
-import type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+import type { Created, EgressPolicy, Failed, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
 
 export type { Interception, SyscallEvent } from './interception.ts';
-export type { Created, EgressPolicy, Failed, Limits, RuntimeState, Stats } from './protocol.ts';
+export type { Created, EgressPolicy, Failed, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
 
 export type InstanceSpec = {
   readonly runtime: string;
@@ -69,6 +69,8 @@ export interface Instance {
   readonly labels: LogLabels;
   /** False: nothing was sent, because the instance has broken; it is being destroyed. Chunks are copied. */
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
+  /** The INIT frame, of an instance that is rewound: before anything else, and again after each restore. It goes with what is sent next. */
+  init(meta: string): void;
   /** A request that is answered without calling the handler. */
   ping(id: number, meta: string): void;
   /** A ping before which the function's own hooks run: it is about to be frozen. */
@@ -97,8 +99,9 @@ export interface SandboxListener {
   onSandboxLost(): void;
 }
 
-/** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it. */
-export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean };
+/** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it; rewound: it is to
+ * be rewound, and is told nothing, INIT included, before Instance.init is called. */
+export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean };
 /** bytes: memory that it has of its own. */
 export type FunctionTemplate = { readonly template: number; readonly bytes: number };
 
@@ -116,6 +119,8 @@ export interface Sandbox {
   /** Makes a function template of a candidate that waits; it is of no use afterwards. Rejects with a FlashdError that says what in it cannot be carried. */
   freeze(instance: Instance): Promise<FunctionTemplate>;
   forget(template: number): void;
+  /** snapshot: what the instance is now; rewind: it becomes that again; verify: that is proven byte for byte. Rejects when it cannot be done; the instance ends then. */
+  rewind(what: 'snapshot' | 'rewind' | 'verify', instance: number): Promise<Rewound>;
   /** A fork of a function template has served a request: the next ones are given what it wrote to ahead of need. */
   learn(instance: number): void;
   /** An instance may soon be asked for: what makes it is kept in the processor's caches. */

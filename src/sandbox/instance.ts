@@ -51,6 +51,10 @@ export class GuardedInstance implements Instance {
     return this.created === undefined ? 0 : this.created.instance;
   }
 
+  init(meta: string): void {
+    this.#send(FRAME.FL_FRAME_INIT, 0, 0, 0, meta, []);
+  }
+
   ping(id: number, meta: string): void {
     this.#send(FRAME.FL_FRAME_PING, 0, id, PING_MS, meta, []);
   }

@@ -26,6 +26,9 @@ export const PROTOCOL = {
   FL_MSG_LEARN: 10,
   FL_MSG_YIELD: 11,
   FL_MSG_CREATE_INTERCEPTED: 12,
+  FL_MSG_SNAPSHOT: 13,
+  FL_MSG_REWIND: 14,
+  FL_MSG_VERIFY: 15,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -35,6 +38,7 @@ export const PROTOCOL = {
   FL_MSG_USAGE_OK: 135,
   FL_MSG_FROZEN: 136,
   FL_MSG_SYSCALL: 137,
+  FL_MSG_REWOUND: 138,
 
   FL_FEATURE_CGROUP_V2: 1,
   FL_FEATURE_CGROUP_MEMORY: 2,
@@ -77,6 +81,14 @@ export const PROTOCOL = {
   FL_CREATE_DESCRIPTORS: 4,
   FL_CREATE_CANDIDATE: 1,
   FL_CREATE_AHEAD: 2,
+  FL_CREATE_REWOUND: 4,
+
+  FL_REWIND_PHASES: 5,
+  FL_REWIND_STOP: 0,
+  FL_REWIND_STATE: 1,
+  FL_REWIND_LAYOUT: 2,
+  FL_REWIND_FACTS: 3,
+  FL_REWIND_MEMORY: 4,
 
   FL_PHASE_ACCEPT: 0,
   FL_PHASE_CLONE: 1,
@@ -120,6 +132,9 @@ export const FRAME = {
 /** Names of enum fl_phase, in order: entries of Server-Timing. */
 export const PHASE_NAMES = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'] as const;
 
+/** Names of enum fl_rewind_phase, in order. */
+export const REWIND_PHASE_NAMES = ['stop', 'state', 'layout', 'facts', 'memory'] as const;
+
 /** Names of the bits of HELLO_OK.features, lowest first. */
 export const FEATURE_NAMES = [
   'cgroup-v2',
@@ -149,6 +164,8 @@ export const LAYOUT = {
   fl_forget: { header: 0, function: 16, $size: 24 },
   fl_learn: { header: 0, instance: 16, $size: 24 },
   fl_yield: { header: 0, instance: 16, yields: 24, reserved: 28, $size: 32 },
+  fl_rewind: { header: 0, instance: 16, $size: 24 },
+  fl_rewound: { header: 0, instance: 16, own_pages: 24, written_pages: 28, dropped_pages: 32, mappings: 36, phase_us: 40, reserved: 60, $size: 64 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },
   fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, phase_ns: 40, $size: 72 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
@@ -279,4 +296,6 @@ export type Usage = {
   readonly entries: readonly { readonly instance: number; readonly memoryBytes: number }[];
 };
 export type Frozen = { readonly type: 'frozen'; readonly request: number; readonly function: number; readonly bytes: number };
-export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage | Frozen | SyscallEvent;
+/** Pages that were not its template's, of those written back, and given back to the kernel; mappings that had changed; microseconds by REWIND_PHASE_NAMES. */
+export type Rewound = { readonly type: 'rewound'; readonly request: number; readonly ownPages: number; readonly writtenPages: number; readonly droppedPages: number; readonly mappings: number; readonly phases: readonly number[] };
+export type Message = HelloOk | Runtime | Created | Failed | Ended | Stats | Usage | Frozen | SyscallEvent | Rewound;

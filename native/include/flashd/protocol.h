@@ -14,6 +14,10 @@
  *      │ FREEZE ──────────────────────────────▶ │  an instance that was created for it, and waits
  *      │ ◀───────────────── FROZEN or FAILED    │  it is gone; CREATE may name the function template
  *      │ FORGET ──────────────────────────────▶ │
+ *      │ SNAPSHOT ────────────────────────────▶ │  a fork of a function template that was created to be rewound, and has been sent nothing yet
+ *      │ REWIND ──────────────────────────────▶ │  it has answered what it was sent
+ *      │ VERIFY ──────────────────────────────▶ │  the same, and all of it is compared with the snapshot before it goes on
+ *      │ ◀──────────────── REWOUND or FAILED    │  it is what it was at the snapshot; or that is not so, and it ends
  *      │ LEARN ───────────────────────────────▶ │  an instance has served a request: what it wrote to, other forks of its function template will; no answer
  *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
  *      │ YIELD ───────────────────────────────▶ │  an instance works on something long, or does no longer; no answer
@@ -37,6 +41,7 @@ enum {
   FL_NAME_MAX = 32,                            /* bytes of a runtime's name, NUL included */
   FL_USAGE_MAX = 64,                           /* instances in one USAGE_OK */
   FL_PHASES = 8,
+  FL_REWIND_PHASES = 5,
   FL_MESSAGE_MAX = 4096                        /* bytes of the longest message */
 };
 
@@ -53,6 +58,9 @@ enum fl_message_type {
   FL_MSG_LEARN = 10,
   FL_MSG_YIELD = 11,
   FL_MSG_CREATE_INTERCEPTED = 12,              /* flashd/intercept.h */
+  FL_MSG_SNAPSHOT = 13,
+  FL_MSG_REWIND = 14,
+  FL_MSG_VERIFY = 15,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -61,7 +69,8 @@ enum fl_message_type {
   FL_MSG_STATS_OK = 134,
   FL_MSG_USAGE_OK = 135,
   FL_MSG_FROZEN = 136,
-  FL_MSG_SYSCALL = 137                         /* flashd/intercept.h */
+  FL_MSG_SYSCALL = 137,                        /* flashd/intercept.h */
+  FL_MSG_REWOUND = 138
 };
 
 struct fl_header {                             /* 16 bytes, starts every message */
@@ -73,6 +82,8 @@ struct fl_header {                             /* 16 bytes, starts every message
 };
 
 struct fl_hello { struct fl_header header; };
+
+enum fl_rewind_phase { FL_REWIND_STOP = 0, FL_REWIND_STATE = 1, FL_REWIND_LAYOUT = 2, FL_REWIND_FACTS = 3, FL_REWIND_MEMORY = 4 };      /* what each is: native/rewind/rewinder.h */
 
 enum fl_feature {                              /* HELLO_OK.features */
   FL_FEATURE_CGROUP_V2 = 1 << 0,               /* else v1 */
@@ -174,6 +185,7 @@ struct fl_create {                             /* + descriptors: data, stdout, s
 enum { FL_CREATE_DESCRIPTORS = 4 };
 enum fl_create_flags {
   FL_CREATE_CANDIDATE = 1,                     /* to be frozen: it will not serve a request */
+  FL_CREATE_REWOUND = 4,                       /* SNAPSHOT and REWIND will be asked for: some calls that cannot be undone are refused to it */
   FL_CREATE_AHEAD = 2                          /* no request waits for it: of a function template, it is forked with no more pages of its own than it writes */
 };
 
@@ -188,6 +200,15 @@ struct fl_yield {
   struct fl_header header;
   uint64_t instance;
   uint32_t yields;                             /* 1: others' instances run before it wherever both want to; 0: as at first */
+  uint32_t reserved;                           /* 0 */
+};
+struct fl_rewind { struct fl_header header; uint64_t instance; };            /* SNAPSHOT, REWIND and VERIFY */
+struct fl_rewound {
+  struct fl_header header;
+  uint64_t instance;
+  uint32_t own_pages, written_pages, dropped_pages;   /* that are not its template's, in the same frame; of those, written back; given back to the kernel */
+  uint32_t mappings;                           /* that had changed */
+  uint32_t phase_us[FL_REWIND_PHASES];         /* enum fl_rewind_phase */
   uint32_t reserved;                           /* 0 */
 };
 struct fl_forget { struct fl_header header; uint64_t function; };

@@ -50,6 +50,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
   const calls: InvokeCall[] = [];
   const server = new ManagementServer({
     templateOf: () => 'ready',
+    verify: async (_name, restores) => ({ requests: restores, restores, failure: null }),
     programOf: () => '/opt/flashd/self/some',
     socketPath: join(stateDir, 'flashd.sock'),
     registry,
@@ -334,7 +335,7 @@ test('usage errors end with 100 and a hint, help with 0 and examples', async (t)
     assert.match(stderr, text);
     assert.match(stderr, /^flashd: \w+: .*\n {2}hint: .+\n$/);
   }
-  const verbs = ['serve', 'deploy', 'list', 'invoke', 'logs', 'rollback', 'remove', 'secret', 'doctor', 'header', 'install', 'uninstall'];
+  const verbs = ['serve', 'deploy', 'list', 'invoke', 'verify', 'logs', 'rollback', 'remove', 'secret', 'doctor', 'header', 'install', 'uninstall'];
   const inner = ['set', 'list', 'remove'].map((each) => ['secret', each]);
   for (const help of await Promise.all([...verbs.map((verb) => [verb]), ...inner].map((verb) => flashd(stateDir, [...verb, '--help'])))) {
     assert.equal(help.code, 0);

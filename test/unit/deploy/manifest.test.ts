@@ -82,6 +82,10 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['packages beside what they are installed into', { 'handler.py': '', 'requirements.txt': '', 'packages/six.py': '' }, { code: 'manifest_invalid', message: /both requirements\.txt and packages/ }],
   ['packages without a handler', { 'requirements.txt': '' }, { code: 'no_handler' }],
   ['requests that are isolated from each other in one instance', withManifest({ requestIsolation: 'fresh', concurrency: 2 }), { code: 'manifest_invalid', message: /not isolated/ }],
+  ['rewinding in the light class', withManifest({ requestIsolation: 'restore', isolation: 'process' }), { code: 'manifest_invalid', message: /nobody could prove/ }],
+  ['rewinding what is intercepted', withManifest({ requestIsolation: 'restore', interception: { audit: ['openat'] } }), { code: 'manifest_invalid', message: /exclude each other/ }],
+  ['rewinding without a standby', withManifest({ requestIsolation: 'restore', standby: 0 }), { code: 'manifest_invalid', message: /at least one standby/ }],
+  ['rewinding without a function template', withManifest({ requestIsolation: 'restore', functionTemplate: 0 }), { code: 'manifest_invalid', message: /needs a functionTemplate/ }],
   ['too much concurrency for the runtime', withManifest({ concurrency: 999 }), { code: 'manifest_invalid', message: /at most 16/ }],
 ];
 for (const [what, files, error] of wrong) {

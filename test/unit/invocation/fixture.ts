@@ -88,6 +88,7 @@ export async function fixture(options: FixtureOptions = {}) {
       return () => void held.splice(held.indexOf(digest), 1);
     },
     onTemplate: () => undefined,
+    onRewindRefused: ({ functionName }, reason) => reported.push(`${functionName} ${reason}`),
     report: (error) => reported.push(error),
   });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000, bandwidth: { egressMbit: 200, egressMbitMax: 1000 }, ...(options.refusal === undefined ? {} : { refusal: options.refusal }) });

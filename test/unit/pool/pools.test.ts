@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { fixture, sleep, turns } from '../invocation/fixture.ts';
 
 const MIB = 1024 * 1024;
@@ -64,6 +65,88 @@ describe('request isolation', () => {
     submit('hello');
     await turns();
     assert.equal(addon.channels.length, 1);
+  });
+});
+
+describe('standbys at the bound', () => {
+  test('one that had no room is made when an instance is over', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello', { standby: 1, maxInstances: 1, keepWarmSeconds: 0 });
+    await turns();
+    addon.respond(addon.channels[0]!.pings.shift()!);
+    submit('hello');
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([addon.channels.length, addon.channels[1]?.pings.length], [2, 1]);
+  });
+});
+
+describe('rewinding', () => {
+  const RESTORE = { requestIsolation: 'restore', standby: 1, functionTemplate: 1, maxInstances: 2 } as const;
+
+  /** With a function template and the standby that is forked from it, which is described and was told to renew itself. */
+  async function described(options: { rewindable?: (type: number) => boolean } = {}) {
+    const all = await fixture();
+    all.addon.rewindable = options.rewindable ?? all.addon.rewindable;
+    all.registry.deploy('hello', RESTORE);
+    // The first standby is a fork of the language template; then the candidate is frozen; then the standby that is described.
+    for (let round = 0; round < 30 && !all.addon.living.some((channel) => channel.flags & PROTOCOL.FL_CREATE_REWOUND && channel.pings.length > 0); round++) {
+      for (const channel of all.addon.living) for (const ping of channel.pings.splice(0)) all.addon.respond(ping);
+      await sleep(2);
+    }
+    const channel = all.addon.living.find(({ flags }) => flags & PROTOCOL.FL_CREATE_REWOUND)!;
+    return { ...all, channel };
+  }
+
+  test('an instance is described before it is told anything, and rewound after each response', async () => {
+    const { addon, channel, submit, pools } = await described();
+    assert.deepEqual(addon.rewinds, [{ instance: channel.instance, type: PROTOCOL.FL_MSG_SNAPSHOT }]);
+    addon.respond(channel.pings.shift()!);
+    const first = submit('hello');
+    channel.init = '';
+    addon.respond(channel.requests[0]!);
+    assert.equal(first.outcome, '200 hello');
+    await turns();
+    assert.deepEqual(addon.rewinds.at(-1), { instance: channel.instance, type: PROTOCOL.FL_MSG_REWIND });
+    assert.match(channel.init, /function=hello/, 'it renews what it must not repeat');
+    addon.respond(channel.pings.shift()!);
+    const second = submit('hello');
+    addon.respond(channel.requests[1]!);
+    assert.deepEqual([second.outcome, pools.counters.rewinds, pools.counters.pagesRewound], ['200 hello', 1, 7]);
+  });
+
+  test('a request that arrives meanwhile is not given to it before it is what it was', async () => {
+    const { addon, channel, submit } = await described();
+    addon.respond(channel.pings.shift()!);
+    submit('hello');
+    addon.respond(channel.requests[0]!);
+    const second = submit('hello');
+    assert.equal(channel.requests.length, 1);
+    await turns();
+    for (const each of addon.living) for (const request of each.requests.slice(each === channel ? 1 : 0)) addon.respond(request);
+    await turns();
+    assert.equal(second.outcome, '200 hello');
+  });
+
+  test('one that cannot be rewound is over', async () => {
+    const { addon, channel, submit, pools } = await described({ rewindable: (type) => type === PROTOCOL.FL_MSG_SNAPSHOT });
+    addon.respond(channel.pings.shift()!);
+    submit('hello');
+    addon.respond(channel.requests[0]!);
+    await turns();
+    assert.deepEqual([channel.destroyed, channel.requests.length, pools.counters.rewindsFailed, pools.counters.rewinds], [true, 1, 1, 0]);
+  });
+
+  test('one that was not described serves one request', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello', RESTORE);
+    const { pings } = addon.channels[0]!;
+    addon.respond(pings.shift()!);
+    submit('hello');
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.ok(addon.channels[0]!.destroyed);
+    assert.deepEqual(addon.rewinds, []);
   });
 });
 

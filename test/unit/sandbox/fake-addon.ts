@@ -23,6 +23,9 @@ export class FakeAddon implements Addon {
   onCreate: (channel: FakeChannel, request: number) => 'create' | 'hold' = () => 'create';
   /** Whether FREEZE is answered by FROZEN. */
   freezes = true;
+  /** SNAPSHOT, REWIND and VERIFY: the instance and the type, in order; and whether they succeed. */
+  readonly rewinds: { instance: number; type: number }[] = [];
+  rewindable: (type: number) => boolean = () => true;
   /** Whether DESTROY is answered by ENDED. */
   endsWhenDestroyed = true;
   /** send() throws EPIPE for these channels. */
@@ -85,6 +88,13 @@ export class FakeAddon implements Addon {
       case PROTOCOL.FL_MSG_FREEZE:
         if (this.freezes) this.#soon(() => this.frozen(request));
         return;
+      case PROTOCOL.FL_MSG_SNAPSHOT:
+      case PROTOCOL.FL_MSG_REWIND:
+      case PROTOCOL.FL_MSG_VERIFY: {
+        const rewind = { instance: Number(bytes.readBigUInt64LE(LAYOUT.fl_rewind.instance)), type: bytes.readUInt16LE(LAYOUT.fl_header.type) };
+        this.rewinds.push(rewind);
+        return this.#soon(() => (this.rewindable(rewind.type) ? this.rewound(request, rewind.instance) : this.failed(request, 9, 'rewind')));
+      }
       case PROTOCOL.FL_MSG_USAGE:
         return this.#soon(() => this.#usage(request));
     }
@@ -141,6 +151,14 @@ export class FakeAddon implements Addon {
   frozen(request: number): void {
     const bytes = packet(PROTOCOL.FL_MSG_FROZEN, LAYOUT.fl_frozen.$size, request);
     bytes.writeBigUInt64LE(BigInt(++this.#templates), LAYOUT.fl_frozen.function);
+    this.events.onControl(bytes);
+  }
+
+  rewound(request: number, instance: number): void {
+    const bytes = packet(PROTOCOL.FL_MSG_REWOUND, LAYOUT.fl_rewound.$size, request);
+    bytes.writeBigUInt64LE(BigInt(instance), LAYOUT.fl_rewound.instance);
+    bytes.writeUInt32LE(7, LAYOUT.fl_rewound.written_pages);
+    for (let phase = 0; phase < PROTOCOL.FL_REWIND_PHASES; phase++) bytes.writeUInt32LE(100, LAYOUT.fl_rewound.phase_us + 4 * phase);
     this.events.onControl(bytes);
   }
 

@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "inject/tracee.h"
 
-enum { RED_ZONE_BYTES = 128, XSTATE_BYTES_MAX = 16384, SW_RESERVED_AT = 464, XSTATE_ALIGN = 64, SIGINFO_BYTES = 128 };
+enum { RED_ZONE_BYTES = 128, XSTATE_BYTES_MAX = FL_ARCH_XSTATE_MAX, SW_RESERVED_AT = 464, XSTATE_ALIGN = 64, SIGINFO_BYTES = 128 };
 enum { UC_FP_XSTATE_FLAG = 1, UC_SIGCONTEXT_SS_FLAG = 2, UC_STRICT_RESTORE_SS_FLAG = 4 };
 enum { MAGIC1 = 0x46505853, MAGIC2 = 0x46505845, MAGIC2_BYTES = 4 };
 /* Kernel-internal results of an interrupted call (include/linux/errno.h). */
@@ -103,18 +103,36 @@ void fl_arch_rewind_call(struct user_regs_struct *regs)
   regs->orig_rax = (uint64_t)-1;
 }
 
-static int read_xstate(pid_t tid, uint8_t *image, size_t *ret_size, struct fl_error *err)
+int fl_arch_get_xstate(pid_t tid, uint8_t ret_image[FL_ARCH_XSTATE_MAX], size_t *ret_size, struct fl_error *err)
 {
-  struct iovec iov = {image, XSTATE_BYTES_MAX};
+  struct iovec iov = {ret_image, FL_ARCH_XSTATE_MAX};
 
   if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &iov) < 0)
     return fl_fail_errno(err, "getregset_xstate");
+  *ret_size = iov.iov_len;
+  return 0;
+}
+
+int fl_arch_set_xstate(pid_t tid, const uint8_t *image, size_t size, struct fl_error *err)
+{
+  struct iovec iov = {(void *)image, size};
+
+  return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &iov) < 0 ? fl_fail_errno(err, "setregset_xstate") : 0;
+}
+
+static int read_xstate(pid_t tid, uint8_t *image, size_t *ret_size, struct fl_error *err)
+{
+  size_t bytes = 0;
+  int r = fl_arch_get_xstate(tid, image, &bytes, err);
+
+  if (r < 0)
+    return r;
   struct sw_bytes *words = (struct sw_bytes *)(image + SW_RESERVED_AT);
   uint64_t features;
   memcpy(&features, words, sizeof features);   /* the regset has the feature mask here, the frame has it after the magic */
-  *words = (struct sw_bytes){MAGIC1, (uint32_t)iov.iov_len + MAGIC2_BYTES, features, (uint32_t)iov.iov_len, {0}};
-  memcpy(image + iov.iov_len, &(uint32_t){MAGIC2}, MAGIC2_BYTES);
-  *ret_size = iov.iov_len + MAGIC2_BYTES;
+  *words = (struct sw_bytes){MAGIC1, (uint32_t)bytes + MAGIC2_BYTES, features, (uint32_t)bytes, {0}};
+  memcpy(image + bytes, &(uint32_t){MAGIC2}, MAGIC2_BYTES);
+  *ret_size = bytes + MAGIC2_BYTES;
   return 0;
 }
 
@@ -171,4 +189,34 @@ struct fl_gadgets fl_arch_find_gadgets(const uint8_t *code, uint64_t size)
   if ((hit = memmem(code, size, sigreturn, sizeof sigreturn)))
     found.sigreturn = hit - code;
   return found;
+}
+
+__asm__(
+    ".pushsection .rodata\n"
+    ".globl fl_arch_batch, fl_arch_batch_end\n"
+    ".hidden fl_arch_batch, fl_arch_batch_end\n"
+    "fl_arch_batch:\n"
+    "1: test %r13, %r13\n"
+    "   jz 2f\n"
+    "   mov (%r12), %rax\n"
+    "   mov 8(%r12), %rdi\n"
+    "   mov 16(%r12), %rsi\n"
+    "   mov 24(%r12), %rdx\n"
+    "   mov 32(%r12), %r10\n"
+    "   mov 40(%r12), %r8\n"
+    "   mov 48(%r12), %r9\n"
+    "   syscall\n"
+    "   mov %rax, 56(%r12)\n"
+    "   add $64, %r12\n"
+    "   dec %r13\n"
+    "   jmp 1b\n"
+    "2: int3\n"
+    "fl_arch_batch_end:\n"
+    ".popsection\n");
+
+void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count)
+{
+  fl_arch_set_entry(regs, code, stack_top, 0);
+  regs->r12 = calls;
+  regs->r13 = count;
 }

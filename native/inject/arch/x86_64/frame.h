@@ -18,7 +18,9 @@
 #include <flashd/error.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/user.h>
 
 struct fl_tracee;
@@ -39,4 +41,16 @@ int fl_arch_write_frame(const struct fl_tracee *tracee, uint32_t thread, uint64_
 /* Looks through code bytes for: a `syscall` that ends in ret, and the rt_sigreturn code. Offsets, or -1. */
 struct fl_gadgets { int64_t call, sigreturn; };
 struct fl_gadgets fl_arch_find_gadgets(const uint8_t *code, uint64_t size);
+
+/* The code of inject/batch.h, which runs where it is copied to, and registers to start it with: it makes `count` calls at `calls` and ends behind a breakpoint, its last byte. */
+extern const uint8_t fl_arch_batch[], fl_arch_batch_end[];
+static inline size_t fl_arch_batch_bytes(void)
+{
+  return (size_t)(fl_arch_batch_end - fl_arch_batch);
+}
+void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count);
+/* The extended state of a stopped thread, as the kernel gives and takes it. */
+enum { FL_ARCH_XSTATE_MAX = 16384 };
+int fl_arch_get_xstate(pid_t tid, uint8_t ret_image[FL_ARCH_XSTATE_MAX], size_t *ret_size, struct fl_error *err);
+int fl_arch_set_xstate(pid_t tid, const uint8_t *image, size_t size, struct fl_error *err);
 #endif

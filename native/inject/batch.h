@@ -1,0 +1,43 @@
+/*
+ * Many system calls in a stopped process with one stop: a few instructions of ours in a mapping of their own carry them out one after the other and end in a breakpoint. Paired verbs:
+ * fl_batch_open / fl_batch_close; nothing stays mapped. The caller has made sure that tracee->call_at is the libc's `syscall`, and that no signal but SIGTRAP can be delivered.
+ *
+ *   region  ┌──────┬────────┬────────┐
+ *           │ code │ calls  │ memory │     code: readable and executable; what calls read and write lies in memory
+ *           └──────┴────────┴────────┘
+ */
+#ifndef FLASHD_BATCH_H
+#define FLASHD_BATCH_H
+#include <flashd/error.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "inject/tracee.h"
+
+enum { FL_BATCH_CALLS_MAX = 512, FL_BATCH_BYTES = 64 << 10 };
+
+struct fl_batch_call { uint64_t number, argument[6]; int64_t result; };
+
+struct fl_batch {
+  struct fl_tracee *tracee;
+  uint64_t region;                             /* 0: not mapped */
+  uint32_t calls, used;
+  struct fl_batch_call call[FL_BATCH_CALLS_MAX];
+  uint8_t byte[FL_BATCH_BYTES];
+};
+
+/* home: where the region is to lie; nothing may be there, nor come to be there while it is open. */
+int fl_batch_open(struct fl_batch *batch, struct fl_tracee *tracee, uint64_t home, struct fl_error *err);
+int fl_batch_close(struct fl_batch *batch, struct fl_error *err);
+uint64_t fl_batch_region_bytes(void);
+
+/* Forgets the calls and the memory of the last run. */
+void fl_batch_begin(struct fl_batch *batch);
+/* The index of the call; the last one when there is no room, and then fl_batch_run fails. */
+uint32_t fl_batch_add(struct fl_batch *batch, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
+/* Memory in the process, with the given content or zero: its address there; fl_batch_bytes is our copy, valid after the run. */
+uint64_t fl_batch_memory(struct fl_batch *batch, const void *content, size_t bytes);
+const void *fl_batch_bytes(const struct fl_batch *batch, uint64_t address);
+/* In this thread. Results are in call[].result. */
+int fl_batch_run(struct fl_batch *batch, uint32_t thread, struct fl_error *err);
+#endif

@@ -1,0 +1,262 @@
+/* See inside.h. */
+#include "rewind/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "inject/inspect.h"
+
+enum { SIGSET_BYTES = 8, SIGNALS_TAKEN = 16, CHILDREN_REAPED = 16, STATUS_BYTES = 8192 };
+/* Younger than the headers we build with. */
+enum { GET_MDWE = 66, GET_MEMORY_MERGE = 68, TIMER_RESTORE_IDS = 77, TIMER_RESTORE_IDS_GET = 2, SCHED_CORE = 62, SCHED_CORE_GET = 0, SYSCALL_DISPATCH = 59, MEMBARRIER_REGISTRATIONS = 1 << 9 };
+enum { SHM_INFO_CALL = 14, SEM_INFO_CALL = 19, MSG_INFO_CALL = 12 };
+enum { GET_CPUID = 0x1011, GET_XCOMP_PERMISSION = 0x1022, GET_XCOMP_GUEST_PERMISSION = 0x1024, GET_UNTAG_MASK = 0x4001, SHADOW_STACK_STATUS = 0x5005 };
+enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024 };
+
+/* Where the memory for an answer goes. */
+#define OUT (~0ull)
+
+struct query { const char *name; long number; uint64_t argument[5]; uint32_t answer_bytes; };
+
+static const struct query of_process[] = {
+    {"end of the heap", SYS_brk, {0}, 0},
+    {"personality", SYS_personality, {0xffffffff}, 0},
+    {"dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0},
+    {"subreaper", SYS_prctl, {PR_GET_CHILD_SUBREAPER, OUT}, 8},
+    {"huge pages", SYS_prctl, {PR_GET_THP_DISABLE}, 0},
+    {"refusal of writable code", SYS_prctl, {GET_MDWE}, 0},
+    {"merging of memory", SYS_prctl, {GET_MEMORY_MERGE}, 0},
+    {"ids of timers", SYS_prctl, {TIMER_RESTORE_IDS, TIMER_RESTORE_IDS_GET}, 0},
+    {"CPUID faulting", SYS_arch_prctl, {GET_CPUID}, 0},
+    {"extended state permitted", SYS_arch_prctl, {GET_XCOMP_PERMISSION, OUT}, 8},
+    {"extended guest state permitted", SYS_arch_prctl, {GET_XCOMP_GUEST_PERMISSION, OUT}, 8},
+    {"tagged addresses", SYS_arch_prctl, {GET_UNTAG_MASK, OUT}, 8},
+    {"memory barriers", SYS_membarrier, {MEMBARRIER_REGISTRATIONS}, 0},
+    {"System V shared memory", SYS_shmctl, {0, SHM_INFO_CALL, OUT}, 128},
+    {"System V semaphores", SYS_semctl, {0, 0, SEM_INFO_CALL, OUT}, 128},
+    {"System V queues", SYS_msgctl, {0, MSG_INFO_CALL, OUT}, 128},
+};
+
+static const struct query of_thread[] = {
+    {"time stamp counter", SYS_prctl, {PR_GET_TSC, OUT}, 8},
+    {"memory errors", SYS_prctl, {PR_MCE_KILL_GET}, 0},
+    {"death signal", SYS_prctl, {PR_GET_PDEATHSIG, OUT}, 8},
+    {"kept capabilities", SYS_prctl, {PR_GET_KEEPCAPS}, 0},
+    {"secure bits", SYS_prctl, {PR_GET_SECUREBITS}, 0},
+    {"timer slack", SYS_prctl, {PR_GET_TIMERSLACK}, 0},
+    {"thread id's address", SYS_prctl, {PR_GET_TID_ADDRESS, OUT}, 8},
+    {"core scheduling", SYS_prctl, {SCHED_CORE, SCHED_CORE_GET, 0, 0, OUT}, 8},
+    {"shadow stack", SYS_arch_prctl, {SHADOW_STACK_STATUS, OUT}, 8},
+    {"priority of input and output", SYS_ioprio_get, {IOPRIO_OF_PROCESS, 0}, 0},
+    {"scheduling", SYS_sched_getattr, {0, OUT, SCHEDULING_BYTES, 0}, SCHEDULING_BYTES},
+    {"processors", SYS_sched_getaffinity, {0, PROCESSORS_BYTES, OUT}, PROCESSORS_BYTES},
+    {"alternative stack", SYS_sigaltstack, {0, OUT}, sizeof(stack_t)},
+};
+
+static int ask(struct fl_batch *batch, uint32_t thread, const struct query *query, size_t queries, struct fl_facts *facts, struct fl_error *err)
+{
+  uint64_t answer[FL_COUNT(of_process) + FL_COUNT(of_thread)];
+
+  fl_batch_begin(batch);
+  for (size_t i = 0; i < queries; i++) {
+    uint64_t argument[5];
+
+    answer[i] = query[i].answer_bytes ? fl_batch_memory(batch, NULL, query[i].answer_bytes) : 0;
+    for (size_t j = 0; j < FL_COUNT(argument); j++)
+      argument[j] = query[i].argument[j] == OUT ? answer[i] : query[i].argument[j];
+    fl_batch_add(batch, query[i].number, argument[0], argument[1], argument[2], argument[3], argument[4]);
+  }
+  int r = fl_batch_run(batch, thread, err);
+  for (size_t i = 0; i < queries && r == 0; i++) {
+    fl_facts_add(facts, &batch->call[i].result, sizeof batch->call[i].result, "thread %u %s", thread, query[i].name);
+    if (query[i].answer_bytes)
+      fl_facts_add(facts, fl_batch_bytes(batch, answer[i]), query[i].answer_bytes, "thread %u %s", thread, query[i].name);
+  }
+  return r;
+}
+
+int fl_inside_facts(struct fl_batch *batch, struct fl_facts *facts, struct fl_error *err)
+{
+  int r = ask(batch, 0, of_process, FL_COUNT(of_process), facts, err);
+
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
+    r = ask(batch, i, of_thread, FL_COUNT(of_thread), facts, err);
+  return r;
+}
+
+/* --- what is put back --- */
+
+static bool has_action(int signal)
+{
+  return signal != SIGKILL && signal != SIGSTOP;
+}
+
+static int learn_process(struct fl_batch *batch, struct fl_inside *ret, struct fl_error *err)
+{
+  uint64_t at[FL_INSIDE_SIGNALS + 1] = {0};
+  char path[64], status[STATUS_BYTES];
+
+  fl_batch_begin(batch);
+  uint32_t brk = fl_batch_add(batch, SYS_brk, 0, 0, 0, 0, 0);
+  for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++) {
+    at[signal] = fl_batch_memory(batch, NULL, sizeof ret->action[0]);
+    fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, 0, at[signal], SIGSET_BYTES, 0);
+  }
+  int r = fl_batch_run(batch, 0, err);
+  if (r < 0)
+    return r;
+  ret->brk = (uint64_t)batch->call[brk].result;
+  for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++)
+    memcpy(&ret->action[signal - 1], fl_batch_bytes(batch, at[signal]), sizeof ret->action[0]);
+  if (ret->action[SIGTRAP - 1].handler == (uint64_t)(uintptr_t)SIG_IGN)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "snapshot", "it ignores SIGTRAP");
+  snprintf(path, sizeof path, "/proc/%d/cwd", batch->tracee->pid);
+  ssize_t length = readlink(path, ret->directory, sizeof ret->directory - 1);
+  if (length <= 0 || length == sizeof ret->directory - 1)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, ENAMETOOLONG, "snapshot", "its directory");
+  ret->directory[length] = 0;
+  snprintf(path, sizeof path, "/proc/%d/status", batch->tracee->pid);
+  r = fl_file_read(AT_FDCWD, path, status, sizeof status);
+  const char *umask = r < 0 ? NULL : strstr(status, "\nUmask:");
+  if (!umask)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, ENOENT, "snapshot", "its umask");
+  ret->umask = (uint32_t)strtoul(umask + sizeof "\nUmask:", NULL, 8);
+  return 0;
+}
+
+static int learn_thread(struct fl_batch *batch, uint32_t index, struct fl_inside_thread *ret, struct fl_error *err)
+{
+  pid_t tid = batch->tracee->thread[index].tid;
+  size_t robust_bytes = 0;
+  char path[64], comm[32];
+
+  if (syscall(SYS_get_robust_list, tid, &ret->robust, &robust_bytes) < 0)
+    return fl_fail_errno(err, "get_robust_list");
+  ret->robust_bytes = robust_bytes;
+  fl_batch_begin(batch);
+  uint64_t stack = fl_batch_memory(batch, NULL, sizeof ret->alternative), address = fl_batch_memory(batch, NULL, sizeof ret->tid_address);
+  fl_batch_add(batch, SYS_sigaltstack, 0, stack, 0, 0, 0);
+  fl_batch_add(batch, SYS_prctl, PR_GET_TID_ADDRESS, address, 0, 0, 0);
+  uint32_t slack = fl_batch_add(batch, SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0);
+  int r = fl_batch_run(batch, index, err);
+  if (r < 0)
+    return r;
+  memcpy(&ret->alternative, fl_batch_bytes(batch, stack), sizeof ret->alternative);
+  memcpy(&ret->tid_address, fl_batch_bytes(batch, address), sizeof ret->tid_address);
+  ret->slack = batch->call[slack].result;
+  snprintf(path, sizeof path, "/proc/%d/task/%d/comm", batch->tracee->pid, tid);
+  if ((r = fl_file_read(AT_FDCWD, path, comm, sizeof comm)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "read_comm", "thread %d", tid);
+  comm[strcspn(comm, "\n")] = 0;
+  memcpy(ret->comm, comm, strnlen(comm, FL_INSIDE_COMM - 1));
+  return 0;
+}
+
+int fl_inside_learn(struct fl_batch *batch, struct fl_inside *ret, struct fl_error *err)
+{
+  memset(ret, 0, sizeof *ret);
+  int r = fl_inspect_timers(batch->tracee->pid, &ret->timers, err);
+
+  if (r == 0)
+    r = learn_process(batch, ret, err);
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
+    r = learn_thread(batch, i, &ret->thread[i], err);
+  return r;
+}
+
+static int put_process(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+{
+  static const struct itimerval never;
+
+  fl_batch_begin(batch);
+  uint64_t timer = fl_batch_memory(batch, &never, sizeof never);
+  for (uint64_t which = ITIMER_REAL; which <= ITIMER_PROF; which++)
+    fl_batch_add(batch, SYS_setitimer, which, timer, 0, 0, 0);
+  for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++)
+    if (has_action(signal))
+      fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, fl_batch_memory(batch, &inside->action[signal - 1], sizeof inside->action[0]), 0, SIGSET_BYTES, 0);
+  fl_batch_add(batch, SYS_chdir, fl_batch_memory(batch, inside->directory, strlen(inside->directory) + 1), 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_umask, inside->umask, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+  uint32_t done = batch->calls;
+  for (int i = 0; i < CHILDREN_REAPED; i++)
+    fl_batch_add(batch, SYS_wait4, (uint64_t)-1, 0, WNOHANG | __WALL, 0, 0);
+  int r = fl_batch_run(batch, 0, err);
+  for (uint32_t i = 0; i < done && r == 0; i++)
+    if (batch->call[i].result < 0)
+      r = fl_fail(err, FL_ERR_UNSUPPORTED, (int)-batch->call[i].result, "rewind", "system call %lu in the process", batch->call[i].number);
+  return r;
+}
+
+static bool had_timer(const struct fl_inside *inside, int id)
+{
+  for (uint32_t i = 0; i < inside->timers.count; i++)
+    if (inside->timers.timer[i].id == id)
+      return true;
+  return false;
+}
+
+/* New ones are deleted, those it had are stopped. */
+static int put_timers(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+{
+  static const struct itimerspec never;
+  struct fl_timers timers = {0};
+  int r = fl_inspect_timers(batch->tracee->pid, &timers, err);
+
+  if (r < 0 || timers.count == 0)
+    return r;
+  fl_batch_begin(batch);
+  uint64_t stop = fl_batch_memory(batch, &never, sizeof never);
+  for (uint32_t i = 0; i < timers.count; i++)
+    if (had_timer(inside, timers.timer[i].id))
+      fl_batch_add(batch, SYS_timer_settime, (uint64_t)timers.timer[i].id, 0, stop, 0, 0);
+    else
+      fl_batch_add(batch, SYS_timer_delete, (uint64_t)timers.timer[i].id, 0, 0, 0, 0);
+  return fl_batch_run(batch, 0, err);
+}
+
+static int put_thread(struct fl_batch *batch, uint32_t index, const struct fl_inside_thread *thread, struct fl_error *err)
+{
+  static const uint64_t every = ~0ull;
+  static const struct timespec now;
+
+  fl_batch_begin(batch);
+  fl_batch_add(batch, SYS_sigaltstack, fl_batch_memory(batch, &thread->alternative, sizeof thread->alternative), 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_set_robust_list, thread->robust, thread->robust_bytes, 0, 0, 0);
+  fl_batch_add(batch, SYS_prctl, PR_SET_TIMERSLACK, (uint64_t)thread->slack, 0, 0, 0);
+  fl_batch_add(batch, SYS_prctl, PR_SET_NAME, fl_batch_memory(batch, thread->comm, sizeof thread->comm), 0, 0, 0);
+  uint32_t done = batch->calls;
+  fl_batch_add(batch, SYS_set_tid_address, thread->tid_address, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_prctl, SYSCALL_DISPATCH, 0, 0, 0, 0);
+  uint64_t set = fl_batch_memory(batch, &every, sizeof every), moment = fl_batch_memory(batch, &now, sizeof now);
+  for (int i = 0; i < SIGNALS_TAKEN; i++)
+    fl_batch_add(batch, SYS_rt_sigtimedwait, set, 0, moment, SIGSET_BYTES, 0);
+  int r = fl_batch_run(batch, index, err);
+  for (uint32_t i = 0; i < done && r == 0; i++)
+    if (batch->call[i].result < 0)
+      r = fl_fail(err, FL_ERR_UNSUPPORTED, (int)-batch->call[i].result, "rewind", "system call %lu in thread %u", batch->call[i].number, index);
+  return r;
+}
+
+int fl_inside_put(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+{
+  int r = put_timers(batch, inside, err);
+
+  if (r == 0)
+    r = put_process(batch, inside, err);
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
+    r = put_thread(batch, i, &inside->thread[i], err);
+  return r;
+}

@@ -1,0 +1,27 @@
+/* What only the process itself can be asked, or can put back: done in it, in batches of system calls. */
+#ifndef FLASHD_REWIND_INSIDE_H
+#define FLASHD_REWIND_INSIDE_H
+#include <signal.h>
+
+#include "inject/batch.h"
+#include "rewind/facts.h"
+
+enum { FL_INSIDE_SIGNALS = 64, FL_INSIDE_COMM = 16 };
+
+struct fl_inside_action { uint64_t handler, flags, restorer, mask; };       /* the kernel's struct sigaction */
+struct fl_inside_thread { stack_t alternative; uint64_t tid_address, robust, robust_bytes; int64_t slack; char comm[FL_INSIDE_COMM]; };
+
+struct fl_inside {
+  struct fl_inside_action action[FL_INSIDE_SIGNALS];
+  uint64_t brk;
+  struct fl_timers timers;
+  uint32_t umask;
+  char directory[256];
+  struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
+};
+
+int fl_inside_learn(struct fl_batch *batch, struct fl_inside *ret, struct fl_error *err);
+/* Signals that wait are taken, timers stopped, dead children reaped. */
+int fl_inside_put(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
+int fl_inside_facts(struct fl_batch *batch, struct fl_facts *facts, struct fl_error *err);
+#endif

@@ -1,0 +1,398 @@
+/* See rewinder.h. */
+#include "rewind/rewinder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "inject/arch/x86_64/frame.h"
+#include "inject/batch.h"
+#include "rewind/facts.h"
+#include "rewind/files.h"
+#include "rewind/inside.h"
+#include "rewind/layout.h"
+#include "rewind/memory.h"
+#include "rewind/process.h"
+#include "rewind/scratch.h"
+#include "snapshot/rest.h"
+
+enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000 };
+
+struct thread {
+  pid_t tid;
+  struct user_regs_struct regs;                /* an interrupted system call is made again */
+  uint64_t mask;
+  size_t xstate_bytes;
+  uint8_t xstate[FL_ARCH_XSTATE_MAX];
+};
+
+struct fl_rewinder {
+  struct fl_rewind_target target;
+  struct fl_tracee tracee;
+  struct fl_parasite parasite;                 /* of the template, as it stands there */
+  struct fl_batch batch;
+  uint8_t code[CODE_CHECKED_BYTES];            /* at the parasite's gadget, in the template */
+  uint64_t home;                               /* where the batch's region lies */
+  uint32_t threads;
+  struct thread *thread;
+  struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
+  struct fl_facts snapshot, facts;
+  struct fl_inside inside;
+  struct fl_files files;
+  struct fl_scratch scratch;
+  struct fl_process_limits limits;
+  struct fl_memory memory;
+};
+
+static uint64_t now_ns(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+static void phase_ends(struct fl_rewind_report *report, enum fl_rewind_phase phase, uint64_t *since_ns)
+{
+  uint64_t now = now_ns();
+
+  report->phase_us[phase] += (uint32_t)((now - *since_ns) / MICROSECOND);
+  *since_ns = now;
+}
+
+static int refuse(struct fl_error *err, const char *why)
+{
+  return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s", why);
+}
+
+/* It does not outlive us, and no signal but our breakpoint's can be delivered. */
+static int hold_threads(struct fl_rewinder *self, struct fl_error *err)
+{
+  const uint64_t all_but_trap = ~(1ull << (SIGTRAP - 1));
+
+  for (uint32_t i = 0; i < self->tracee.threads; i++) {
+    pid_t tid = self->tracee.thread[i].tid;
+
+    if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_SETSIGMASK, tid, (void *)SIGSET_BYTES, &all_but_trap) < 0)
+      return fl_fail_errno(err, "hold_threads");
+  }
+  return 0;
+}
+
+/* Remote calls go through the libc's code: it must still be the template's. */
+static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
+{
+  uint8_t now[CODE_CHECKED_BYTES];
+  int r = fl_tracee_read(&self->tracee, self->parasite.gadget, now, sizeof now, err);
+
+  self->tracee.call_at = self->parasite.gadget;
+  return r < 0 ? r : memcmp(self->code, now, sizeof now) == 0 ? 0 : refuse(err, "the code of its libc was changed");
+}
+
+static int remember_threads(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = 0;
+
+  self->threads = self->tracee.threads;
+  self->thread = calloc(self->threads, sizeof *self->thread);
+  if (!self->thread)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "threads");
+  for (uint32_t i = 0; i < self->threads && r == 0; i++) {
+    struct thread *thread = &self->thread[i];
+
+    struct __ptrace_rseq_configuration rseq = {0};
+
+    thread->tid = self->tracee.thread[i].tid;
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, (void *)sizeof rseq, &rseq) > 0)
+      fl_memory_changes_at(&self->memory, rseq.rseq_abi_pointer, rseq.rseq_abi_size);
+    thread->regs = self->tracee.thread[i].regs;
+    fl_arch_rewind_call(&thread->regs);
+    if (ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0)
+      return fl_fail_errno(err, "getsigmask");
+    r = fl_arch_get_xstate(thread->tid, thread->xstate, &thread->xstate_bytes, err);
+  }
+  return r;
+}
+
+/* In the order of the snapshot, what was born since behind them. */
+static int arrange_threads(struct fl_rewinder *self, struct fl_error *err)
+{
+  struct fl_tracee *tracee = &self->tracee;
+
+  for (uint32_t i = 0; i < self->threads; i++) {
+    uint32_t place = i;
+
+    while (place < tracee->threads && tracee->thread[place].tid != self->thread[i].tid)
+      place++;
+    if (place >= tracee->threads)
+      return refuse(err, "a thread of its runtime has ended");
+    struct fl_thread found = tracee->thread[place];
+    tracee->thread[place] = tracee->thread[i];
+    tracee->thread[i] = found;
+  }
+  return 0;
+}
+
+static uint32_t count_threads(pid_t pid)
+{
+  char path[64];
+  uint32_t count = 0;
+
+  snprintf(path, sizeof path, "/proc/%d/task", pid);
+  fl_autoclosedir DIR *tasks = opendir(path);
+  for (const struct dirent *entry; tasks && (entry = readdir(tasks));)
+    count += entry->d_name[0] != '.';
+  return count;
+}
+
+/* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
+static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
+{
+  struct fl_tracee *tracee = &self->tracee;
+  int r = 0;
+
+  for (uint32_t i = self->threads; i < tracee->threads && r == 0; i++)
+    r = fl_tracee_end_thread(tracee, i, err);
+  if (r < 0)
+    return r;
+  tracee->threads = self->threads;
+  for (int tries = 0; count_threads(tracee->pid) != self->threads; tries++) {
+    if (tries == ENDING_TRIES)
+      return refuse(err, "threads do not end");
+    usleep(ENDING_US);
+  }
+  return 0;
+}
+
+static int put_state(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_inside_put(&self->batch, &self->inside, err);
+
+  if (r == 0)
+    r = fl_files_put(&self->batch, &self->files, err);
+  fl_process_limits_put(self->target.instance, &self->limits);
+  return r;
+}
+
+static int take_facts(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
+{
+  fl_facts_begin(facts);
+  int r = fl_process_facts(&self->tracee, self->target.init, facts, err);
+
+  if (r == 0)
+    r = fl_inside_facts(&self->batch, facts, err);
+  if (r == 0)
+    r = fl_files_facts(self->target.instance, facts, err);
+  return r < 0 ? r : fl_scratch_facts(self->target.scratch, facts, err);
+}
+
+static int put_registers(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = 0;
+
+  for (uint32_t i = 0; i < self->threads && r == 0; i++) {
+    struct thread *thread = &self->thread[i];
+
+    r = fl_arch_set_xstate(thread->tid, thread->xstate, thread->xstate_bytes, err);
+    if (r == 0 && (ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 || ptrace(PTRACE_SETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0))
+      r = fl_fail_errno(err, "setregs");
+  }
+  return r;
+}
+
+/* --- snapshot --- */
+
+static int describe(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_inside_learn(&self->batch, &self->inside, err);
+
+  if (r == 0)
+    r = fl_files_learn(self->target.instance, &self->files, err);
+  if (r == 0)
+    r = fl_process_limits_get(self->target.instance, &self->limits, err);
+  if (r == 0)
+    r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
+  if (r == 0)
+    r = put_state(self, err);                  /* what a restore will do changes nothing now */
+  if (r == 0)
+    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
+  if (r == 0)
+    r = take_facts(self, &self->snapshot, err);
+  return r == 0 && self->snapshot.full ? refuse(err, "there is too much to describe") : r;
+}
+
+static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_layout_read(self->target.template, 0, 0, &self->base, err);
+
+  if (r == 0)
+    r = fl_layout_read(self->target.instance, 0, 0, &self->then, err);
+  if (r == 0)
+    r = check_gadget(self, err);
+  if (r == 0)
+    r = remember_threads(self, err);
+  if (r == 0)
+    r = hold_threads(self, err);
+  if (r == 0 && !(self->home = fl_layout_gap(&self->then, fl_batch_region_bytes())))
+    return refuse(err, "there is no room in the address space");
+  if (r == 0)
+    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+  if (r == 0)
+    r = describe(self, err);
+  if (r == 0)
+    r = fl_batch_close(&self->batch, err);
+  return r < 0 ? r : fl_memory_save(&self->memory, err);
+}
+
+int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewinder **ret, struct fl_rewind_report *ret_report, struct fl_error *err)
+{
+  /* Megabytes of lists, of which a process fills a little: pages that are not touched cost nothing. */
+  struct fl_rewinder *self = mmap(NULL, sizeof *self, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint64_t since = now_ns(), sigreturn_at;
+  char timers[64];
+
+  *ret_report = (struct fl_rewind_report){0};
+  *ret = NULL;
+  if (self == MAP_FAILED)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "mmap", "rewinder");
+  self->target = *target;
+  self->memory = (struct fl_memory){.template = target->template, .instance = target->instance, .base = &self->base, .layout = &self->then, .template_memory = -1, .template_pages = -1};
+  snprintf(timers, sizeof timers, "/proc/%d/timers", target->instance);
+  int r = access(timers, R_OK) < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, ENOENT, "rewind", "the kernel does not tell of timers") : 0;
+  if (r == 0)
+    r = fl_rest_template(target->template, target->parasite_at, &self->parasite, &sigreturn_at, err);
+  if (r == 0)
+    r = fl_tracee_read(&(struct fl_tracee){.pid = target->template}, self->parasite.gadget, self->code, sizeof self->code, err);
+  if (r == 0)
+    r = fl_rest_stop(target->instance, &self->parasite, sigreturn_at, &self->tracee, err);
+  phase_ends(ret_report, FL_REWIND_STOP, &since);
+  if (r == 0)
+    r = take_snapshot(self, err);
+  if (r == 0)
+    r = put_registers(self, err);
+  if (r == 0)
+    fl_tracee_release(&self->tracee);
+  phase_ends(ret_report, FL_REWIND_FACTS, &since);
+  ret_report->own_pages = self->memory.saved;
+  ret_report->mappings = self->then.areas;
+  *ret = self;
+  return r;
+}
+
+/* --- restore --- */
+
+static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
+{
+  int r = fl_layout_read(self->target.instance, self->home, fl_batch_region_bytes(), &self->now, err);
+
+  if (r < 0 || fl_layout_equal(&self->now, &self->then))
+    return r;
+  r = fl_layout_repair(&self->now, &self->then, &self->batch, &report->mappings, err);
+  if (r == 0)
+    r = fl_layout_read(self->target.instance, self->home, fl_batch_region_bytes(), &self->now, err);
+  return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
+}
+
+static int compare_facts(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = take_facts(self, &self->facts, err);
+  const char *name = r < 0 ? NULL : fl_facts_differ(&self->snapshot, &self->facts);
+
+  return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : r;
+}
+
+static int compare_registers(const struct fl_rewinder *self, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < self->threads; i++) {
+    const struct thread *thread = &self->thread[i];
+    fl_autofree uint8_t *xstate = malloc(FL_ARCH_XSTATE_MAX);
+    struct user_regs_struct regs;
+    size_t bytes = 0;
+    uint64_t mask;
+
+    if (!xstate || ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &mask) < 0)
+      return fl_fail_errno(err, "getregs");
+    int r = fl_arch_get_xstate(thread->tid, xstate, &bytes, err);
+    if (r < 0)
+      return r;
+    if (memcmp(&regs, &thread->regs, sizeof regs) != 0 || mask != thread->mask)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "registers of thread %u: not as they were", i);
+    if (bytes != thread->xstate_bytes || memcmp(xstate, thread->xstate, bytes) != 0)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "extended state of thread %u: not as it was", i);
+  }
+  return 0;
+}
+
+/* Everything once more, and all of the memory, while it is still stopped. What the facts say was compared already. */
+static int prove(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_layout_read(self->target.instance, 0, 0, &self->now, err);
+
+  if (r == 0 && !fl_layout_equal(&self->now, &self->then))
+    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "mappings: not as they were");
+  if (r == 0)
+    r = fl_memory_compare(&self->memory, err);
+  return r < 0 ? r : compare_registers(self, err);
+}
+
+static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_report *report, struct fl_error *err)
+{
+  struct fl_memory_counts counts = {0};
+  uint64_t since = now_ns();
+  int r = fl_tracee_stop(self->target.instance, &self->tracee, err);
+
+  if (r == 0)
+    r = hold_threads(self, err);
+  if (r == 0)
+    r = arrange_threads(self, err);
+  if (r == 0)
+    r = check_gadget(self, err);
+  phase_ends(report, FL_REWIND_STOP, &since);
+  if (r == 0)
+    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+  if (r == 0)
+    r = end_new_threads(self, err);
+  if (r == 0)
+    r = put_state(self, err);
+  phase_ends(report, FL_REWIND_STATE, &since);
+  if (r == 0)
+    r = restore_layout(self, report, err);
+  if (r == 0)
+    r = fl_memory_drop(&self->memory, &self->batch, &counts, err);
+  if (r == 0)
+    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
+  phase_ends(report, FL_REWIND_LAYOUT, &since);
+  if (r == 0)
+    r = compare_facts(self, err);
+  if (r == 0)
+    r = fl_batch_close(&self->batch, err);
+  phase_ends(report, FL_REWIND_FACTS, &since);
+  if (r == 0)
+    r = fl_memory_write(&self->memory, &counts, err);
+  if (r == 0)
+    r = put_registers(self, err);
+  if (r == 0 && proven)
+    r = prove(self, err);
+  if (r == 0)
+    fl_tracee_release(&self->tracee);
+  phase_ends(report, FL_REWIND_MEMORY, &since);
+  report->own_pages = counts.own;
+  report->written_pages = counts.written;
+  report->dropped_pages = counts.dropped;
+  return r;
+}
+
+int fl_rewinder_restore(struct fl_rewinder *self, bool proven, struct fl_rewind_report *ret_report, struct fl_error *err)
+{
+  *ret_report = (struct fl_rewind_report){0};
+  return restore(self, proven, ret_report, err);
+}

@@ -1,0 +1,150 @@
+/* See scratch.h. */
+#include "rewind/scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/statfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { ATTRIBUTES_BYTES = 4096 };
+
+static const char *const places[FL_SCRATCH_PLACES] = {"tmp", "var-tmp", "shm", "home"};      /* sandbox/base.c makes them */
+
+static void become(uid_t owner)
+{
+  setfsuid(owner);
+  setfsgid(owner);
+}
+
+static int open_directory(int at, const char *name)
+{
+  return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static bool is_entry(const struct dirent *entry)
+{
+  return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+/* Opened for reading whatever rights its owner gave it. */
+static int open_any(int at, const char *name)
+{
+  int fd = open_directory(at, name);
+
+  if (fd < 0 && errno == EACCES && fchmodat(at, name, 0700, 0) == 0)
+    fd = open_directory(at, name);
+  return fd;
+}
+
+static int empty(int directory, int depth)
+{
+  fl_autoclosedir DIR *entries = fdopendir(dup(directory));
+  int r = 0;
+
+  if (!entries || depth == FL_SCRATCH_DEPTH_MAX)
+    return -ELOOP;
+  fchmod(directory, 0700);                     /* of a place that is not its own this fails, and is not needed */
+  for (const struct dirent *entry; r == 0 && (entry = readdir(entries));) {
+    if (!is_entry(entry) || unlinkat(directory, entry->d_name, 0) == 0)
+      continue;
+    fl_autoclose int below = open_any(directory, entry->d_name);
+    r = below < 0 ? -errno : empty(below, depth + 1);
+    if (r == 0 && unlinkat(directory, entry->d_name, AT_REMOVEDIR) < 0)
+      r = -errno;
+  }
+  return r;
+}
+
+/* The function's own id: the home belongs to it. */
+static uid_t function_of(const struct fl_scratch *scratch)
+{
+  return scratch->place[FL_SCRATCH_PLACES - 1].st_uid;
+}
+
+int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err)
+{
+  for (int i = 0; i < FL_SCRATCH_PLACES; i++)
+    if (fstatat(root, places[i], &ret->place[i], AT_SYMLINK_NOFOLLOW) < 0)
+      return fl_fail_errno(err, "stat_scratch");
+  return 0;
+}
+
+static int put_place(int root, const struct fl_scratch *scratch, int index)
+{
+  const struct stat *then = &scratch->place[index];
+  const struct timespec times[2] = {then->st_atim, then->st_mtim};
+  int r = 0;
+
+  become(function_of(scratch));
+  fl_autoclose int place = open_any(root, places[index]);
+  if (place < 0)
+    return -errno;
+  r = empty(place, 0);
+  become(then->st_uid);
+  if (r == 0 && (fchmod(place, then->st_mode & 07777) < 0 || futimens(place, times) < 0))
+    r = -errno;
+  return r;
+}
+
+int fl_scratch_put(int root, const struct fl_scratch *scratch, struct fl_error *err)
+{
+  for (int i = 0; i < FL_SCRATCH_PLACES; i++) {
+    int r = put_place(root, scratch, i);
+
+    become(0);
+    if (r < 0)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "%s cannot be emptied", places[i]);
+  }
+  return 0;
+}
+
+static int add_place(int root, int index, struct fl_facts *facts, struct fl_error *err)
+{
+  struct { uint64_t mode, attributes; uint32_t uid, gid, links, entries; int64_t modified[2], accessed[2]; ssize_t named; char names[ATTRIBUTES_BYTES]; } kept;
+  struct statx now;
+
+  memset(&kept, 0, sizeof kept);
+  fl_autoclose int place = open_directory(root, places[index]);
+  if (place < 0 || statx(place, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "%s cannot be read", places[index]);
+  kept.mode = now.stx_mode;
+  kept.attributes = now.stx_attributes;
+  kept.uid = now.stx_uid;
+  kept.gid = now.stx_gid;
+  kept.links = now.stx_nlink;
+  kept.modified[0] = now.stx_mtime.tv_sec;
+  kept.modified[1] = now.stx_mtime.tv_nsec;
+  kept.accessed[0] = now.stx_atime.tv_sec;
+  kept.accessed[1] = now.stx_atime.tv_nsec;
+  kept.named = flistxattr(place, kept.names, sizeof kept.names);
+  fl_autoclosedir DIR *entries = fdopendir(fl_steal_fd(&place));
+  for (const struct dirent *entry; entries && (entry = readdir(entries));)
+    kept.entries += is_entry(entry);
+  fl_facts_add(facts, &kept, sizeof kept - sizeof kept.names + (kept.named > 0 ? (size_t)kept.named : 0), "files in %s", places[index]);
+  return 0;
+}
+
+int fl_scratch_facts(int root, struct fl_facts *facts, struct fl_error *err)
+{
+  char path[64];
+  struct statfs usage;
+  uint64_t used[2];
+  int r = 0;
+
+  for (int i = 0; i < FL_SCRATCH_PLACES && r == 0; i++)
+    r = add_place(root, i, facts, err);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", root);
+  if (r == 0 && statfs(path, &usage) < 0)
+    return fl_fail_errno(err, "statfs");
+  used[0] = usage.f_blocks - usage.f_bfree;
+  used[1] = usage.f_files - usage.f_ffree;
+  fl_facts_add(facts, used, sizeof used, "bytes and inodes in use");
+  return r;
+}

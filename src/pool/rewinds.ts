@@ -1,0 +1,103 @@
+/**
+ * Rewinding the instances of one version. A fork of the function template is described before it is told anything (sandboxd keeps the snapshot); after each response it is made into that again,
+ * off the request's path, and gets an INIT, on which it renews what a fork would. What cannot be rewound is over: the next request gets another instance.
+ *
+ *   created ─▶ described ─INIT, ping─▶ standby ─▶ serves ─▶ rewinding ─INIT, ping─▶ available ─▶ serves …
+ *                 └─ refused ─▶ over: later ones are not described, and serve one request each
+ */
+import type { Rewound, Sandbox } from '../sandbox/contract.ts';
+import { toFlashdError } from '../errors/index.ts';
+import type { PooledInstance } from './pooled-instance.ts';
+import type { PoolCounters } from './pools.ts';
+
+/** In a row, after which instances of this version are no longer described. */
+const REFUSALS_MAX = 3;
+
+export interface RewindHost {
+  readonly spec: { readonly init: string; readonly ping: string };
+  readonly sandbox: Sandbox;
+  readonly counters: PoolCounters;
+  /** Whether a request waits for an instance. */
+  readonly waiting: boolean;
+  rewound(instance: PooledInstance): void;
+  rewindRefused(reason: string): void;
+  /** It takes no more work, and what waits need not wait for its end. */
+  replace(instance: PooledInstance): void;
+}
+
+/** Rewinds that are proven byte for byte: how many were, and the first difference. */
+export type Proof = { proven: number; failure: string | undefined };
+
+export class Rewinds {
+  readonly #host: RewindHost;
+  #refusals = 0;
+  /** Why instances of this version cannot be described. */
+  refusal: string | undefined;
+  /** While there is one, every rewind is proven. */
+  #proof: Proof | undefined;
+
+  constructor(host: RewindHost) {
+    this.#host = host;
+  }
+
+  /** Until trust is called every rewind is proven. */
+  prove(): Proof {
+    return (this.#proof = { proven: 0, failure: undefined });
+  }
+
+  trust(): void {
+    this.#proof = undefined;
+  }
+
+  describe(instance: PooledInstance): void {
+    const { sandbox, spec } = this.#host;
+    sandbox.rewind('snapshot', instance.id).then(
+      () => {
+        this.#refusals = 0;
+        if (instance.condemned) return;
+        instance.rewindable = true;
+        instance.begin(spec.init, spec.ping);
+      },
+      (error: unknown) => {
+        if (instance.condemned) return;
+        this.#end(instance);
+        if (++this.#refusals < REFUSALS_MAX) return;
+        this.refusal = toFlashdError(error).message;
+        this.#host.rewindRefused(this.refusal);
+      },
+    );
+  }
+
+  rewind(instance: PooledInstance): void {
+    const proof = this.#proof;
+    instance.rewinding = true;
+    this.#host.sandbox.rewind(proof === undefined ? 'rewind' : 'verify', instance.id).then(
+      (rewound) => {
+        if (proof !== undefined) proof.proven++;
+        this.#rewound(instance, rewound);
+      },
+      (error: unknown) => {
+        if (instance.condemned) return;
+        this.#host.counters.rewindsFailed++;
+        if (proof !== undefined) proof.failure ??= toFlashdError(error).message;
+        this.#end(instance);
+      },
+    );
+  }
+
+  #rewound(instance: PooledInstance, rewound: Rewound): void {
+    const { counters, spec, waiting } = this.#host;
+    counters.rewinds++;
+    counters.pagesRewound += rewound.writtenPages + rewound.droppedPages;
+    for (const [phase, us] of rewound.phases.entries()) counters.rewindPhaseUs[phase]! += us;
+    if (instance.condemned) return;
+    instance.lastRewind = rewound;
+    instance.begin(spec.init, waiting ? undefined : spec.ping);
+    if (waiting) this.#host.rewound(instance);
+  }
+
+  #end(instance: PooledInstance): void {
+    this.#host.replace(instance);
+    instance.destroy();
+  }
+}

@@ -1,0 +1,6 @@
+import os
+
+
+def handler(event, context):
+  os.nice(1)
+  return {}
