@@ -13,7 +13,7 @@
 
 static const int allowed[] = {
   /* notifications, and the loop around them */
-  SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_ctl, SYS_ioctl, SYS_recvmsg, SYS_sendmsg, SYS_read, SYS_write, SYS_close, SYS_fcntl, SYS_clock_gettime,
+  SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_ctl, SYS_poll, SYS_ioctl, SYS_recvmsg, SYS_sendmsg, SYS_read, SYS_write, SYS_close, SYS_fcntl, SYS_clock_gettime,
   /* who asks */
   SYS_pidfd_open, SYS_pidfd_getfd, SYS_pread64, SYS_readlinkat,
   /* opening as the instance would */

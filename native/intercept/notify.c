@@ -1,5 +1,6 @@
 /* One notification: taken, judged, answered, and then told, if it is to be told at all. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -149,6 +150,9 @@ bool fl_notify(struct fl_monitor *monitor, struct fl_watch *watch)
 {
   union notice received = {0};
 
+  /* Whoever asked may have been interrupted since its event came, and receiving would wait for the next one, and all others for us. */
+  if (poll(&(struct pollfd){.fd = watch->listener, .events = POLLIN}, 1, 0) <= 0)
+    return true;
   if (ioctl(watch->listener, SECCOMP_IOCTL_NOTIF_RECV, &received) < 0)
     return errno == ENOENT || errno == EINTR;
   watch->notices--;
