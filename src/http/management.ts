@@ -236,8 +236,8 @@ export class ManagementServer {
     const { manifest } = this.#live(name);
     const call = await readJson(message, JSON_SLACK_BYTES);
     if (!isProfileCall(call)) throw new FlashdError('bad_request', { message: `requests must be a whole number from 1 to ${PROFILE_REQUESTS_MAX}, seconds one from 1 to ${PROFILE_SECONDS_MAX}` });
-    this.#options.logger.info({ function: name, ...call }, 'profiled');
     if (manifest.isolation === 'process') throw new FlashdError('bad_request', { message: `the system calls of ${name} are not intercepted`, hint: 'profile it with "isolation": "full"' });
+    this.#options.logger.info({ function: name, ...call }, 'profiled');
     sendJson(response, await this.#options.profile(name, manifest.interception, call, signal));
   }
 

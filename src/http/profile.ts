@@ -20,9 +20,9 @@ type Parts = { readonly syscalls: SyscallObserver; readonly dispatcher: Dispatch
 
 /** signal: nobody waits for the result any more. */
 export async function profile({ syscalls, dispatcher }: Parts, name: string, manifest: InterceptionManifest | undefined, call: ProfileCall, signal: AbortSignal): Promise<ProfileReply> {
+  const before = answered(dispatcher, name);
   if (!syscalls.beginLearning(name, manifest)) throw new FlashdError('bad_request', { message: `${name} is being profiled already`, hint: 'wait for the other one' });
   const began = performance.now();
-  const before = answered(dispatcher, name);
   let calls: string[] = [];
   try {
     dispatcher.renew(name);

@@ -110,7 +110,11 @@ export class HttpServer {
     for (const close of this.#retiring) close();
     const socket = await this.#listenWith(app, port, LISTEN_DEFAULT);
     if (this.#socket === undefined) return us_listen_socket_close(socket);
-    this.#options.preferSuccessor(port);
+    try {
+      this.#options.preferSuccessor(port);
+    } catch (error) {
+      this.#options.report(error);  // both get connections then, until the elder is closed: its certificate may be seen for that long
+    }
     this.#retire(this.#socket);
     this.#socket = socket;
     this.#apps.unshift(app);

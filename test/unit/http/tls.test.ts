@@ -70,6 +70,19 @@ test('a renewed certificate is for new connections, those that are open go on; b
   assert.match(answer, /^HTTP\/1.1 200 OK/);
 });
 
+test('a certificate is renewed where the kernel does not tell the sockets apart', { timeout: 30_000 }, async (t) => {
+  const { tls, put } = files(t);
+  const refuse = (): void => {
+    throw new Error('no such option');
+  };
+  const { port, reported } = await serve(t, { tls, preferSuccessor: refuse });
+  put('second', 'second');
+  for (const end = performance.now() + RENEWED_MS; reported.length === 0 && performance.now() < end;) await sleep(50);
+  assert.match(String(reported[0]), /no such option/);
+  const names = await Promise.all(Array.from({ length: 16 }, () => nameShown(port)));
+  assert.ok(names.includes('second'), String(names));
+});
+
 test('files that are missing or no certificate are said at once; the port is not shared by accident', async (t) => {
   const { tls } = files(t);
   await assert.rejects(serve(t, { tls: { ...tls, key: '/nonexistent' } }), { code: 'config_invalid', message: /cannot read \/nonexistent/ });
