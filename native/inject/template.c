@@ -118,10 +118,9 @@ static void pass_on_complaints(struct fl_template *template)
   fl_close(&template->stderr_fd);
 }
 
-int fl_template_freeze(struct fl_template *template, struct fl_error *err)
+int fl_template_said_ready(struct fl_template *template, struct fl_error *err)
 {
   struct fl_frame frame;
-  struct fl_fork_report report;
   ssize_t length = recv(template->data_fd, &frame, sizeof frame, MSG_WAITALL | MSG_DONTWAIT);
   int error = length < 0 ? errno : EPIPE;
 
@@ -130,11 +129,17 @@ int fl_template_freeze(struct fl_template *template, struct fl_error *err)
     return fl_fail(err, FL_ERR_TEMPLATE, error, "boot", "the runtime ended before it was ready");
   if (frame.type != FL_FRAME_READY || frame.length != 0)
     return fl_fail(err, FL_ERR_TEMPLATE, EPROTO, "boot", "not a READY frame");
+  return 0;
+}
+
+int fl_template_freeze(struct fl_template *template, struct fl_error *err)
+{
+  struct fl_fork_report report;
   int r = fl_infect(template->pid, template->data_fd, &template->infection, err);
   if (r < 0)
     return r;
   fl_close(&template->data_fd);
-  length = recv(template->infection.socket, &report, sizeof report, 0);
+  ssize_t length = recv(template->infection.socket, &report, sizeof report, 0);
   if (length != (ssize_t)sizeof report || report.kind != FL_FORK_READY)
     return fl_fail(err, FL_ERR_TEMPLATE, length < 0 ? errno : EPIPE, "infect", "the parasite did not answer");
   template->state = FL_TEMPLATE_READY;

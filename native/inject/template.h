@@ -2,7 +2,7 @@
  * One language template: a child process that boots a runtime from the pack inside the base root, warms itself, says READY on its descriptor 3, and
  * is then frozen and infected. From there on it only forks.
  *
- *   BOOTING ── READY frame ──▶ freeze, infect ──▶ READY ── fork requests … ──▶ DEAD (killed, or it died: the owner boots another)
+ *   BOOTING ── READY frame ──▶ settle, freeze, infect ──▶ READY ── fork requests … ──▶ DEAD (killed, or it died: the owner boots another)
  *
  * It runs trusted code only (our bootstrap and the runtime's own libraries), as host root with CAP_SYS_ADMIN and CAP_SYS_PTRACE alone: what setns into pooled
  * sandboxes needs. It lives in a read-only mount namespace with an empty network, under the same seccomp filter that its children inherit.
@@ -39,7 +39,9 @@ struct fl_template {
 /* Starts the process; executable: what argv[0] stands for, without links. The caller waits for data_fd to be readable. */
 int fl_template_boot(const struct fl_parts *parts, const struct fl_pack *pack, uint32_t runtime, const char *executable, struct fl_template *ret_template,
                      struct fl_error *err);
-/* data_fd is readable: takes the READY frame, freezes and infects. Blocks for the few milliseconds that takes. On failure: fl_template_kill. */
+/* data_fd is readable: takes the READY frame. On failure: fl_template_kill. */
+int fl_template_said_ready(struct fl_template *template, struct fl_error *err);
+/* It has said READY, and has settled (settle.h): freezes and infects. Blocks for the few milliseconds that takes. On failure: fl_template_kill. */
 int fl_template_freeze(struct fl_template *template, struct fl_error *err);
 /* FAST PATH. Sends the request; the plan's descriptors stay the caller's. */
 int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err);

@@ -23,6 +23,7 @@
 #include <sys/types.h>
 
 #include "inject/pin.h"
+#include "inject/settle.h"
 #include "inject/template.h"
 #include "sandbox/pack.h"
 #include "sandbox/parts.h"
@@ -91,6 +92,8 @@ struct fl_template_slot {
   struct fl_template template;
   uint32_t failures;                           /* in a row */
   uint64_t boot_at_ns;                         /* when to boot it; 0: not before its sibling is ready */
+  struct fl_settling settling;
+  uint64_t look_at_ns;                         /* it has said READY: when to look whether it has settled; else 0 */
   bool retiring;                               /* forks no more; ends when what it has forked needs it no longer, and is booted anew */
   bool probing;                                /* frozen, but not to be used before its probe has ended */
   pid_t probe_pid;

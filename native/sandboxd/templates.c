@@ -116,6 +116,7 @@ static void failed(struct fl_daemon *daemon, struct fl_template_slot *slot, cons
   fl_daemon_log("template %s %d: %s", daemon->pack->runtime[template->runtime].name, template->pid, daemon->runtime_detail[template->runtime]);
   slot->failures++;
   slot->probing = false;
+  slot->look_at_ns = 0;
   slot->boot_at_ns = fl_daemon_now_ns() + (pause > FL_BOOT_RETRY_MS_MAX ? FL_BOOT_RETRY_MS_MAX : pause) * MILLISECOND;
   fl_instances_template_lost(daemon, template);
   fl_template_kill(template);
@@ -186,6 +187,37 @@ static void retire(struct fl_daemon *daemon, struct fl_template_slot *slot, uint
   fl_template_kill(template);
 }
 
+static void became_ready(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  struct fl_error err = {0};
+
+  slot->probing = true;
+  int r = fl_probe_start(daemon, index, &err);
+  if (r == 0)
+    return;
+  if (r != -ENOENT)
+    fl_daemon_log_error("probe", &err);
+  fl_templates_usable(daemon, slot);
+}
+
+static void look(struct fl_daemon *daemon, uint32_t index)
+{
+  struct fl_template_slot *slot = &daemon->template_slot[index];
+  struct fl_error err = {0};
+
+  if (slot->look_at_ns == 0)
+    slot->settling = (struct fl_settling){0};
+  slot->look_at_ns = fl_daemon_now_ns() + (uint64_t)FL_SETTLE_LOOK_MS * MILLISECOND;
+  if (!fl_settled(slot->template.pid, &slot->settling))
+    return;
+  slot->look_at_ns = 0;
+  if (fl_template_freeze(&slot->template, &err) < 0 || fl_daemon_watch(daemon, slot->template.infection.bell, FL_SOURCE_TEMPLATE, index) < 0)
+    failed(daemon, slot, "freeze", &err);
+  else
+    became_ready(daemon, index);
+}
+
 void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns)
 {
   for (uint32_t i = 0; i < daemon->template_slots; i++) {
@@ -193,6 +225,8 @@ void fl_templates_run(struct fl_daemon *daemon, uint64_t now_ns)
 
     if (slot->boot_at_ns && slot->boot_at_ns <= now_ns)
       boot(daemon, i);
+    if (slot->look_at_ns && slot->look_at_ns <= now_ns)
+      look(daemon, i);
     if (slot->template.state == FL_TEMPLATE_BOOTING && slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND < now_ns)
       failed(daemon, slot, "boot", &(struct fl_error){FL_ERR_TEMPLATE, ETIMEDOUT, "wait", "not ready in time"});
     if (slot->template.state == FL_TEMPLATE_READY)
@@ -209,7 +243,7 @@ uint64_t fl_templates_deadline_ns(const struct fl_daemon *daemon)
     uint64_t deadline = slot->boot_at_ns;
 
     if (slot->template.state == FL_TEMPLATE_BOOTING)
-      deadline = slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND;
+      deadline = slot->look_at_ns ? slot->look_at_ns : slot->template.booted_ns + (uint64_t)FL_TEMPLATE_BOOT_MS * MILLISECOND;
     /* One that is due by its forks, or waits for them, is looked at whenever anything happens. */
     if (slot->template.state == FL_TEMPLATE_READY && !slot->retiring && slot->template.booted_ns + daemon->options.template_seconds * SECOND > fl_daemon_now_ns())
       deadline = slot->template.booted_ns + daemon->options.template_seconds * SECOND;
@@ -237,20 +271,6 @@ void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot
   fl_commands_announce_runtime(daemon, slot->template.runtime);
 }
 
-static void became_ready(struct fl_daemon *daemon, uint32_t index)
-{
-  struct fl_template_slot *slot = &daemon->template_slot[index];
-  struct fl_error err = {0};
-
-  slot->probing = true;
-  int r = fl_probe_start(daemon, index, &err);
-  if (r == 0)
-    return;
-  if (r != -ENOENT)
-    fl_daemon_log_error("probe", &err);
-  fl_templates_usable(daemon, slot);
-}
-
 void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
 {
   struct fl_template_slot *slot = &daemon->template_slot[index];
@@ -259,10 +279,10 @@ void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
   struct fl_error err = {0};
 
   if (template->state == FL_TEMPLATE_BOOTING) {
-    if (fl_template_freeze(template, &err) < 0 || fl_daemon_watch(daemon, template->infection.bell, FL_SOURCE_TEMPLATE, index) < 0)
-      failed(daemon, slot, "freeze", &err);
+    if (fl_template_said_ready(template, &err) < 0)
+      failed(daemon, slot, "boot", &err);
     else
-      became_ready(daemon, index);
+      look(daemon, index);
   } else if (template->state == FL_TEMPLATE_READY) {
     uint64_t rings;
     int r;

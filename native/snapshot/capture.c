@@ -23,6 +23,7 @@
 #include "inject/descriptors.h"
 #include "inject/inspect.h"
 #include "inject/pin.h"
+#include "inject/settle.h"
 #include "inject/tracee.h"
 #include "parasite/image.h"
 #include "snapshot/difference.h"
@@ -306,7 +307,10 @@ int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_capture
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "capture");
   work->capture = capture;
   int r = fl_rest_template(work->capture->template, work->capture->infection->parasite_at, &work->template, &work->sigreturn_at, err);
-  if (r < 0 || (r = fl_rest_stop(work->capture->instance, &work->template, work->sigreturn_at, &work->tracee, err)) < 0)
+  if (r < 0)
+    return r;
+  fl_settle(work->capture->instance);
+  if ((r = fl_rest_stop(work->capture->instance, &work->template, work->sigreturn_at, &work->tracee, err)) < 0)
     return r;
   work->image.self = work->template;
   if (capture->hot)

@@ -17,8 +17,6 @@ final class Main {
   private static final int DATA_FD = 3, WARM_UPS = 60;
   /** So often that the optimizing compiler is done with what every event goes through: it would begin in the forks otherwise, beside their first requests. */
   private static final int CONVERSIONS = 2000;
-  /** For what the compilers have begun: every fork would go on with it. */
-  private static final int SETTLE_MS = 300;
   private static final byte[] NOTHING = {};
   /** As the gateway makes them, with a value of each kind. */
   private static final String EVENT = "{\"version\":\"2.0\",\"routeKey\":\"$default\",\"rawPath\":\"/\",\"rawQueryString\":\"name=\",\"cookies\":[\"a=\\\"b\\\"\"],\"headers\":{\"host\":\"localhost\",\"accept\":\"*/*\"},"
@@ -32,10 +30,7 @@ final class Main {
     for (int count = 0; count < WARM_UPS; count++) for (String method : new String[] {"handle", "fail", "absent"}) warm(method);
     convert();
     Thread.currentThread().setContextClassLoader(Main.class.getClassLoader());
-    for (int count = 0; count < 2; count++) {
-      System.gc();
-      Thread.sleep(SETTLE_MS);
-    }
+    System.gc();
     Channel channel = new Channel(DATA_FD, DATA_FD);
     Instance instance = new Instance(channel, arguments[0]);
     Runtime.getRuntime().addShutdownHook(new Thread(instance::abandon));
