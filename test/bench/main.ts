@@ -19,6 +19,7 @@ import { dockerSystem } from './systems/docker.ts';
 import { execSystem } from './systems/exec.ts';
 import { filterSystem } from './systems/filter.ts';
 import { flashdWithoutSparesSystem, flashdSystem } from './systems/flashd.ts';
+import { floorSystem } from './systems/floor.ts';
 import { functionsFrameworkSystem } from './systems/functions-framework.ts';
 import { interceptionSystem } from './systems/interception.ts';
 import { lightSystem } from './systems/light.ts';
@@ -73,7 +74,7 @@ function makeSystems(workspace: Workspace): System[] {
   const daemon = new DockerDaemon(workspace);
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), lightSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
-    uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
+    floorSystem(), uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
   ];
 }
 

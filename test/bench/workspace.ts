@@ -24,6 +24,7 @@ export const programs = {
   bwrap: join(debian, 'usr/bin/bwrap'),
   firstOutput: join(own, 'first-output'),
   httpClient: join(own, 'http-client'),
+  wake: join(own, 'wake'),
   filterCost: join(own, 'filter-cost'),
 };
 export const peers = join(own, 'peers');
@@ -41,7 +42,7 @@ export class Workspace {
 
   async prepare(needs: { readonly debian: boolean; readonly peers: boolean; readonly rootfs: boolean }): Promise<void> {
     mkdirSync(own, { recursive: true });
-    for (const name of ['first-output', 'http-client']) await compile(join(source, 'tools', `${name}.c`), join(own, name));
+    for (const name of ['first-output', 'http-client', 'wake']) await compile(join(source, 'tools', `${name}.c`), join(own, name));
     if (needs.debian) await unpackPackages();
     if (needs.peers) await installPeers();
     if (needs.rootfs) await makeRootfs(this.rootfs);

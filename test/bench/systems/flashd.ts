@@ -27,7 +27,7 @@ export const WARM_INSTANCES = [4, 16, 32] as const;
 /** More than the highest concurrency, so that nothing waits for an instance. */
 const COLD_INSTANCES = 256;
 const KEEP_WARM_SECONDS = 3600;
-const SPARSE_GAP_US = 100_000;
+export const SPARSE_GAP_US = 100_000;
 /** What sandboxd does between the request for an instance and its first instruction; the rest of Server-Timing is the gateway's and the language's. */
 const ASSEMBLY = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'];
 

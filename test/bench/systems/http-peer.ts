@@ -2,8 +2,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { System } from '../series.ts';
-import { latencySeries, throughputSeries, warmUp } from './warm.ts';
+import type { Series, System } from '../series.ts';
+import { latencySeries, throughputSeries, warmUp, type HttpTarget } from './warm.ts';
 
 const READY_MS = 20_000;
 
@@ -14,13 +14,14 @@ export type HttpPeer = {
   readonly env?: NodeJS.ProcessEnv;
 };
 
-export function httpPeerSystem({ name, command, cwd, env }: HttpPeer): System {
+/** series: what is measured of it; when it is warm, unless others are given. */
+export function httpPeerSystem({ name, command, cwd, env }: HttpPeer, series?: (target: HttpTarget) => readonly Series[]): System {
   let server: ChildProcess | undefined;
   let port = 0;
   const target = { port: () => port, path: '/' };
   return {
     name,
-    series: [latencySeries(`warm/${name}/latency`, target), throughputSeries(`warm/${name}/throughput`, target)],
+    series: series?.(target) ?? [latencySeries(`warm/${name}/latency`, target), throughputSeries(`warm/${name}/throughput`, target)],
     async prepare() {
       port = await freePort();
       const [program, ...args] = command(port);
