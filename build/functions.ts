@@ -15,6 +15,13 @@ export function functionDirectories(): string[] {
     .sort();
 }
 
+/** What to type to see a function of ours work, from the project's directory: the first such line in the comment at its handler's head, or a plain request. */
+export function exampleOf(directory: string, listen: string): string {
+  const texts = readdirSync(join(root, directory), { withFileTypes: true }).filter(entry => entry.isFile()).map(entry => readFileSync(join(root, directory, entry.name), 'latin1'));
+  const lines = texts.flatMap(text => /^[\s*]*((?:printf .* \| )?curl .*)$/m.exec(text)?.[1] ?? []);
+  return (lines[0] ?? `curl http://127.0.0.1:8080/function/${basename(directory)}`).replace('127.0.0.1:8080', listen);
+}
+
 export async function prepareFunctions(): Promise<void> {
   for (const directory of functionDirectories()) {
     if (existsSync(join(root, directory, 'package-lock.json')) && !isNewer(join(root, directory, 'node_modules/.package-lock.json'), join(root, directory, 'package-lock.json'))) {

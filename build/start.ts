@@ -1,8 +1,7 @@
 /** `npm start`: serves in the foreground with every directory of functions/ deployed, and prints a curl line for each. Ctrl-C ends it all. */
 import { spawn } from 'node:child_process';
-import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { functionDirectories, prepareFunctions } from './functions.ts';
+import { exampleOf, functionDirectories, prepareFunctions } from './functions.ts';
 import { binaryPath } from './package.ts';
 import { CommandFailed, run } from './steps.ts';
 
@@ -28,7 +27,7 @@ try {
   console.log(`start: deploy ${directories.join(' ')}`);
   await run(binaryPath, ['deploy', ...directories]);
   console.log('\nTry:');
-  for (const directory of directories) console.log(`  curl http://${listen}/function/${basename(directory)}`);
+  for (const directory of directories) console.log(`  ${exampleOf(directory, listen)}`);
   console.log('\nCtrl-C stops it.');
 } catch (error) {
   console.error(error instanceof CommandFailed ? error.output : (error as Error).message);

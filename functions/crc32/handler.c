@@ -1,7 +1,7 @@
 /*
  * The CRC-32 of the request's body, as in zip and PNG. The table is made once, before the first request.
  *
- *   curl --data-binary @FILE http://localhost:8080/function/crc32
+ *   curl --data-binary @README.md http://127.0.0.1:8080/function/crc32
  */
 #include <flashd.h>
 #include <stdint.h>

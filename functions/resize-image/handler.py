@@ -1,5 +1,6 @@
 """
 POST an image, get it smaller: ?width=320 (and height), never larger than it was; PNG, JPEG, GIF and WebP in, the same kind out (GIF as PNG). Uses Debian's python3-pil.
+  printf iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQAAAACCEkxzAAAAD0lEQVR42mNgGAWjgHwAAAJAAAHgTR1EAAAAAElFTkSuQmCC | base64 -d | curl --data-binary @- -H 'content-type: image/png' 'http://127.0.0.1:8080/function/resize-image?width=16' -o /tmp/small.png
   curl --data-binary @photo.jpg -H 'content-type: image/jpeg' 'http://127.0.0.1:8080/function/resize-image?width=320' -o small.jpg
 """
 import base64

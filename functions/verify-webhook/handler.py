@@ -1,8 +1,8 @@
 """
 Accepts a webhook only when its X-Hub-Signature-256 header is the HMAC-SHA256 of the body under WEBHOOK_SECRET (set it in function.json).
 
-  body='{"action":"opened"}'; signature=$(printf %s "$body" | openssl dgst -sha256 -hmac 'change me' -r | cut -d' ' -f1)
-  curl -d "$body" -H "X-Hub-Signature-256: sha256=$signature" http://localhost:8080/function/verify-webhook
+  curl -d '{"action":"opened"}' -H 'X-Hub-Signature-256: sha256=d6533b662bae23f6a8a30542c010af079b0ac48872ba2acea401b3dd311cc031' http://127.0.0.1:8080/function/verify-webhook
+  for another body or secret: printf %s "$body" | openssl dgst -sha256 -hmac "$secret"
 """
 import base64
 import hashlib

@@ -1,11 +1,11 @@
 /** Every directory of functions/ is deployed as `npm start` does it, and does what its head comment says. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { functionDirectories, prepareFunctions } from '../../build/functions.ts';
+import { exampleOf, functionDirectories, prepareFunctions } from '../../build/functions.ts';
 import { root } from '../conformance/fixtures.ts';
 import { Flashd, type HttpAnswer } from '../conformance/packaged.ts';
 
@@ -33,6 +33,15 @@ describe('the example functions', () => {
     for (const name of names) {
       const answer = await call(name);
       assert.match(`${answer.status} ${answer.body.toString()}`, /^200 .*Hello/s, name);
+    }
+  });
+
+  test('what `npm start` prints to be typed is answered', async () => {
+    const lines = functionDirectories().map((directory) => exampleOf(directory, `127.0.0.1:${flashd.port}`));
+    assert.equal(new Set(lines).size, functionDirectories().length);
+    for (const line of lines) {
+      const command = line.replace('curl ', 'curl -sSf ').replace('/tmp/small.png', '/dev/null');
+      await new Promise<void>((resolve, reject) => execFile('bash', ['-c', `set -o pipefail; ${command}`], { cwd: root }, (error) => (error === null ? resolve() : reject(error))));
     }
   });
 
