@@ -8,8 +8,11 @@
 
 #include "base/cleanup.h"
 
-/* A fault on a file's page maps its neighbours too (fault_around_bytes): one page of each window brings the whole window. */
-enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, MAPPINGS_MAX = 1024, WINDOW_BYTES = 64 << 10 };
+/*
+ * A fault on a file's page maps its neighbours too, as many as a window has, from the window's start or the mapping's on, not beyond a page table (do_fault_around in mm/memory.c):
+ * one page brings them all.
+ */
+enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, MAPPINGS_MAX = 1024, WINDOW_BYTES = 64 << 10, PAGE_TABLE_BYTES = 2 << 20 };
 
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_FRAME ((1ull << 55) - 1)
@@ -54,9 +57,13 @@ static bool mapped(const struct mappings *mappings, uint64_t address)
   return false;
 }
 
-static bool same_window(const struct fl_hot_runs *runs, uint64_t address)
+/* Where what a fault at the address brings ends. */
+static uint64_t brought_until(uint64_t mapping, uint64_t address)
 {
-  return runs->runs && (uint64_t)(uintptr_t)runs->run[runs->runs - 1].iov_base / WINDOW_BYTES == address / WINDOW_BYTES;
+  uint64_t window = address & ~(uint64_t)(WINDOW_BYTES - 1), table_end = (address | (PAGE_TABLE_BYTES - 1)) + 1;
+  uint64_t end = (window > mapping ? window : mapping) + WINDOW_BYTES;
+
+  return end < table_end ? end : table_end;
 }
 
 static void add_page(struct fl_hot_runs *runs, uint64_t address)
@@ -75,14 +82,11 @@ static void add_page(struct fl_hot_runs *runs, uint64_t address)
   runs->pages++;
 }
 
-static void compare_page(uint64_t address, uint64_t old, uint64_t new, bool writable, struct fl_hot *hot)
+static void compare_page(uint64_t address, uint64_t old, uint64_t new, struct fl_hot *hot)
 {
   if (!(new & PAGEMAP_PRESENT))
     return;
-  if (!writable) {
-    if (!same_window(&hot->read, address))
-      add_page(&hot->read, address);
-  } else if (!(old & PAGEMAP_PRESENT)) {
+  if (!(old & PAGEMAP_PRESENT)) {
     add_page(&hot->fresh, address);
   } else if ((old & PAGEMAP_FRAME) != (new & PAGEMAP_FRAME)) {
     add_page(&hot->written, address);
@@ -91,7 +95,7 @@ static void compare_page(uint64_t address, uint64_t old, uint64_t new, bool writ
 
 static int compare_range(int template, int child, struct range range, bool writable, struct fl_hot *hot)
 {
-  uint64_t old[BATCH_PAGES], new[BATCH_PAGES];
+  uint64_t old[BATCH_PAGES], new[BATCH_PAGES], brought = range.start;
 
   for (uint64_t at = range.start; at < range.end; at += BATCH_PAGES * PAGE_BYTES) {
     size_t pages = (range.end - at) / PAGE_BYTES < BATCH_PAGES ? (range.end - at) / PAGE_BYTES : BATCH_PAGES;
@@ -100,8 +104,16 @@ static int compare_range(int template, int child, struct range range, bool writa
     if (pread(template, old, pages * sizeof old[0], offset) != (ssize_t)(pages * sizeof old[0]) ||
         pread(child, new, pages * sizeof new[0], offset) != (ssize_t)(pages * sizeof new[0]))
       return -1;
-    for (size_t i = 0; i < pages; i++)
-      compare_page(at + i * PAGE_BYTES, old[i], new[i], writable, hot);
+    for (size_t i = 0; i < pages; i++) {
+      uint64_t address = at + i * PAGE_BYTES;
+
+      if (writable) {
+        compare_page(address, old[i], new[i], hot);
+      } else if (address >= brought && (new[i] & PAGEMAP_PRESENT)) {
+        add_page(&hot->read, address);
+        brought = brought_until(range.start, address);
+      }
+    }
   }
   return 0;
 }

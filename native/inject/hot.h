@@ -4,7 +4,7 @@
  *
  *   written   private pages that both have and that are no longer the same: pinned in the template (pin.h), so that fork copies them
  *   fresh     writable pages that only the probe has: the fork makes them itself before it parks
- *   read      pages of files that the probe has mapped, one of each 64 KiB: fork does not copy the page tables of a file's mapping, so they are mapped before it parks
+ *   read      pages of files that the probe has mapped, as many as bring all of them: fork does not copy the page tables of a file's mapping, so they are mapped before it parks
  */
 #ifndef FLASHD_HOT_H
 #define FLASHD_HOT_H

@@ -13,7 +13,7 @@
 #include "inject/tracee.h"
 #include "sandbox/policy.h"
 
-enum { PAGE_BYTES = 4096, SCRATCH_BYTES = FL_HOT_RUNS_MAX * sizeof(struct iovec) + PAGE_BYTES };
+enum { PAGE_BYTES = 4096, FEW_PAGES = 48, SCRATCH_BYTES = FL_HOT_RUNS_MAX * sizeof(struct iovec) + PAGE_BYTES };
 
 static int register_pages(struct fl_tracee *tracee, const struct fl_hot_runs *runs, struct fl_error *err)
 {
@@ -45,6 +45,7 @@ void fl_pin_touches(const struct fl_hot *hot, bool written, struct fl_parasite_t
     add_touches(ret, &hot->written, true);
   add_touches(ret, &hot->fresh, true);
   add_touches(ret, &hot->read, false);
+  ret->few = hot->written.pages + hot->fresh.pages <= FEW_PAGES;
 }
 
 static int apply(struct fl_tracee *tracee, uint64_t parasite_at, const struct fl_hot *hot, uint32_t *ret_pinned, struct fl_error *err)

@@ -95,8 +95,8 @@ static long drop_bounding(uint32_t last)
 /* A hint: what cannot be had now costs its fault later. */
 static long touch(const struct fl_parasite_touches *touches, uint32_t reads_only)
 {
-  for (uint64_t i = 0; i < touches->count; i++)
-    if (!touches->touch[i].write || !reads_only)
+  for (uint32_t i = 0; i < touches->count; i++)
+    if (!touches->touch[i].write || touches->few || !reads_only)
       fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].write ? FL_MADV_POPULATE_WRITE : FL_MADV_POPULATE_READ, 0, 0);
   return 0;
 }

@@ -52,7 +52,8 @@ enum { FL_SHARED_PIDS = 16 };
 
 /* Pages that a child will need, see inject/hot.h. */
 struct fl_parasite_touch { uint64_t start; uint32_t bytes, write; };
-struct fl_parasite_touches { uint64_t count; struct fl_parasite_touch touch[FL_PARASITE_TOUCHES_MAX]; };
+/* few: not worth a fault each even to a child that is made ahead of need, and sparing with memory. */
+struct fl_parasite_touches { uint32_t count, few; struct fl_parasite_touch touch[FL_PARASITE_TOUCHES_MAX]; };
 
 struct fl_parasite {
   uint64_t region, region_bytes;               /* what a child unmaps */

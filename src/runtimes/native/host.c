@@ -159,10 +159,10 @@ static void answer(struct instance *instance, const struct fl_frame *frame, cons
       fault = FL_FAULT_CALL;
       if (!response->error[0]) snprintf(response->error, sizeof response->error, "%s returned %d", host_config.symbol, result);
     }
-    fflush(stdout);
   } else {
     fault = executable_run(instance->path, &request, response, instance->tail);
   }
+  fflush(stdout);
   if (!fault && !response->typed && flashd_add_header(response, "content-type", "text/plain; charset=utf-8")) fault = FL_FAULT_RESPONSE;
   int64_t spent = now_us() - began;
   if (fault) return send_fault(instance, frame->id, fault, spent);
