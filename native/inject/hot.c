@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -142,4 +144,39 @@ int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_e
       return fl_fail_errno(err, "read_pagemap");
   }
   return 0;
+}
+
+struct fl_hot_writes *fl_hot_writes(const struct fl_hot *hot)
+{
+  struct fl_hot_writes *writes = malloc(sizeof *writes + (hot->written.runs + hot->fresh.runs) * sizeof writes->run[0]);
+
+  if (!writes)
+    return NULL;
+  writes->runs = hot->written.runs + hot->fresh.runs;
+  memcpy(writes->run, hot->written.run, hot->written.runs * sizeof writes->run[0]);
+  memcpy(writes->run + hot->written.runs, hot->fresh.run, hot->fresh.runs * sizeof writes->run[0]);
+  return writes;
+}
+
+static bool has(const struct fl_hot_writes *writes, const uint8_t *page)
+{
+  for (uint32_t i = 0; i < writes->runs; i++)
+    if ((const uint8_t *)writes->run[i].iov_base <= page && page < (const uint8_t *)writes->run[i].iov_base + writes->run[i].iov_len)
+      return true;
+  return false;
+}
+
+static void add_missing(const struct fl_hot_runs *runs, const struct fl_hot_writes *before, uint32_t pages_max, struct fl_hot_runs *late)
+{
+  for (uint32_t i = 0; i < runs->runs; i++)
+    for (size_t at = 0; at < runs->run[i].iov_len && late->pages < pages_max; at += PAGE_BYTES)
+      if (!has(before, (const uint8_t *)runs->run[i].iov_base + at))
+        add_page(late, (uint64_t)(uintptr_t)runs->run[i].iov_base + at);
+}
+
+void fl_hot_late(const struct fl_hot *hot, const struct fl_hot_writes *before, uint32_t pages_max, struct fl_hot_runs *ret)
+{
+  *ret = (struct fl_hot_runs){0};
+  add_missing(&hot->written, before, pages_max, ret);
+  add_missing(&hot->fresh, before, pages_max, ret);
 }

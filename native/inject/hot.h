@@ -17,7 +17,13 @@ enum { FL_HOT_RUNS_MAX = 1024, FL_HOT_PAGES_MAX = 2048, FL_HOT_LOOKED_AT_MAX = 1
 
 struct fl_hot_runs { uint32_t runs, pages; struct iovec run[FL_HOT_RUNS_MAX]; };
 struct fl_hot { struct fl_hot_runs written, fresh, read; };
+/* Where it wrote, in few bytes. */
+struct fl_hot_writes { uint32_t runs; struct iovec run[]; };
 
 /* The child may be hostile. What is beyond the bounds above is left out: it costs its fault again. Needs CAP_SYS_ADMIN (page frame numbers). */
 int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_error *err);
+/* NULL: there is no memory. */
+struct fl_hot_writes *fl_hot_writes(const struct fl_hot *hot);
+/* The first pages_max pages that one has written to, and the one before it has not. */
+void fl_hot_late(const struct fl_hot *hot, const struct fl_hot_writes *before, uint32_t pages_max, struct fl_hot_runs *ret_late);
 #endif

@@ -32,19 +32,21 @@ static int register_pages(struct fl_tracee *tracee, const struct fl_hot_runs *ru
   return ring < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-ring, "io_uring", "%u pages in %u runs", runs->pages, runs->runs) : 0;
 }
 
-static void add_touches(struct fl_parasite_touches *touches, const struct fl_hot_runs *runs, bool write)
+static void add_touches(struct fl_parasite_touches *touches, const struct fl_hot_runs *runs, enum fl_touch kind)
 {
   for (uint32_t i = 0; i < runs->runs && touches->count < FL_PARASITE_TOUCHES_MAX; i++)
-    touches->touch[touches->count++] = (struct fl_parasite_touch){(uint64_t)(uintptr_t)runs->run[i].iov_base, (uint32_t)runs->run[i].iov_len, write};
+    touches->touch[touches->count++] = (struct fl_parasite_touch){(uint64_t)(uintptr_t)runs->run[i].iov_base, (uint32_t)runs->run[i].iov_len, kind};
 }
 
-void fl_pin_touches(const struct fl_hot *hot, bool written, struct fl_parasite_touches *ret)
+void fl_pin_touches(const struct fl_hot *hot, bool written, const struct fl_hot_runs *late, struct fl_parasite_touches *ret)
 {
   *ret = (struct fl_parasite_touches){0};
+  if (late)
+    add_touches(ret, late, FL_TOUCH_LATE);
   if (written)
-    add_touches(ret, &hot->written, true);
-  add_touches(ret, &hot->fresh, true);
-  add_touches(ret, &hot->read, false);
+    add_touches(ret, &hot->written, FL_TOUCH_WRITE);
+  add_touches(ret, &hot->fresh, FL_TOUCH_WRITE);
+  add_touches(ret, &hot->read, FL_TOUCH_READ);
   ret->few = hot->written.pages + hot->fresh.pages <= FEW_PAGES;
 }
 
@@ -56,19 +58,19 @@ static int apply(struct fl_tracee *tracee, uint64_t parasite_at, const struct fl
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "touches");
   int r = hot->written.runs == 0 ? 0 : register_pages(tracee, &hot->written, err);
   *ret_pinned = r < 0 ? 0 : hot->written.pages;
-  fl_pin_touches(hot, r < 0, touches);
+  fl_pin_touches(hot, r < 0, NULL, touches);
   int told = fl_tracee_write(tracee, parasite_at + offsetof(struct fl_parasite, touches), touches, sizeof *touches, err);
   return r < 0 ? r : told;
 }
 
-int fl_pin_tell(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, struct fl_error *err)
+int fl_pin_tell(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, const struct fl_hot_runs *late, struct fl_error *err)
 {
   const struct fl_tracee running = {.pid = template};
   fl_autofree struct fl_parasite_touches *touches = calloc(1, sizeof *touches);
 
   if (!touches)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "touches");
-  fl_pin_touches(hot, true, touches);
+  fl_pin_touches(hot, true, late, touches);
   return fl_tracee_write(&running, infection->parasite_at + offsetof(struct fl_parasite, touches), touches, sizeof *touches, err);
 }
 

@@ -93,11 +93,13 @@ static long drop_bounding(uint32_t last)
 }
 
 /* A hint: what cannot be had now costs its fault later. */
-static long touch(const struct fl_parasite_touches *touches, uint32_t reads_only)
+static long touch(const struct fl_parasite_touches *touches, int sparing)
 {
+  uint32_t unwanted = sparing && !touches->few ? FL_TOUCH_WRITE : FL_TOUCH_LATE;
+
   for (uint32_t i = 0; i < touches->count; i++)
-    if (!touches->touch[i].write || touches->few || !reads_only)
-      fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].write ? FL_MADV_POPULATE_WRITE : FL_MADV_POPULATE_READ, 0, 0);
+    if (touches->touch[i].kind != unwanted)
+      fl_syscall(FL_NR_madvise, (long)touches->touch[i].start, touches->touch[i].bytes, touches->touch[i].kind == FL_TOUCH_READ ? FL_MADV_POPULATE_READ : FL_MADV_POPULATE_WRITE, 0, 0);
   return 0;
 }
 
@@ -312,7 +314,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_LANDLOCK: return fl_syscall(FL_NR_landlock_restrict_self, fd, step->arg, 0, 0, 0);
   case FL_STEP_DIRECTORY: return fl_syscall(FL_NR_chdir, (long)path_function, 0, 0, 0, 0);
   case FL_STEP_CARRY: return carry(self);
-  case FL_STEP_TOUCH: return touch(&self->touches, step->arg);
+  case FL_STEP_TOUCH: return touch(&self->touches, step->arg != 0);
   case FL_STEP_PARK: return park(child, fd);
   case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);

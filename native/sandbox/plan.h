@@ -57,7 +57,7 @@ enum fl_step_op {
   FL_STEP_CARRY,
   FL_STEP_LANDLOCK,                            /* light; fd: the ruleset; arg: flags of landlock_restrict_self */
   FL_STEP_THREADS,
-  FL_STEP_TOUCH,                               /* arg 1: only what is read, unless all is little */
+  FL_STEP_TOUCH,                               /* arg 1: sparingly */
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
   FL_STEP_BUNDLE,
   FL_STEP_DIRECTORY,                           /* light */

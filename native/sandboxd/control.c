@@ -111,6 +111,8 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     if (ret_request->boot.runtime >= FL_RUNTIMES_MAX || ret_request->boot.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "boot: runtime %u", ret_request->boot.runtime);
     return 0;
+  case FL_MSG_LEARN:
+    return ret_request->learn.idle <= 1 ? 0 : fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "learn: %lu", ret_request->learn.idle);
   case FL_MSG_YIELD:
     if (ret_request->yield.yields > 1 || ret_request->yield.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "yield: %u", ret_request->yield.yields);

@@ -115,7 +115,8 @@ struct fl_function {
   struct fl_template *language;                /* what it was forked from; whose forks count for both */
   struct fl_template template;
   struct fl_captured captured;
-  bool learnt;                                 /* what its forks write to, from one of them */
+  bool learnt;                                 /* what its forks write to, from one that has served */
+  struct fl_hot_writes *idle;                  /* the same of one that stands by, or NULL */
   pid_t helper;                                /* freezes the instance; 0 when it is done */
   int answer, image, bundle;                   /* of the helper; until READY; all else -1 */
   struct fl_demand demand;

@@ -26,7 +26,8 @@
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
-enum { SOCKET_BUFFER_BYTES = 1 << 20, MILLISECOND = 1000000 };
+/* LATE_PAGES_MAX: what a standby may have of its own beyond what it has written to. */
+enum { SOCKET_BUFFER_BYTES = 1 << 20, MILLISECOND = 1000000, LATE_PAGES_MAX = 16 };
 
 /* Forks of instances are numbered from 1: these are the language template's reports about function templates. */
 #define FUNCTION_REQUEST (1ull << 63)
@@ -48,6 +49,7 @@ static void drop(struct fl_daemon *daemon, struct fl_function *function)
   fl_close(&function->answer);
   fl_close(&function->image);
   fl_close(&function->bundle);
+  free(function->idle);
   daemon->functions_retiring -= function->state == FL_FUNCTION_RETIRING;
   daemon->function[function->index] = NULL;
   daemon->functions--;
@@ -275,13 +277,27 @@ void fl_functions_learn(struct fl_daemon *daemon, const struct fl_learn *learn)
   const struct fl_instance *instance = fl_instances_find(daemon, learn->instance);
   struct fl_function *function = instance && instance->state == FL_INSTANCE_RUNNING ? instance->function : NULL;
   fl_autofree struct fl_hot *hot = NULL;
+  fl_autofree struct fl_hot_runs *late = NULL;
   struct fl_error err = {0};
 
-  if (!function || function->state != FL_FUNCTION_READY || function->learnt)
+  if (!function || function->state != FL_FUNCTION_READY || (learn->idle ? function->idle != NULL : function->learnt))
     return;
-  function->learnt = true;
   hot = malloc(sizeof *hot);
-  if (hot && (fl_hot_find(function->template.pid, instance->pid, hot, &err) < 0 || fl_pin_tell(function->template.pid, &function->template.infection, hot, &err) < 0))
+  late = malloc(sizeof *late);
+  if (!hot || !late)
+    return;
+  if (fl_hot_find(function->template.pid, instance->pid, hot, &err) < 0) {
+    fl_daemon_log_error("learn", &err);
+    return;
+  }
+  if (learn->idle) {
+    function->idle = fl_hot_writes(hot);
+    return;
+  }
+  function->learnt = true;
+  if (function->idle)
+    fl_hot_late(hot, function->idle, LATE_PAGES_MAX, late);
+  if (fl_pin_tell(function->template.pid, &function->template.infection, hot, function->idle ? late : NULL, &err) < 0)
     fl_daemon_log_error("learn", &err);
 }
 

@@ -36,19 +36,23 @@ export type WarmUp = { readonly ping: string; readonly request: string | undefin
 export class FunctionTemplateMaker {
   readonly #host: TemplateHost;
   readonly #events: WarmUp;
+  readonly #standsBy: boolean;
   /** Monotonic milliseconds: when an instance was forked from it last. */
   usedAt = 0;
   #state: 'none' | 'making' | 'ready' | 'refused' | 'closed' = 'none';
   #origin: Origin = FROM_LANGUAGE;
   #bytes = 0;
+  #learntIdle = false;
   #learnt = false;
   #refusal = '';
   #candidate: Candidate | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(host: TemplateHost, events: WarmUp) {
+  /** standsBy: some of its forks will be standbys. */
+  constructor(host: TemplateHost, events: WarmUp, standsBy: boolean) {
     this.#host = host;
     this.#events = events;
+    this.#standsBy = standsBy;
   }
 
   /** ready, making, none, or why there is none. */
@@ -84,11 +88,18 @@ export class FunctionTemplateMaker {
     this.#candidate.start(this.#host.sandbox, spec, this.#events);
   }
 
+  /** One of its forks stands by. */
+  learnIdle(instance: number): void {
+    if (this.#learntIdle || this.#state !== 'ready') return;
+    this.#learntIdle = true;
+    this.#host.sandbox.learn(instance, true);
+  }
+
   /** One of its forks has served a request. True: it is being looked at, and should not end meanwhile. */
   learn(instance: number): boolean {
-    if (this.#learnt || this.#state !== 'ready') return false;
+    if (this.#learnt || this.#state !== 'ready' || (this.#standsBy && !this.#learntIdle)) return false;
     this.#learnt = true;
-    this.#host.sandbox.learn(instance);
+    this.#host.sandbox.learn(instance, false);
     return true;
   }
 
@@ -131,7 +142,7 @@ export class FunctionTemplateMaker {
     this.#host.templateBytes(-this.#bytes);
     this.#bytes = 0;
     this.#origin = FROM_LANGUAGE;
-    this.#learnt = false;
+    this.#learntIdle = this.#learnt = false;
     this.#state = state;
   }
 

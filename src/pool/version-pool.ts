@@ -79,7 +79,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.#pools = pools;
     this.#demand = demand;
     this.standbys = new Standbys(this, spec.standbys);
-    this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp });
+    this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp }, spec.standbys > 0);
     this.rewinds = new Rewinds(this);
     this.standbys.tend();
   }
@@ -268,6 +268,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   prepared(instance: PooledInstance): void {
     if (instance.rewinding) return this.rewound(instance);
     if (this.spec.functionTemplate) this.template.begin();
+    if (instance.fromTemplate) this.template.learnIdle(instance.id);
     this.standbys.ready(instance);
     this.#pools.standbySettled();
   }

@@ -138,8 +138,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return (await this.#ask((request) => encodeRewind(REWINDS[what], request, instance))) as Rewound;
   }
 
-  learn(instance: number): void {
-    if (this.#state === 'ready') this.addon.sendControl(encodeLearn(this.nextRequest(), instance));
+  learn(instance: number, idle: boolean): void {
+    if (this.#state === 'ready') this.addon.sendControl(encodeLearn(this.nextRequest(), instance, idle));
   }
 
   pulse(name: string, { template }: Origin): void {

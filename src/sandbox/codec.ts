@@ -92,9 +92,10 @@ export function encodeForget(request: number, template: number): Buffer {
   return bytes;
 }
 
-export function encodeLearn(request: number, instance: number): Buffer {
+export function encodeLearn(request: number, instance: number, idle: boolean): Buffer {
   const bytes = packet(PROTOCOL.FL_MSG_LEARN, LAYOUT.fl_learn.$size, request);
   writeU64(bytes, LAYOUT.fl_learn.instance, instance);
+  writeU64(bytes, LAYOUT.fl_learn.idle, Number(idle));
   return bytes;
 }
 

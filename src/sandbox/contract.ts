@@ -121,8 +121,8 @@ export interface Sandbox {
   forget(template: number): void;
   /** snapshot: what the instance is now; rewind: it becomes that again; verify: that is proven byte for byte. Rejects when it cannot be done; the instance ends then. */
   rewind(what: 'snapshot' | 'rewind' | 'verify', instance: number): Promise<Rewound>;
-  /** A fork of a function template has served a request: the next ones are given what it wrote to ahead of need. */
-  learn(instance: number): void;
+  /** A fork of a function template has served a request, or idle: stands by. The next ones are given what it wrote to ahead of need, standbys little more than they had written to before. */
+  learn(instance: number, idle: boolean): void;
   /** An instance may soon be asked for: what makes it is kept in the processor's caches. */
   pulse(runtime: string, origin: Origin): void;
   /** How many instances sandboxd allows at once. */

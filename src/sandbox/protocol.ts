@@ -162,7 +162,7 @@ export const LAYOUT = {
   fl_freeze: { header: 0, instance: 16, $size: 24 },
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
-  fl_learn: { header: 0, instance: 16, $size: 24 },
+  fl_learn: { header: 0, instance: 16, idle: 24, $size: 32 },
   fl_yield: { header: 0, instance: 16, yields: 24, reserved: 28, $size: 32 },
   fl_rewind: { header: 0, instance: 16, $size: 24 },
   fl_rewound: { header: 0, instance: 16, own_pages: 24, written_pages: 28, dropped_pages: 32, mappings: 36, phase_us: 40, reserved: 60, $size: 64 },

@@ -18,7 +18,7 @@
  *      │ REWIND ──────────────────────────────▶ │  it has answered what it was sent
  *      │ VERIFY ──────────────────────────────▶ │  the same, and all of it is compared with the snapshot before it goes on
  *      │ ◀──────────────── REWOUND or FAILED    │  it is what it was at the snapshot; or that is not so, and it ends
- *      │ LEARN ───────────────────────────────▶ │  an instance has served a request: what it wrote to, other forks of its function template will; no answer
+ *      │ LEARN ───────────────────────────────▶ │  an instance has served a request, or stands by (idle: 1): what it wrote to, other forks of its function template will; no answer
  *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
  *      │ YIELD ───────────────────────────────▶ │  an instance works on something long, or does no longer; no answer
  *      │ STATS ───────────────────────────────▶ │
@@ -195,7 +195,7 @@ struct fl_frozen {
   uint64_t function;                           /* non-zero, never reused */
   uint64_t bytes;                              /* memory that it has of its own */
 };
-struct fl_learn { struct fl_header header; uint64_t instance; };
+struct fl_learn { struct fl_header header; uint64_t instance, idle; };
 struct fl_yield {
   struct fl_header header;
   uint64_t instance;

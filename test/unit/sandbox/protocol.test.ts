@@ -90,7 +90,8 @@ describe('control protocol', () => {
     const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
     assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
     assert.equal(encodeCreate(1, 2, limits, 2 ** 33, false, true).readUInt32LE(20), 2);
-    assert.equal(encodeLearn(1, 2 ** 33).readBigUInt64LE(16), 2n ** 33n);
+    const learns = [true, false].map((idle) => encodeLearn(1, 2 ** 33, idle));
+    assert.deepEqual(learns.map((learn) => [learn.readBigUInt64LE(16), learn.readBigUInt64LE(24)]), [[2n ** 33n, 1n], [2n ** 33n, 0n]]);
     const pulse = encodePulse(1, 7, 3);
     assert.deepEqual([pulse.readBigUInt64LE(16), pulse.readUInt32LE(24), pulse.length], [7n, 3, 32]);
     assert.deepEqual([encodeFreeze(1, 2 ** 33).readBigUInt64LE(16), encodeForget(1, 7).readBigUInt64LE(16)], [2n ** 33n, 7n]);
