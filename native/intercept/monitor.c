@@ -249,14 +249,6 @@ static int drop_privileges(uint32_t id)
   return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* Whatever sandboxd has open stays there. */
-static int close_all_but(int socket)
-{
-  if (socket > STDERR_FILENO + 1 && close_range(STDERR_FILENO + 1, (unsigned)socket - 1, 0) < 0)
-    return -errno;
-  return fl_close_from((unsigned)socket + 1);
-}
-
 static int prepare(struct fl_monitor *monitor, pid_t parent)
 {
   struct rlimit descriptors;
@@ -264,7 +256,7 @@ static int prepare(struct fl_monitor *monitor, pid_t parent)
 
   fl_signals_reset();
   umask(0);                                      /* a file's mode is made from its creator's */
-  if ((r = close_all_but(monitor->socket)) < 0 || (r = drop_privileges(monitor->id)) < 0 || (r = fl_die_with_parent(parent)) < 0)
+  if ((r = fl_close_others(&monitor->socket, 1)) < 0 || (r = drop_privileges(monitor->id)) < 0 || (r = fl_die_with_parent(parent)) < 0)
     return r;
   if (getrlimit(RLIMIT_NOFILE, &descriptors) < 0)
     return -errno;

@@ -124,24 +124,24 @@ static void find_uplink(const struct fl_routes *routes, char ret_uplink[IF_NAMES
     memset(ret_uplink, 0, IF_NAMESIZE);
 }
 
-static int make_table(struct fl_egress *egress, const struct fl_egress_note *note, uint32_t nameserver, struct fl_error *err)
+static int make_table(struct fl_egress *egress, const struct fl_egress_note *note, struct fl_error *err)
 {
   fl_nft_begin(&egress->nft);
   fl_nft_table_add(&egress->nft, note, sizeof *note);
-  fl_egress_rules_put(&egress->nft, &(struct fl_egress_rules){ .links = egress->links, .block = egress->block, .nameserver = nameserver,
-                                                               .uplink = note->uplink[0] ? note->uplink : NULL });
+  fl_egress_rules_put(&egress->nft, &(struct fl_egress_rules){ .links = egress->links, .block = egress->block, .nameserver = egress->nameserver,
+                                                               .forwarder = fl_egress_address(egress, egress->config.slots), .uplink = note->uplink[0] ? note->uplink : NULL });
   return fl_nft_commit(&egress->nft, "make nftables table", err);
 }
 
 /* The table before the claim: whatever happens in between, the next generation finds its note. */
-static int take_block(struct fl_egress *egress, struct fl_prefix block, const char uplink[IF_NAMESIZE], uint32_t nameserver, struct fl_error *err)
+static int take_block(struct fl_egress *egress, struct fl_prefix block, const char uplink[IF_NAMESIZE], struct fl_error *err)
 {
   struct fl_egress_note note = { .kind = FL_EGRESS_NOTE, .size = sizeof note - 2, .block = block.address, .block_length = block.length };
   int result;
 
   memcpy(note.uplink, uplink, sizeof note.uplink);
   egress->block = block;
-  result = make_table(egress, &note, nameserver, err);
+  result = make_table(egress, &note, err);
   if (result < 0)
     return result;
   result = fl_route_claim(egress->route, block, NULL);
@@ -169,18 +169,18 @@ static uint8_t block_length(uint32_t slots)
 static int choose_block(struct fl_egress *egress, const struct fl_routes *routes, struct fl_error *err)
 {
   const struct fl_prefix range = egress->config.range;
-  uint8_t length = block_length(egress->config.slots);
-  uint32_t nameserver = egress->config.nameserver ? egress->config.nameserver : fl_resolver_host();
+  uint8_t length = block_length(egress->config.slots + 1);
   char uplink[IF_NAMESIZE];
   struct in_addr shown = { htonl(range.address) };
 
   if (length < range.length)
     return fl_fail(err, FL_ERR_NETWORK, ERANGE, "egress range", "%s/%u has no address for each of %u sandboxes", inet_ntoa(shown), range.length, egress->config.slots);
   find_uplink(routes, uplink);
+  egress->nameserver = egress->config.nameserver ? egress->config.nameserver : fl_resolver_host();
   uint32_t blocks = 1u << (length - range.length), first = hash(egress->config.name) % blocks;
   for (uint32_t tried = 0; tried < blocks; tried++) {
     struct fl_prefix block = { range.address + (((first + tried) % blocks) << (32 - length)), length };
-    int result = is_clear(routes, block) ? take_block(egress, block, uplink, nameserver, err) : -EEXIST;
+    int result = is_clear(routes, block) ? take_block(egress, block, uplink, err) : -EEXIST;
 
     if (result != -EEXIST)
       return result;
@@ -267,4 +267,46 @@ int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egr
   fl_nft_begin(&egress->nft);
   fl_egress_rules_put_policy(&egress->nft, slot, fl_egress_address(egress, slot), policy);
   return fl_nft_commit(&egress->nft, "grant egress", err);
+}
+
+static int commit_targets(struct fl_egress *egress, uint32_t slot, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err)
+{
+  fl_nft_begin(&egress->nft);
+  for (uint32_t index = 0; index < count; index++)
+    fl_egress_rules_put_target(&egress->nft, slot, target[index], seconds);
+  return fl_nft_commit(&egress->nft, "open what a name stands for", err);
+}
+
+int fl_egress_open_targets(struct fl_egress *egress, uint32_t slot, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err)
+{
+  int result;
+
+  if (count > FL_EGRESS_TARGETS_MAX)
+    return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "open what a name stands for", "%u targets", count);
+  for (uint32_t index = 0; index < count; index++)
+    if (!fl_egress_is_public(target[index].address))
+      return fl_fail(err, FL_ERR_ISOLATION, EPERM, "open what a name stands for", "%#x is not public", target[index].address);
+  result = commit_targets(egress, slot, target, count, seconds, err);
+  if (result == -ENOENT) {                                       /* one of them passed just then */
+    if (err)
+      *err = (struct fl_error){ 0 };
+    result = commit_targets(egress, slot, target, count, seconds, err);
+  }
+  return result;
+}
+
+int fl_egress_close_targets(struct fl_egress *egress, uint32_t slot, struct fl_error *err)
+{
+  fl_nft_begin(&egress->nft);
+  fl_egress_rules_clear_targets(&egress->nft, slot);
+  return fl_nft_commit(&egress->nft, "close what names stood for", err);
+}
+
+void fl_egress_revoke(struct fl_egress *egress, uint32_t slot)
+{
+  if (!egress->open)
+    return;
+  fl_nft_begin(&egress->nft);
+  fl_egress_rules_revoke(&egress->nft, slot, fl_egress_address(egress, slot));
+  fl_nft_commit(&egress->nft, "take names back", NULL);          /* it fails when somebody has removed the table, and all with it */
 }

@@ -6,7 +6,7 @@
  *   ┌──────────────────────────┐        ┌─────────────────────────────────────────────────────────────────────────────────────┐
  *   │ eth0  10.x.y.z/32        │══veth══│ f<hash>-<slot>   route 10.x.y.z/32                                                  │
  *   │ default via 169.254.53.53│        │   entry (before any NAT): is it who it says, is it permitted? else refused           │
- *   │ nameserver 169.254.53.53 │        │   names: 169.254.53.53 port 53 → the host's name server                              │
+ *   │ nameserver 169.254.53.53 │        │   names: 169.254.53.53 port 53 → the host's name server, or the forwarder            │
  *   └──────────────────────────┘        │   exit: into a sandbox only answers     masquerade: out with the host's address      │
  *                                       └─────────────────────────────────────────────────────────────────────────────────────┘
  *
@@ -27,12 +27,14 @@
 enum {
   FL_EGRESS_CONNECTIONS_MAX = 1024,            /* of one sandbox at a time: the host's connection tracking is everybody's */
   FL_EGRESS_PREFIX_BYTES = 10,                 /* "f", eight digits of the hash, "-" */
+  FL_EGRESS_TARGETS_MAX = 64,                  /* opened at once: the addresses of one name, with each of its ports */
+  FL_EGRESS_OPENED_MAX = 512,                  /* open at a time for one sandbox, beside its rules */
 };
 
 struct fl_egress_config {
   const char *name;                            /* of this daemon, ours alone; also the table's */
   struct fl_prefix range;                      /* private addresses, out of which a block is taken that is clear of the host's routes */
-  uint32_t slots;                              /* sandboxes: the block has an address for each */
+  uint32_t slots;                              /* sandboxes: the block has an address for each, and one more, for the forwarder of names, which lives in a network like theirs */
   uint32_t nameserver;                         /* 0: the host's */
 };
 
@@ -50,6 +52,7 @@ struct fl_egress {
   char links[FL_EGRESS_PREFIX_BYTES + 1];      /* how the names of our links begin */
   bool open;
   struct fl_prefix block;                      /* the rest: once it is open */
+  uint32_t nameserver;                         /* 0: there is none */
   struct fl_egress_note note;
   char obstacle[64];                           /* the chain of somebody else that drops what is forwarded, as "TABLE CHAIN"; or empty */
   struct fl_nft nft;
@@ -72,6 +75,19 @@ uint32_t fl_egress_address(const struct fl_egress *egress, uint32_t slot);
 /* FAST PATH. What the slot's sandbox may reach from now on; until then it is nothing, name servers included. */
 int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egress_policy *policy, struct fl_error *err);
 
+/*
+ * What host names stand for. A policy with FL_EGRESS_NAMES sends the sandbox's questions to the forwarder (names/forwarder.h) and permits no more than its rules, until targets are opened: for so many seconds, or that many more
+ * when they are open already. Addresses that are not public are refused with -EPERM, and nothing is opened then; the kernel decides once more, since the host's own addresses and other sandboxes' come first.
+ */
+struct fl_egress_target { uint32_t address; uint16_t port; };
+int fl_egress_open_targets(struct fl_egress *egress, uint32_t slot, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err);
+/* Closes all that was opened, and leaves the rest of the policy. */
+int fl_egress_close_targets(struct fl_egress *egress, uint32_t slot, struct fl_error *err);
+/* The sandbox of a policy with FL_EGRESS_NAMES has ended. */
+void fl_egress_revoke(struct fl_egress *egress, uint32_t slot);
+/* Neither private nor reserved, as far as that is the same on every host. */
+bool fl_egress_is_public(uint32_t address);
+
 /* How the names of links begin, and the chain of a slot. */
 void fl_egress_links(const char *name, char ret_links[FL_EGRESS_PREFIX_BYTES + 1]);
 enum { FL_EGRESS_CHAIN_BYTES = 16 };
@@ -79,12 +95,16 @@ void fl_egress_chain(uint32_t slot, char ret_chain[FL_EGRESS_CHAIN_BYTES]);
 bool fl_egress_is_chain(const char *name, size_t size);
 
 /* rules.c: the table's content. nameserver 0: there is none. uplink: whose forwarding is on only for us, or NULL. */
-struct fl_egress_rules { const char *links; struct fl_prefix block; uint32_t nameserver; const char *uplink; };
+struct fl_egress_rules { const char *links; struct fl_prefix block; uint32_t nameserver, forwarder; const char *uplink; };
 void fl_egress_rules_put(struct fl_nft *nft, const struct fl_egress_rules *rules);
 /* A slot's part of it: who it is, and that it has not been granted anything. */
 void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address);
 void fl_egress_rules_delete_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address);
 void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t address, const struct fl_egress_policy *policy);
+void fl_egress_rules_put_target(struct fl_nft *nft, uint32_t slot, struct fl_egress_target target, uint32_t seconds);
+void fl_egress_rules_clear_targets(struct fl_nft *nft, uint32_t slot);
+/* Takes the policy back, set and all. */
+void fl_egress_rules_revoke(struct fl_nft *nft, uint32_t slot, uint32_t address);
 
 /* resolver.c: the first IPv4 name server of a resolv.conf that is not a loopback address, or 0. */
 uint32_t fl_resolver_parse(const char *text);

@@ -1,8 +1,7 @@
 /* See nftables.h. Formats: linux/netfilter/nf_tables.h, whose numbers travel in network byte order. */
-#include "network/nftables.h"
+#include "network/nft_message.h"
 
 #include <arpa/inet.h>
-#include <endian.h>
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ void fl_nft_close(struct fl_nft *nft)
   nft->netlink = NULL;
 }
 
-static void message(struct fl_nft *nft, uint16_t type, uint16_t flags)
+void fl_nft_message(struct fl_nft *nft, uint16_t type, uint16_t flags)
 {
   const struct nfgenmsg header = { .nfgen_family = NFPROTO_INET, .version = NFNETLINK_V0 };
 
@@ -52,14 +51,14 @@ int fl_nft_commit(struct fl_nft *nft, const char *op, struct fl_error *err)
 
 void fl_nft_table_add(struct fl_nft *nft, const void *note, size_t size)
 {
-  message(nft, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
+  fl_nft_message(nft, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
   fl_netlink_put_text(nft->netlink, NFTA_TABLE_NAME, nft->table);
   fl_netlink_put(nft->netlink, NFTA_TABLE_USERDATA, note, size);
 }
 
 void fl_nft_table_delete(struct fl_nft *nft)
 {
-  message(nft, NFT_MSG_DELTABLE, 0);
+  fl_nft_message(nft, NFT_MSG_DELTABLE, 0);
   fl_netlink_put_text(nft->netlink, NFTA_TABLE_NAME, nft->table);
 }
 
@@ -83,7 +82,7 @@ int fl_nft_table_note(struct fl_nft *nft, void *note, size_t size, size_t *ret_s
   int result;
 
   fl_netlink_reset(nft->netlink);
-  message(nft, NFT_MSG_GETTABLE, 0);
+  fl_nft_message(nft, NFT_MSG_GETTABLE, 0);
   fl_netlink_put_text(nft->netlink, NFTA_TABLE_NAME, nft->table);
   fl_netlink_want_ack(nft->netlink);
   result = fl_netlink_ask(nft->netlink, "look for nftables table", take_note, &taken, err);
@@ -132,7 +131,7 @@ bool fl_nft_forward_is_dropped(struct fl_nft *nft, char *ret_where, size_t size)
 
 static void chain_message(struct fl_nft *nft, uint16_t type, uint16_t flags, const char *chain)
 {
-  message(nft, type, flags);
+  fl_nft_message(nft, type, flags);
   fl_netlink_put_text(nft->netlink, NFTA_CHAIN_TABLE, nft->table);
   fl_netlink_put_text(nft->netlink, NFTA_CHAIN_NAME, chain);
 }
@@ -162,7 +161,7 @@ void fl_nft_chain_delete(struct fl_nft *nft, const char *chain)
 
 static void rule_message(struct fl_nft *nft, uint16_t type, uint16_t flags, const char *chain)
 {
-  message(nft, type, flags);
+  fl_nft_message(nft, type, flags);
   fl_netlink_put_text(nft->netlink, NFTA_RULE_TABLE, nft->table);
   fl_netlink_put_text(nft->netlink, NFTA_RULE_CHAIN, chain);
 }
@@ -172,67 +171,27 @@ void fl_nft_chain_flush(struct fl_nft *nft, const char *chain)
   rule_message(nft, NFT_MSG_DELRULE, 0, chain);
 }
 
-struct expression { size_t element, data; };
-
-static struct expression expression_in(struct fl_nft *nft, uint16_t type, const char *name)
+struct fl_nft_expression fl_nft_expression_in(struct fl_nft *nft, uint16_t type, const char *name)
 {
-  struct expression opened = { .element = fl_netlink_nest(nft->netlink, type) };
+  struct fl_nft_expression opened = { .element = fl_netlink_nest(nft->netlink, type) };
 
   fl_netlink_put_text(nft->netlink, NFTA_EXPR_NAME, name);
   opened.data = fl_netlink_nest(nft->netlink, NFTA_EXPR_DATA);
   return opened;
 }
 
-static struct expression expression(struct fl_nft *nft, const char *name)
+static struct fl_nft_expression expression(struct fl_nft *nft, const char *name)
 {
-  return expression_in(nft, NFTA_LIST_ELEM, name);
+  return fl_nft_expression_in(nft, NFTA_LIST_ELEM, name);
 }
 
-static void close_expression(struct fl_nft *nft, struct expression opened)
+void fl_nft_expression_end(struct fl_nft *nft, struct fl_nft_expression opened)
 {
   fl_netlink_unnest(nft->netlink, opened.data);
   fl_netlink_unnest(nft->netlink, opened.element);
 }
 
-static void put_rate(struct fl_nft *nft, uint16_t type, uint64_t bytes_per_second, uint32_t burst)
-{
-  const uint64_t rate = htobe64(bytes_per_second), second = htobe64(1);
-  struct expression limit = expression_in(nft, type, "limit");
-
-  fl_netlink_put(nft->netlink, NFTA_LIMIT_RATE, &rate, sizeof rate);
-  fl_netlink_put(nft->netlink, NFTA_LIMIT_UNIT, &second, sizeof second);
-  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_BURST, burst);
-  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_TYPE, NFT_LIMIT_PKT_BYTES);
-  fl_netlink_put_be32(nft->netlink, NFTA_LIMIT_FLAGS, NFT_LIMIT_F_INV);
-  close_expression(nft, limit);
-}
-
-static void set_message(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size)
-{
-  message(nft, NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_TABLE, nft->table);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_NAME, set);
-  fl_netlink_put_be32(nft->netlink, NFTA_SET_FLAGS, map ? NFT_SET_MAP : 0);
-  fl_netlink_put_be32(nft->netlink, NFTA_SET_KEY_TYPE, type);
-  fl_netlink_put_be32(nft->netlink, NFTA_SET_KEY_LEN, key_size);
-  if (map)
-    fl_netlink_put_be32(nft->netlink, NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
-  fl_netlink_put_be32(nft->netlink, NFTA_SET_ID, ++nft->sets);
-}
-
-void fl_nft_set_add(struct fl_nft *nft, const char *set, bool map, uint32_t type, uint32_t key_size)
-{
-  set_message(nft, set, map, type, key_size);
-}
-
-/* What stands with the set says only of which kind each element's own is. */
-void fl_nft_rates_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size)
-{
-  set_message(nft, set, false, type, key_size);
-  put_rate(nft, NFTA_SET_EXPR, 1, 0);
-}
-
-static void put_value(struct fl_nft *nft, uint16_t type, const void *bytes, size_t size)
+void fl_nft_put_value(struct fl_nft *nft, uint16_t type, const void *bytes, size_t size)
 {
   size_t nest = fl_netlink_nest(nft->netlink, type);
 
@@ -240,7 +199,7 @@ static void put_value(struct fl_nft *nft, uint16_t type, const void *bytes, size
   fl_netlink_unnest(nft->netlink, nest);
 }
 
-static void put_verdict(struct fl_nft *nft, uint16_t type, int32_t code, const char *chain)
+void fl_nft_put_verdict(struct fl_nft *nft, uint16_t type, int32_t code, const char *chain)
 {
   size_t data = fl_netlink_nest(nft->netlink, type), verdict = fl_netlink_nest(nft->netlink, NFTA_DATA_VERDICT);
 
@@ -249,49 +208,6 @@ static void put_verdict(struct fl_nft *nft, uint16_t type, int32_t code, const c
     fl_netlink_put_text(nft->netlink, NFTA_VERDICT_CHAIN, chain);
   fl_netlink_unnest(nft->netlink, verdict);
   fl_netlink_unnest(nft->netlink, data);
-}
-
-struct element { size_t list, element; };
-
-static struct element element_begin(struct fl_nft *nft, uint16_t type, const char *set, const void *key, size_t size)
-{
-  struct element opened;
-
-  message(nft, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_TABLE, nft->table);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_SET, set);
-  opened.list = fl_netlink_nest(nft->netlink, NFTA_SET_ELEM_LIST_ELEMENTS);
-  opened.element = fl_netlink_nest(nft->netlink, NFTA_LIST_ELEM);
-  put_value(nft, NFTA_SET_ELEM_KEY, key, size);
-  return opened;
-}
-
-static void element_end(struct fl_nft *nft, struct element opened)
-{
-  fl_netlink_unnest(nft->netlink, opened.element);
-  fl_netlink_unnest(nft->netlink, opened.list);
-}
-
-void fl_nft_element_add(struct fl_nft *nft, const char *set, const void *key, size_t size, const char *jump)
-{
-  struct element opened = element_begin(nft, NFT_MSG_NEWSETELEM, set, key, size);
-
-  if (jump)
-    put_verdict(nft, NFTA_SET_ELEM_DATA, NFT_JUMP, jump);
-  element_end(nft, opened);
-}
-
-void fl_nft_rate_set(struct fl_nft *nft, const char *set, const void *key, size_t size, uint64_t bytes_per_second, uint32_t burst)
-{
-  struct element opened = element_begin(nft, NFT_MSG_NEWSETELEM, set, key, size);
-
-  put_rate(nft, NFTA_SET_ELEM_EXPR, bytes_per_second, burst);
-  element_end(nft, opened);
-}
-
-void fl_nft_element_delete(struct fl_nft *nft, const char *set, const void *key, size_t size)
-{
-  element_end(nft, element_begin(nft, NFT_MSG_DELSETELEM, set, key, size));
 }
 
 void fl_nft_rule(struct fl_nft *nft, const char *chain)
@@ -307,22 +223,22 @@ void fl_nft_rule_end(struct fl_nft *nft)
 
 static void meta_into(struct fl_nft *nft, uint32_t key, uint32_t target)
 {
-  struct expression meta = expression(nft, "meta");
+  struct fl_nft_expression meta = expression(nft, "meta");
 
   fl_netlink_put_be32(nft->netlink, NFTA_META_KEY, key);
   fl_netlink_put_be32(nft->netlink, NFTA_META_DREG, target);
-  close_expression(nft, meta);
+  fl_nft_expression_end(nft, meta);
 }
 
 static void payload_into(struct fl_nft *nft, uint32_t base, uint32_t offset, uint32_t size, uint32_t target)
 {
-  struct expression payload = expression(nft, "payload");
+  struct fl_nft_expression payload = expression(nft, "payload");
 
   fl_netlink_put_be32(nft->netlink, NFTA_PAYLOAD_DREG, target);
   fl_netlink_put_be32(nft->netlink, NFTA_PAYLOAD_BASE, base);
   fl_netlink_put_be32(nft->netlink, NFTA_PAYLOAD_OFFSET, offset);
   fl_netlink_put_be32(nft->netlink, NFTA_PAYLOAD_LEN, size);
-  close_expression(nft, payload);
+  fl_nft_expression_end(nft, payload);
 }
 
 void fl_nft_meta(struct fl_nft *nft, uint32_t key)
@@ -332,21 +248,21 @@ void fl_nft_meta(struct fl_nft *nft, uint32_t key)
 
 void fl_nft_ct_state(struct fl_nft *nft)
 {
-  struct expression ct = expression(nft, "ct");
+  struct fl_nft_expression ct = expression(nft, "ct");
 
   fl_netlink_put_be32(nft->netlink, NFTA_CT_KEY, NFT_CT_STATE);
   fl_netlink_put_be32(nft->netlink, NFTA_CT_DREG, NFT_REG_1);
-  close_expression(nft, ct);
+  fl_nft_expression_end(nft, ct);
 }
 
 void fl_nft_destination_kind(struct fl_nft *nft)
 {
-  struct expression fib = expression(nft, "fib");
+  struct fl_nft_expression fib = expression(nft, "fib");
 
   fl_netlink_put_be32(nft->netlink, NFTA_FIB_DREG, NFT_REG_1);
   fl_netlink_put_be32(nft->netlink, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
   fl_netlink_put_be32(nft->netlink, NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
-  close_expression(nft, fib);
+  fl_nft_expression_end(nft, fib);
 }
 
 void fl_nft_address(struct fl_nft *nft, enum fl_nft_field field)
@@ -366,12 +282,12 @@ void fl_nft_icmp_type(struct fl_nft *nft)
 
 static void compare(struct fl_nft *nft, uint32_t operator, const void *bytes, size_t size)
 {
-  struct expression cmp = expression(nft, "cmp");
+  struct fl_nft_expression cmp = expression(nft, "cmp");
 
   fl_netlink_put_be32(nft->netlink, NFTA_CMP_SREG, NFT_REG_1);
   fl_netlink_put_be32(nft->netlink, NFTA_CMP_OP, operator);
-  put_value(nft, NFTA_CMP_DATA, bytes, size);
-  close_expression(nft, cmp);
+  fl_nft_put_value(nft, NFTA_CMP_DATA, bytes, size);
+  fl_nft_expression_end(nft, cmp);
 }
 
 void fl_nft_is(struct fl_nft *nft, const void *bytes, size_t size)
@@ -387,26 +303,26 @@ void fl_nft_is_not(struct fl_nft *nft, const void *bytes, size_t size)
 void fl_nft_mask(struct fl_nft *nft, uint32_t mask_in_memory)
 {
   static const uint32_t zero;
-  struct expression bitwise = expression(nft, "bitwise");
+  struct fl_nft_expression bitwise = expression(nft, "bitwise");
 
   fl_netlink_put_be32(nft->netlink, NFTA_BITWISE_SREG, NFT_REG_1);
   fl_netlink_put_be32(nft->netlink, NFTA_BITWISE_DREG, NFT_REG_1);
   fl_netlink_put_be32(nft->netlink, NFTA_BITWISE_LEN, sizeof zero);
-  put_value(nft, NFTA_BITWISE_MASK, &mask_in_memory, sizeof mask_in_memory);
-  put_value(nft, NFTA_BITWISE_XOR, &zero, sizeof zero);
-  close_expression(nft, bitwise);
+  fl_nft_put_value(nft, NFTA_BITWISE_MASK, &mask_in_memory, sizeof mask_in_memory);
+  fl_nft_put_value(nft, NFTA_BITWISE_XOR, &zero, sizeof zero);
+  fl_nft_expression_end(nft, bitwise);
 }
 
 static void look_up(struct fl_nft *nft, const char *set, bool map, bool in)
 {
-  struct expression lookup = expression(nft, "lookup");
+  struct fl_nft_expression lookup = expression(nft, "lookup");
 
   fl_netlink_put_text(nft->netlink, NFTA_LOOKUP_SET, set);
   fl_netlink_put_be32(nft->netlink, NFTA_LOOKUP_SREG, NFT_REG_1);
   if (map)
     fl_netlink_put_be32(nft->netlink, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
   fl_netlink_put_be32(nft->netlink, NFTA_LOOKUP_FLAGS, in ? 0 : NFT_LOOKUP_F_INV);
-  close_expression(nft, lookup);
+  fl_nft_expression_end(nft, lookup);
 }
 
 void fl_nft_source_not_in(struct fl_nft *nft, const char *set)
@@ -415,6 +331,24 @@ void fl_nft_source_not_in(struct fl_nft *nft, const char *set)
   meta_into(nft, NFT_META_IIFNAME, NFT_REG_1);
   payload_into(nft, NFT_PAYLOAD_NETWORK_HEADER, FL_NFT_SOURCE, ADDRESS_BYTES, NFT_REG_2);
   look_up(nft, set, false, false);
+}
+
+void fl_nft_target_in(struct fl_nft *nft, const char *set)
+{
+  payload_into(nft, NFT_PAYLOAD_NETWORK_HEADER, FL_NFT_DESTINATION, ADDRESS_BYTES, NFT_REG32_00);
+  payload_into(nft, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG32_01);         /* the rest of these four bytes is zeroed by the kernel */
+  look_up(nft, set, false, true);
+}
+
+void fl_nft_metered(struct fl_nft *nft, const char *meter, uint64_t bytes_per_second, uint32_t burst)
+{
+  struct fl_nft_expression dynset = expression(nft, "dynset");
+
+  fl_netlink_put_text(nft->netlink, NFTA_DYNSET_SET_NAME, meter);
+  fl_netlink_put_be32(nft->netlink, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+  fl_netlink_put_be32(nft->netlink, NFTA_DYNSET_SREG_KEY, NFT_REG_1);
+  fl_nft_put_rate(nft, NFTA_DYNSET_EXPR, bytes_per_second, burst);
+  fl_nft_expression_end(nft, dynset);
 }
 
 void fl_nft_in(struct fl_nft *nft, const char *set, bool in)
@@ -429,55 +363,55 @@ void fl_nft_verdict_of(struct fl_nft *nft, const char *map)
 
 void fl_nft_connections_over(struct fl_nft *nft, uint32_t count)
 {
-  struct expression limit = expression(nft, "connlimit");
+  struct fl_nft_expression limit = expression(nft, "connlimit");
 
   fl_netlink_put_be32(nft->netlink, NFTA_CONNLIMIT_COUNT, count);
   fl_netlink_put_be32(nft->netlink, NFTA_CONNLIMIT_FLAGS, NFT_CONNLIMIT_F_INV);
-  close_expression(nft, limit);
+  fl_nft_expression_end(nft, limit);
 }
 
 void fl_nft_verdict(struct fl_nft *nft, int32_t code, const char *chain)
 {
-  struct expression immediate = expression(nft, "immediate");
+  struct fl_nft_expression immediate = expression(nft, "immediate");
 
   fl_netlink_put_be32(nft->netlink, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-  put_verdict(nft, NFTA_IMMEDIATE_DATA, code, chain);
-  close_expression(nft, immediate);
+  fl_nft_put_verdict(nft, NFTA_IMMEDIATE_DATA, code, chain);
+  fl_nft_expression_end(nft, immediate);
 }
 
 void fl_nft_reject(struct fl_nft *nft)
 {
-  struct expression reject = expression(nft, "reject");
+  struct fl_nft_expression reject = expression(nft, "reject");
   const uint8_t code = NFT_REJECT_ICMPX_ADMIN_PROHIBITED;
 
   fl_netlink_put_be32(nft->netlink, NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
   fl_netlink_put(nft->netlink, NFTA_REJECT_ICMP_CODE, &code, sizeof code);
-  close_expression(nft, reject);
+  fl_nft_expression_end(nft, reject);
 }
 
 void fl_nft_reset(struct fl_nft *nft)
 {
-  struct expression reject = expression(nft, "reject");
+  struct fl_nft_expression reject = expression(nft, "reject");
 
   fl_netlink_put_be32(nft->netlink, NFTA_REJECT_TYPE, NFT_REJECT_TCP_RST);
-  close_expression(nft, reject);
+  fl_nft_expression_end(nft, reject);
 }
 
 void fl_nft_destination_nat(struct fl_nft *nft, uint32_t address_in_memory)
 {
-  struct expression immediate = expression(nft, "immediate"), nat;
+  struct fl_nft_expression immediate = expression(nft, "immediate"), nat;
 
   fl_netlink_put_be32(nft->netlink, NFTA_IMMEDIATE_DREG, NFT_REG_1);
-  put_value(nft, NFTA_IMMEDIATE_DATA, &address_in_memory, sizeof address_in_memory);
-  close_expression(nft, immediate);
+  fl_nft_put_value(nft, NFTA_IMMEDIATE_DATA, &address_in_memory, sizeof address_in_memory);
+  fl_nft_expression_end(nft, immediate);
   nat = expression(nft, "nat");
   fl_netlink_put_be32(nft->netlink, NFTA_NAT_TYPE, NFT_NAT_DNAT);
   fl_netlink_put_be32(nft->netlink, NFTA_NAT_FAMILY, NFPROTO_IPV4);
   fl_netlink_put_be32(nft->netlink, NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
-  close_expression(nft, nat);
+  fl_nft_expression_end(nft, nat);
 }
 
 void fl_nft_masquerade(struct fl_nft *nft)
 {
-  close_expression(nft, expression(nft, "masq"));
+  fl_nft_expression_end(nft, expression(nft, "masq"));
 }

@@ -54,6 +54,14 @@ void fl_nft_rates_add(struct fl_nft *nft, const char *set, uint32_t type, uint32
 /* burst: bytes that may come at once beyond one second's worth, which the kernel always lets. */
 void fl_nft_rate_set(struct fl_nft *nft, const char *set, const void *key, size_t size, uint64_t bytes_per_second, uint32_t burst);
 void fl_nft_element_delete(struct fl_nft *nft, const char *set, const void *key, size_t size);
+/* A set whose elements pass by themselves, at most so many at a time. Its rules have to go before it does. */
+void fl_nft_passing_set_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size, uint32_t most);
+void fl_nft_set_delete(struct fl_nft *nft, const char *set);
+void fl_nft_set_flush(struct fl_nft *nft, const char *set);
+/* From now on for so long, whether it was there or not. When it passes in the midst of that, -ENOENT: once more. */
+void fl_nft_passing_element_put(struct fl_nft *nft, const char *set, const void *key, size_t size, uint32_t seconds);
+/* A set that packets join by themselves (fl_nft_metered), at most so many keys, each until it was not seen for so long. */
+void fl_nft_meter_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size, uint32_t most, uint32_t seconds);
 
 void fl_nft_rule(struct fl_nft *nft, const char *chain);
 void fl_nft_rule_end(struct fl_nft *nft);
@@ -74,6 +82,10 @@ void fl_nft_mask(struct fl_nft *nft, uint32_t mask_in_memory);   /* what stands 
 /* The interface it came over and its source address do not stand in the set together. Loads by itself. */
 void fl_nft_source_not_in(struct fl_nft *nft, const char *set);
 void fl_nft_in(struct fl_nft *nft, const char *set, bool in);
+/* Destination and its port (of TCP and UDP) stand in the set together: four bytes, two, and two of padding. Loads by itself. */
+void fl_nft_target_in(struct fl_nft *nft, const char *set);
+/* Packets with what stands in register 1, four bytes, come faster than that. */
+void fl_nft_metered(struct fl_nft *nft, const char *meter, uint64_t bytes_per_second, uint32_t burst);
 /* The sender has more connections than that. */
 void fl_nft_connections_over(struct fl_nft *nft, uint32_t count);
 

@@ -6,12 +6,12 @@
  *                                    belongs to a connection → passes. No policy granted → refused
  *                                    ─▶ s<slot>: too many connections → refused
  *                                       ─▶ common: name server → passes; the host, other sandboxes, loopback, link-local, multicast → refused
- *                                       the policy's allow-list → passes
+ *                                       the policy's allow-list, and what its names stand for → passes
  *                                    ─▶ public, where the policy has it: private → refused; TCP, UDP, ICMP → passes
  *                                    refused
- *   names        prerouting, nat     name server → the host's
- *   exit         postrouting, -150   to one of ours: faster than its rate → dropped; only what belongs to a connection that it has begun, and the host's refusals
- *   masquerade   postrouting, nat    from our block → with the host's address
+ *   names        prerouting, nat     name server → the host's; of those whose policy has names → the forwarder
+ *   exit         postrouting, -150   to one of ours: faster than its rate → dropped; only what belongs to a connection that it has begun, the host's refusals, and questions to the forwarder
+ *   masquerade   postrouting, nat    from our block → with the host's address, but for those questions
  *   guard        forward, 0          only where forwarding was off: what comes over the uplink is forwarded to ours and to nobody else
  *
  * Everything is refused unless granted: a slot without a policy, or one whose sandbox has ended, reaches nothing.
@@ -30,6 +30,7 @@
 #define SLOTS "slots"                          /* address → the slot's chain */
 #define GRANTED "granted"                      /* addresses of those that have a policy */
 #define PUBLIC "public"                        /* addresses that may reach the public internet; the chain that says what that is */
+#define NAMED "named"                          /* addresses of those whose policy has names */
 #define UP "up"                                /* addresses with the rate at which each may send … */
 #define DOWN "down"                            /* … and at which it may be sent to */
 #define COMMON "common"
@@ -39,8 +40,8 @@
 /* What may come at once beyond a second's worth: one packet of the largest kind that a cable carries, or the slowest could not send any. */
 enum { BURST_BYTES = 64 << 10 };
 enum { PRIORITY_DECIDE = -150, PRIORITY_FROM = -100, PRIORITY_FILTER = 0, PRIORITY_TO = 100, DNS_PORT = 53, NAME_BYTES = 16, ADDRESS_BYTES = 4 };
-/* For nft(8), which shows keys by these: ipv4_addr is 7, ifname 41; a pair is both in six bits each. */
-enum { TYPE_ADDRESS = 7, TYPE_SOURCE = 41 << 6 | 7 };
+/* For nft(8), which shows keys by these: ipv4_addr is 7, inet_service 13, ifname 41; a pair is both in six bits each. */
+enum { TYPE_ADDRESS = 7, TYPE_SOURCE = 41 << 6 | 7, TYPE_TARGET = 7 << 6 | 13 };
 
 /* The kernel's conntrack states as bits of `ct state`. */
 enum { CT_INVALID = 1, CT_ESTABLISHED = 1 << (IP_CT_ESTABLISHED + 1), CT_RELATED = 1 << (IP_CT_RELATED + 1) };
@@ -59,6 +60,18 @@ static const struct fl_prefix private[] = {
   { 0x64400000, 10 },                                                            /* carriers' NAT, RFC 6598 */
   { 0xc0000000, 24 }, { 0xc6120000, 15 },                                        /* IETF protocols, benchmarking: RFC 6890 */
 };
+
+bool fl_egress_is_public(uint32_t address)
+{
+  const struct fl_prefix exact = { address, 32 };
+  bool found = false;
+
+  for (size_t index = 0; index < FL_COUNT(closed); index++)
+    found |= fl_prefix_overlaps(closed[index], exact);
+  for (size_t index = 0; index < FL_COUNT(private); index++)
+    found |= fl_prefix_overlaps(private[index], exact);
+  return !found;
+}
 
 static void if_protocol_4(struct fl_nft *nft, bool is)
 {
@@ -224,23 +237,37 @@ static void put_entry(struct fl_nft *nft, const struct fl_egress_rules *rules)
   end_refused(nft);
 }
 
-static void put_translation(struct fl_nft *nft, const struct fl_egress_rules *rules)
+static void put_name_server(struct fl_nft *nft, const struct fl_egress_rules *rules, bool named)
 {
   static const uint8_t transports[] = { IPPROTO_UDP, IPPROTO_TCP };
 
-  fl_nft_hook_add(nft, "names", "nat", NF_INET_PRE_ROUTING, PRIORITY_FROM);
-  for (size_t index = 0; index < FL_COUNT(transports) && rules->nameserver; index++) {
+  for (size_t index = 0; index < FL_COUNT(transports); index++) {
     fl_nft_rule(nft, "names");
     if_link(nft, NFT_META_IIFNAME, rules->links, true);
     if_protocol_4(nft, true);
     if_name_server(nft, transports[index]);
-    fl_nft_destination_nat(nft, htonl(rules->nameserver));
+    fl_nft_address(nft, FL_NFT_SOURCE);
+    fl_nft_in(nft, NAMED, named);
+    fl_nft_destination_nat(nft, htonl(named ? rules->forwarder : rules->nameserver));
     fl_nft_rule_end(nft);
+  }
+}
+
+static void put_translation(struct fl_nft *nft, const struct fl_egress_rules *rules)
+{
+  const uint32_t forwarder = htonl(rules->forwarder);
+
+  fl_nft_hook_add(nft, "names", "nat", NF_INET_PRE_ROUTING, PRIORITY_FROM);
+  if (rules->nameserver) {
+    put_name_server(nft, rules, false);
+    put_name_server(nft, rules, true);
   }
   fl_nft_hook_add(nft, "masquerade", "nat", NF_INET_POST_ROUTING, PRIORITY_TO);
   fl_nft_rule(nft, "masquerade");
   if_protocol_4(nft, true);
   if_address(nft, FL_NFT_SOURCE, rules->block);
+  fl_nft_address(nft, FL_NFT_DESTINATION);
+  fl_nft_is_not(nft, &forwarder, sizeof forwarder);              /* which has to know who asks */
   fl_nft_masquerade(nft);
   fl_nft_rule_end(nft);
 }
@@ -267,6 +294,12 @@ static void put_exit(struct fl_nft *nft, const struct fl_egress_rules *rules)
   fl_nft_is(nft, &unreachable, sizeof unreachable);
   end(nft, NF_ACCEPT, NULL);
   fl_nft_rule(nft, "exit");
+  if_protocol_4(nft, true);
+  if_address(nft, FL_NFT_DESTINATION, (struct fl_prefix){ rules->forwarder, 32 });
+  fl_nft_address(nft, FL_NFT_SOURCE);
+  fl_nft_in(nft, NAMED, true);
+  end(nft, NF_ACCEPT, NULL);
+  fl_nft_rule(nft, "exit");
   end(nft, NF_DROP, NULL);
 }
 
@@ -288,6 +321,7 @@ void fl_egress_rules_put(struct fl_nft *nft, const struct fl_egress_rules *rules
   fl_nft_set_add(nft, SOURCES, false, TYPE_SOURCE, NAME_BYTES + ADDRESS_BYTES);
   fl_nft_set_add(nft, GRANTED, false, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_set_add(nft, PUBLIC, false, TYPE_ADDRESS, ADDRESS_BYTES);
+  fl_nft_set_add(nft, NAMED, false, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_rates_add(nft, UP, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_rates_add(nft, DOWN, TYPE_ADDRESS, ADDRESS_BYTES);
   fl_nft_set_add(nft, SLOTS, true, TYPE_ADDRESS, ADDRESS_BYTES);
@@ -365,6 +399,59 @@ static void put_permission(struct fl_nft *nft, const char *chain, const struct f
   end(nft, NF_ACCEPT, NULL);
 }
 
+/* What names stand for at the moment, of one slot. */
+enum { TARGETS_BYTES = 16, TARGET_BYTES = 8 };
+
+static void name_targets(uint32_t slot, char ret_set[TARGETS_BYTES])
+{
+  snprintf(ret_set, TARGETS_BYTES, "t%u", slot);
+}
+
+static void put_names(struct fl_nft *nft, uint32_t slot, const char *chain, uint32_t source)
+{
+  static const uint8_t transports[] = { IPPROTO_TCP, IPPROTO_UDP };
+  char set[TARGETS_BYTES];
+
+  name_targets(slot, set);
+  fl_nft_passing_set_add(nft, set, TYPE_TARGET, TARGET_BYTES, FL_EGRESS_OPENED_MAX);
+  for (size_t index = 0; index < FL_COUNT(transports); index++) {
+    fl_nft_rule(nft, chain);
+    if_transport(nft, transports[index]);
+    fl_nft_target_in(nft, set);
+    end(nft, NF_ACCEPT, NULL);
+  }
+  fl_nft_element_add(nft, NAMED, &source, sizeof source, NULL);
+}
+
+void fl_egress_rules_put_target(struct fl_nft *nft, uint32_t slot, struct fl_egress_target target, uint32_t seconds)
+{
+  const struct { uint32_t address; uint16_t port, padding; } key = { .address = htonl(target.address), .port = htons(target.port) };
+  char set[TARGETS_BYTES];
+
+  name_targets(slot, set);
+  fl_nft_passing_element_put(nft, set, &key, sizeof key, seconds);
+}
+
+void fl_egress_rules_clear_targets(struct fl_nft *nft, uint32_t slot)
+{
+  char set[TARGETS_BYTES];
+
+  name_targets(slot, set);
+  fl_nft_set_flush(nft, set);
+}
+
+void fl_egress_rules_revoke(struct fl_nft *nft, uint32_t slot, uint32_t address)
+{
+  const uint32_t source = htonl(address);
+  char chain[FL_EGRESS_CHAIN_BYTES], set[TARGETS_BYTES];
+
+  fl_egress_chain(slot, chain);
+  name_targets(slot, set);
+  fl_nft_chain_flush(nft, chain);
+  fl_nft_element_delete(nft, NAMED, &source, sizeof source);
+  fl_nft_set_delete(nft, set);
+}
+
 void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t address, const struct fl_egress_policy *policy)
 {
   const uint32_t source = htonl(address);
@@ -375,6 +462,8 @@ void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t addr
     put_permission(nft, chain, &policy->rule[index], IPPROTO_TCP);
     put_permission(nft, chain, &policy->rule[index], IPPROTO_UDP);
   }
+  if (policy->flags & FL_EGRESS_NAMES)
+    put_names(nft, slot, chain, source);
   if (policy->flags & FL_EGRESS_PUBLIC)
     fl_nft_element_add(nft, PUBLIC, &source, sizeof source, NULL);
   fl_nft_rate_set(nft, UP, &source, sizeof source, policy->bytes_per_second, BURST_BYTES);

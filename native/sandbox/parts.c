@@ -302,7 +302,37 @@ bool fl_parts_egress_lost(struct fl_parts *parts)
 
 int fl_parts_grant(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_policy *policy, struct fl_error *err)
 {
-  return sandbox->network == FL_NETWORK_EGRESS ? fl_egress_grant(&parts->egress, sandbox->slot, policy, err) : 0;
+  if (sandbox->network != FL_NETWORK_EGRESS)
+    return 0;
+  parts->slot[sandbox->slot].named = policy->flags & FL_EGRESS_NAMES;
+  return fl_egress_grant(&parts->egress, sandbox->slot, policy, err);
+}
+
+int fl_parts_names_open(struct fl_parts *parts, struct fl_error *err)
+{
+  const struct fl_egress_policy name_server_alone = { .bytes_per_second = FL_EGRESS_RATE_MAX };
+  int result = parts->egress.open ? 0 : need_egress(parts, err);
+
+  if (result < 0)
+    return result;
+  if (!parts->egress.nameserver)
+    return fl_fail(err, FL_ERR_NETWORK, ENOENT, "host names", "this host has no name server but on the loopback: set egressDns");
+  return fl_egress_grant(&parts->egress, parts->config.slots, &name_server_alone, err);
+}
+
+uint32_t fl_parts_egress_first(const struct fl_parts *parts)
+{
+  return fl_egress_address(&parts->egress, 0);
+}
+
+int fl_parts_open_targets(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err)
+{
+  return fl_egress_open_targets(&parts->egress, sandbox->slot, target, count, seconds, err);
+}
+
+int fl_parts_close_targets(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_error *err)
+{
+  return parts->slot[sandbox->slot].named ? fl_egress_close_targets(&parts->egress, sandbox->slot, err) : 0;
 }
 
 int fl_parts_bundle(struct fl_parts *parts, const struct fl_sandbox *sandbox, int bundle, struct fl_error *err)
@@ -339,6 +369,9 @@ void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox)
 {
   struct fl_slot *slot = &parts->slot[sandbox->slot];
 
+  if (slot->named)
+    fl_egress_revoke(&parts->egress, sandbox->slot);
+  slot->named = false;
   if (slot->state == FL_SLOT_TAKEN) {
     slot->init_pidfd = fl_steal_fd(&sandbox->init_pidfd);
     fl_pool_end(parts, sandbox->slot);

@@ -25,6 +25,7 @@ enum fl_slot_state { FL_SLOT_FREE = 0, FL_SLOT_BUILDING, FL_SLOT_READY, FL_SLOT_
 
 struct fl_slot {
   uint8_t state;                                 /* enum fl_slot_state */
+  bool named;                                    /* its policy has host names: there is more to take back */
   bool on_demand;                                /* someone was waiting when it arrived */
   bool removal_sent;
   struct fl_network_want network;                /* what it was built with */

@@ -124,6 +124,7 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
   case FL_MSG_HELLO: hello(daemon, request->header.request); break;
   case FL_MSG_CREATE: fl_starts_create(daemon, &request->create, NULL, fds); break;
   case FL_MSG_CREATE_INTERCEPTED: fl_starts_create(daemon, &request->create, &request->intercepted.intercept, fds); break;
+  case FL_MSG_NAMES: daemon->names_told = request->names; break;
   case FL_MSG_DESTROY: fl_instances_destroy(daemon, &request->destroy); break;
   case FL_MSG_BOOT: fl_templates_want(daemon, request->boot.runtime); break;
   case FL_MSG_FREEZE: fl_functions_freeze(daemon, &request->freeze); break;

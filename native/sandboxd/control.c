@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "intercept/policy.h"
+#include "names/list.h"
 #include "network/rtnetlink.h"
 
 #define REQUEST_ID_LIMIT (1ull << 53)
@@ -26,6 +27,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_SNAPSHOT, sizeof(struct fl_rewind), 0},
     {FL_MSG_REWIND, sizeof(struct fl_rewind), 0},
     {FL_MSG_VERIFY, sizeof(struct fl_rewind), 0},
+    {FL_MSG_NAMES, sizeof(struct fl_name_list), 0},
 };
 
 struct fl_header fl_control_header(enum fl_message_type type, size_t size, uint64_t request)
@@ -58,7 +60,8 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 {
   static const struct fl_egress_policy none;
   static const struct fl_egress_rule unused;
-  bool right = network < FL_NETWORK_KINDS && policy->rules <= FL_EGRESS_RULES_MAX && (policy->flags & ~(uint32_t)FL_EGRESS_PUBLIC) == 0;
+  bool right = network < FL_NETWORK_KINDS && policy->rules <= FL_EGRESS_RULES_MAX && (policy->flags & ~(uint32_t)(FL_EGRESS_PUBLIC | FL_EGRESS_NAMES)) == 0 &&
+               policy->flags != (FL_EGRESS_PUBLIC | FL_EGRESS_NAMES);
 
   if (right && network != FL_NETWORK_EGRESS)
     right = memcmp(policy, &none, sizeof none) == 0;
@@ -103,6 +106,8 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     return check_create(&ret_request->create, err);
   case FL_MSG_CREATE_INTERCEPTED:
     return check_intercepted(&ret_request->intercepted, err);
+  case FL_MSG_NAMES:
+    return fl_names_check(&ret_request->names.names, err);
   case FL_MSG_PULSE:
     if (ret_request->pulse.runtime >= FL_RUNTIMES_MAX || ret_request->pulse.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "pulse: runtime %u", ret_request->pulse.runtime);

@@ -11,6 +11,7 @@ union fl_request {
   struct fl_hello hello;
   struct fl_create create;
   struct fl_create_intercepted intercepted;    /* begins as create does */
+  struct fl_name_list names;
   struct fl_destroy destroy;
   struct fl_stats stats;
   struct fl_usage usage;

@@ -137,7 +137,7 @@ static void reap(struct fl_daemon *daemon, pid_t which)
     uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 
     if (fl_instances_reaped(daemon, pid, status, cpu_us) || fl_keepers_reaped(daemon, pid) || fl_parts_reaped(daemon->parts, pid, status) || fl_templates_reaped(daemon, pid, status) ||
-        fl_functions_reaped(daemon, pid, status) || fl_interception_reaped(daemon, pid, status))
+        fl_functions_reaped(daemon, pid, status) || fl_interception_reaped(daemon, pid, status) || fl_names_reaped(daemon, pid, status))
       continue;
     if (fl_instances_unknown_child(daemon) && daemon->early_ends < FL_EARLY_ENDS_MAX)
       daemon->early_end[daemon->early_ends++] = (struct fl_early_end){pid, status, cpu_us};
@@ -184,6 +184,7 @@ static void parts_readable(struct fl_daemon *daemon)
     fl_daemon_log_error("parts", &err);
   if (fl_parts_egress_lost(daemon->parts)) {
     fl_daemon_log("somebody has removed flashd's rules from nftables: every function with egress is ended");
+    fl_names_end(daemon);
     fl_instances_kill_network(daemon, FL_NETWORK_EGRESS);
   }
   fl_starts_retry_waiting(daemon);
@@ -200,6 +201,7 @@ static void handle(struct fl_daemon *daemon, const struct epoll_event *event)
   case FL_SOURCE_KEEPER: fl_keepers_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_FUNCTION: fl_functions_readable(daemon, (uint32_t)event->data.u64); break;
   case FL_SOURCE_MONITOR: fl_interception_readable(daemon); break;
+  case FL_SOURCE_NAMES: fl_names_readable(daemon); break;
   case FL_SOURCE_TEMPLATE: fl_templates_readable(daemon, (uint32_t)event->data.u64); break;
   }
 }
@@ -208,9 +210,10 @@ static int wait_ms(struct fl_daemon *daemon)
 {
   uint64_t now = fl_daemon_now_ns(), nearest = fl_templates_deadline_ns(daemon), instances = fl_instances_deadline_ns(daemon);
 
-  uint64_t spares = fl_spares_deadline_ns(daemon), functions = fl_functions_deadline_ns(daemon);
+  uint64_t spares = fl_spares_deadline_ns(daemon), functions = fl_functions_deadline_ns(daemon), names = fl_names_deadline_ns(daemon);
 
   nearest = functions < nearest ? functions : nearest;
+  nearest = names < nearest ? names : nearest;
   nearest = instances < nearest ? instances : nearest;
   nearest = spares < nearest ? spares : nearest;
   nearest = daemon->sweep_ns && daemon->sweep_ns < nearest ? daemon->sweep_ns : nearest;
@@ -239,6 +242,7 @@ static void loop(struct fl_daemon *daemon)
     fl_instances_expire(daemon, now);
     fl_functions_expire(daemon, now);
     fl_functions_run(daemon);
+    fl_names_run(daemon, now);
     fl_templates_run(daemon, now);
     fl_spares_fill(daemon, fl_daemon_now_ns());
   }
@@ -305,7 +309,7 @@ int fl_daemon_run(const struct fl_options *options)
     return 111;
   daemon->options = *options;
   daemon->lifeline = FL_LIFELINE_FD;
-  daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = -1;
+  daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FL_LIFELINE_FD, F_SETFL, O_NONBLOCK);
   if (fl_confine(&err) < 0 || open_daemon(daemon, &err) < 0) {

@@ -11,6 +11,7 @@
  *   bundle.c     a version's directory as a mount
  *   keepers.c    a process beside each instance that is rewound
  *   functions.c  function templates: freeze an instance, make its image a template
+ *   names.c      the forwarder of host names: started, told of policies, answered
  *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
  */
 #ifndef FLASHD_DAEMON_H
@@ -40,6 +41,7 @@ enum {
   FL_FORK_MS = 5000,                           /* a template that takes longer is stuck and killed */
   FL_EXIT_GRACE_MS = 500,                      /* FL_DESTROY_EXPECT_EXIT */
   FL_PROBE_MS = 3000,                          /* for a template's probe to answer; without it the template is used as it is */
+  FL_NAMES_RESTART_MS = 100,                   /* from one forwarder of names to the next, at least */
   FL_BOOT_RETRY_MS_MIN = 100, FL_BOOT_RETRY_MS_MAX = 10000,
   FL_BOOT_FAILURES_MAX = 3                     /* in a row, after which a runtime counts as failed */
 };
@@ -65,6 +67,8 @@ struct fl_instance {
   uint32_t network;                            /* enum fl_network */
   uint32_t serving;                            /* of a candidate: enum fl_network of those that will be forked from what it is frozen into */
   struct fl_egress_policy egress;
+  struct fl_names *names;                      /* of its policy, or NULL */
+  bool named;                                  /* the forwarder answers to it */
   struct fl_intercept *policy;                 /* of its system calls, until it is assigned; or NULL */
   bool watched;                                /* the monitor listens to it */
   struct fl_limits limits;
@@ -153,12 +157,18 @@ struct fl_daemon {
   pid_t monitor;                               /* 0: nobody has needed one */
   int monitor_socket;                          /* ours, or -1 */
   uint32_t monitor_flags;                      /* SECCOMP_FILTER_FLAG_* of its listeners */
+  struct fl_name_list names_told;              /* for the CREATE that has the same request id */
+  pid_t forwarder;                             /* of names; 0: there is none */
+  int names_control;                           /* our end of its socket, or -1 */
+  int names_network, names_questions;          /* its network and the socket in it that questions come to, for its successor; -1: nobody has needed one */
+  bool names_ready, names_cut;                 /* it answers; it was ended, with its network */
+  uint64_t names_started_ns;
   uint64_t forks, forks_failed, template_restarts, template_rotations, boots;
 };
 
 uint64_t fl_daemon_now_ns(void);
 /* Adds a descriptor to the loop; kind and index come back with its events. */
-enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION, FL_SOURCE_MONITOR, FL_SOURCE_KEEPER };
+enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SOURCE_PARTS, FL_SOURCE_TEMPLATE, FL_SOURCE_PROBE, FL_SOURCE_FUNCTION, FL_SOURCE_MONITOR, FL_SOURCE_KEEPER, FL_SOURCE_NAMES };
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
@@ -177,6 +187,8 @@ void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind
 int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 /* There may be sandboxes again for those that wait for one. */
 void fl_starts_retry_waiting(struct fl_daemon *daemon);
+/* Those of them that have names cannot be had. */
+void fl_starts_refuse_names(struct fl_daemon *daemon, const struct fl_error *err);
 /* Keeps the way to the spare that a CREATE would take in the caches. */
 void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
 
@@ -285,6 +297,21 @@ int fl_interception_assign(struct fl_daemon *daemon, struct fl_instance *instanc
 void fl_interception_readable(struct fl_daemon *daemon);
 /* The monitor has ended: what it listened to is ended too. */
 bool fl_interception_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+
+/* names.c */
+/* A copy of those that were told for this CREATE, or NULL when its policy has none. */
+int fl_names_keep(struct fl_daemon *daemon, const struct fl_create *create, struct fl_names **ret_names, struct fl_error *err);
+/* 1: who asks for a name will be answered; 0: not yet, and waiting instances are started when it is so; negative: there can be none. */
+int fl_names_ready(struct fl_daemon *daemon, struct fl_error *err);
+/* FAST PATH. The instance's sandbox has its policy: its names are answered from now on. */
+int fl_names_grant(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err);
+void fl_names_forget(struct fl_daemon *daemon, struct fl_instance *instance);
+void fl_names_readable(struct fl_daemon *daemon);
+bool fl_names_reaped(struct fl_daemon *daemon, pid_t pid, int status);
+void fl_names_run(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_names_deadline_ns(const struct fl_daemon *daemon);
+/* Its network is gone: the next one that is needed begins anew. */
+void fl_names_end(struct fl_daemon *daemon);
 
 /* probe.c */
 /* Starts a probe of a frozen template; -ENOENT when its runtime has no warm-up. The template becomes usable when the probe ends. */

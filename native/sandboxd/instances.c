@@ -33,6 +33,7 @@ void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
   fl_close(&instance->assignment);
   fl_close(&instance->bundle);
   free(instance->policy);
+  fl_names_forget(daemon, instance);
   fl_keepers_end(daemon, instance);
   for (uint32_t i = 0; i < daemon->instances; i++)
     if (daemon->instance[i] == instance)

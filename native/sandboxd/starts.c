@@ -92,6 +92,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     r = fl_parts_bundle(daemon->parts, &instance->sandbox, instance->fds[FL_ASSIGNED_BUNDLE], err);
   if (r >= 0)
     r = fl_parts_grant(daemon->parts, &instance->sandbox, &instance->egress, err);
+  if (r >= 0)
+    r = fl_names_grant(daemon, instance, err);
   if (r < 0)
     return r;
   r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
@@ -110,8 +112,12 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
 static void start(struct fl_daemon *daemon, struct fl_instance *instance)
 {
   struct fl_error err = {0};
-  int r = fl_parts_take(daemon->parts, instance->network, &instance->sandbox, &err);
+  int r = instance->names ? fl_names_ready(daemon, &err) : 1;
 
+  if (r > 0)
+    r = fl_parts_take(daemon->parts, instance->network, &instance->sandbox, &err);
+  else if (r == 0)
+    return;
   if (r == -EAGAIN)
     return;
   daemon->waiting--;
@@ -153,6 +159,16 @@ void fl_starts_retry_waiting(struct fl_daemon *daemon)
 {
   for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
     retry_waiting(daemon, network);
+}
+
+void fl_starts_refuse_names(struct fl_daemon *daemon, const struct fl_error *err)
+{
+  for (uint32_t i = daemon->instances; i-- > 0;) {             /* the last one takes the place of one that goes */
+    if (daemon->instance[i]->state != FL_INSTANCE_WAITING || !daemon->instance[i]->names)
+      continue;
+    fl_instances_refuse(daemon, daemon->instance[i], err);
+    fl_instances_forget(daemon, daemon->instance[i]);
+  }
 }
 
 void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind)
@@ -204,16 +220,20 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
   struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
   struct fl_intercept *kept = NULL;
+  struct fl_names *names = NULL;
   int mount = -1;
 
+  if ((create->egress.flags & FL_EGRESS_NAMES) && daemon->names_network < 0)
+    spare = NULL;                              /* it is not to wait for the forwarder in one */
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+  else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_names_keep(daemon, create, &names, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
            !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
     free(kept);
+    free(names);
     fl_close(&mount);
     daemon->forks_failed++;
     fl_commands_refuse(daemon, create->header.request, &err);
@@ -229,6 +249,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->limits = create->limits;
   instance->egress = create->egress;
   instance->policy = kept;
+  instance->names = names;
   instance->accepted_ns = now;
   instance->pooled = instance->state == FL_INSTANCE_PARKED;
   take_fds(instance, mount, fds);

@@ -65,6 +65,24 @@ int fl_close_from(unsigned first)
   return checked(syscall(SYS_close_range, first, ~0U, 0));
 }
 
+int fl_close_others(const int *kept, size_t count)
+{
+  for (unsigned from = STDERR_FILENO + 1;;) {
+    unsigned next = ~0U;
+    int result;
+
+    for (size_t index = 0; index < count; index++)
+      if (kept[index] >= 0 && (unsigned)kept[index] >= from && (unsigned)kept[index] < next)
+        next = (unsigned)kept[index];
+    if (next == ~0U)
+      return fl_close_from(from);
+    result = next > from ? checked(syscall(SYS_close_range, from, next - 1, 0)) : 0;
+    if (result < 0)
+      return result;
+    from = next + 1;
+  }
+}
+
 void fl_signals_reset(void)
 {
   struct sigaction action = { .sa_handler = SIG_DFL };

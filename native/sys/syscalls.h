@@ -22,6 +22,8 @@ int fl_capabilities_bound_none(void);
 int fl_capabilities_drop(void);
 /* Closes every descriptor from first on. */
 int fl_close_from(unsigned first);
+/* Closes every descriptor but the first three and these; a negative one is none. */
+int fl_close_others(const int *kept, size_t count);
 /* Default disposition for every signal, nothing blocked. */
 void fl_signals_reset(void);
 /* SIGKILL when the parent ends; -ESRCH if it has ended already (getppid() no longer is parent). */

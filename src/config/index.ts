@@ -196,7 +196,7 @@ function checkTogether(config: Config): void {
   }
   const range = parsePrefix(config.egressRange);
   if (range === undefined) refuse(`egressRange (${config.egressRange}) is not ADDRESS/PREFIX without bits beyond the prefix`, 'for example 10.224.0.0/12');
-  if (2 ** (32 - range!.prefix) < config.slots) refuse(`egressRange (${config.egressRange}) has fewer addresses than slots (${config.slots})`, 'choose a shorter prefix');
+  if (2 ** (32 - range!.prefix) <= config.slots) refuse(`egressRange (${config.egressRange}) has not more addresses than slots (${config.slots}) and one`, 'choose a shorter prefix');
   if (config.egressDns !== '' && (parseAddress(config.egressDns) ?? 0) === 0) refuse(`egressDns (${config.egressDns}) is not an address`, 'for example 192.0.2.53');
   if (config.egressMbit > config.egressMbitMax) refuse(`egressMbit (${config.egressMbit}) is above egressMbitMax (${config.egressMbitMax})`, 'lower egressMbit or raise egressMbitMax');
   try {

@@ -103,9 +103,9 @@ export const OPTIONS = {
   }),
   egressMbit: number(200, 0.1, 10_000, 'megabits a second that a sandbox with a network may send, and receive, when its function.json says nothing'),
   egressMbitMax: number(1000, 0.1, 10_000, 'megabits a second at most, whatever function.json says'),
-  buildEgress: text('public', 'what a build that needs packages may reach: none, or public and ADDRESS[/PREFIX][:PORT], with commas between', {
+  buildEgress: text('public', 'what a build that needs packages may reach: none, or a list, with commas between, of public, ADDRESS[/PREFIX][:PORT], NAME:PORT and *.NAME:PORT', {
     pattern: '^(none|[^,]+(,[^,]+)*)$',
-    format: 'none, or a list of public and ADDRESS[/PREFIX][:PORT]',
+    format: 'none, or a list of public, ADDRESS[/PREFIX][:PORT] and NAME:PORT',
   }),
 
   bundleMaxMb: integer(256, 1, 16_384, 'largest function, unpacked'),

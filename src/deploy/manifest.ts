@@ -115,7 +115,7 @@ export function egressOf(network: Network | undefined): Egress | undefined {
     return parseEgress(network === 'egress' ? ['public'] : network.egress);
   } catch (error) {
     if (!(error instanceof EgressProblem)) throw error;
-    throw new FlashdError('manifest_invalid', { message: `network in ${MANIFEST_FILE}: ${error.message}`, hint: 'name addresses: {"egress": ["10.0.0.5:5432", "203.0.113.0/24:443"]}, "public" for every public one', details: { key: 'network' } });
+    throw new FlashdError('manifest_invalid', { message: `network in ${MANIFEST_FILE}: ${error.message}`, hint: 'name addresses or hosts: {"egress": ["10.0.0.5:5432", "203.0.113.0/24:443", "api.example.org:443", "*.example.org:443"]}, or "public" for every public address', details: { key: 'network' } });
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
-import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodePulse, encodeRewind, encodeStats, encodeUsage } from './codec.ts';
+import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodeNames, encodePulse, encodeRewind, encodeStats, encodeUsage } from './codec.ts';
 import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats, SyscallEvent, SyscallSink } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
 import { FEATURE_NAMES, PROTOCOL, type Ended, type Frozen, type Message, type Rewound, type Runtime, type Usage } from './protocol.ts';
@@ -112,6 +112,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
+      if (spec.egress !== undefined && spec.egress.names.length > 0) this.addon.sendControl(encodeNames(request, spec.egress.names));
       channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });

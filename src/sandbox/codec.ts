@@ -55,7 +55,7 @@ function writeEgress(bytes: Buffer, egress: EgressPolicy): void {
   const at = LAYOUT.fl_egress_policy;
   const { egress: start, network } = LAYOUT.fl_create;
   bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_EGRESS, network);
-  bytes.writeUInt32LE(egress.public ? PROTOCOL.FL_EGRESS_PUBLIC : 0, start + at.flags);
+  bytes.writeUInt32LE((egress.public ? PROTOCOL.FL_EGRESS_PUBLIC : 0) | (egress.names.length > 0 ? PROTOCOL.FL_EGRESS_NAMES : 0), start + at.flags);
   bytes.writeUInt32LE(egress.rules.length, start + at.rules);
   writeU64(bytes, start + at.bytes_per_second, egress.bytesPerSecond);
   for (const [index, { address, prefix, port }] of egress.rules.entries()) {
@@ -64,6 +64,24 @@ function writeEgress(bytes: Buffer, egress: EgressPolicy): void {
     bytes.writeUInt16LE(port, rule + LAYOUT.fl_egress_rule.port);
     bytes.writeUInt8(prefix, rule + LAYOUT.fl_egress_rule.prefix);
   }
+}
+
+/** Before the CREATE with the same request id, when its policy has names. */
+export function encodeNames(request: number, names: EgressPolicy['names']): Buffer {
+  const at = LAYOUT.fl_names;
+  const start = LAYOUT.fl_name_list.names;
+  const bytes = packet(PROTOCOL.FL_MSG_NAMES, LAYOUT.fl_name_list.$size, request);
+  let text = 0;
+  for (const [index, { name, wildcard, port }] of names.entries()) {
+    const entry = start + at.name + index * LAYOUT.fl_name.$size;
+    bytes.writeUInt16LE(port, entry + LAYOUT.fl_name.port);
+    bytes.writeUInt8(name.length, entry + LAYOUT.fl_name.length);
+    bytes.writeUInt8(wildcard ? 1 : 0, entry + LAYOUT.fl_name.wildcard);
+    text += bytes.write(name, start + at.text + text, 'latin1');
+  }
+  bytes.writeUInt32LE(names.length, start + at.count);
+  bytes.writeUInt32LE(text, start + at.text_bytes);
+  return bytes;
 }
 
 export function encodeDestroy(request: number, instance: number, expectExit: boolean): Buffer {

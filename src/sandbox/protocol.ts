@@ -29,6 +29,7 @@ export const PROTOCOL = {
   FL_MSG_SNAPSHOT: 13,
   FL_MSG_REWIND: 14,
   FL_MSG_VERIFY: 15,
+  FL_MSG_NAMES: 16,
   FL_MSG_HELLO_OK: 129,
   FL_MSG_RUNTIME: 130,
   FL_MSG_CREATED: 131,
@@ -71,12 +72,16 @@ export const PROTOCOL = {
   FL_DESCRIPTORS_MAX: 65_536,
 
   FL_EGRESS_RULES_MAX: 32,
+  FL_NAMES_MAX: 32,
+  FL_NAMES_TEXT_BYTES: 2048,
+  FL_NAMES_PORTS_MAX: 8,
 
   FL_NETWORK_NONE: 0,
   FL_NETWORK_EGRESS: 1,
   FL_NETWORK_LIGHT: 2,
   FL_NETWORK_KINDS: 3,
   FL_EGRESS_PUBLIC: 1,
+  FL_EGRESS_NAMES: 2,
 
   FL_CREATE_DESCRIPTORS: 4,
   FL_CREATE_CANDIDATE: 1,
@@ -158,6 +163,9 @@ export const LAYOUT = {
   fl_limits: { memory_bytes: 0, tmp_bytes: 8, tmp_inodes: 16, pids: 20, cpu_millis: 24, descriptors: 28, $size: 32 },
   fl_egress_rule: { address: 0, port: 4, prefix: 6, reserved: 7, $size: 8 },
   fl_egress_policy: { flags: 0, rules: 4, bytes_per_second: 8, rule: 16, $size: 272 },
+  fl_name: { port: 0, length: 2, wildcard: 3, $size: 4 },
+  fl_names: { count: 0, text_bytes: 4, name: 8, text: 136, $size: 2184 },
+  fl_name_list: { header: 0, names: 16, $size: 2200 },
   fl_create: { header: 0, runtime: 16, flags: 20, limits: 24, function: 56, network: 64, reserved: 68, egress: 72, $size: 344 },
   fl_freeze: { header: 0, instance: 16, $size: 24 },
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
@@ -219,6 +227,8 @@ export type EgressPolicy = {
   readonly public: boolean;
   /** Addresses as numbers; port 0: each. */
   readonly rules: readonly { readonly address: number; readonly prefix: number; readonly port: number }[];
+  /** Lower case; what they stand for is opened when the sandbox asks for it. */
+  readonly names: readonly { readonly name: string; readonly wildcard: boolean; readonly port: number }[];
   /** In each direction. */
   readonly bytesPerSecond: number;
 };

@@ -12,7 +12,10 @@ export const PUBLIC = '203.0.113.80';
 export const PRIVATE = '10.9.9.9';
 export const METADATA = '169.254.169.254';
 
-/** TCP: says where it is. UDP port 53: every name is PUBLIC. TCP port 9000 takes all that comes, 9001 sends without end. */
+/**
+ * TCP: says where it is. UDP port 53: every name is PUBLIC, but for those whose first label says what becomes of the question: told-<what> in HOSTILE, or an address with "-" for ".". All that was asked is repeated on TCP port 5353.
+ * TCP port 9000 takes all that comes, 9001 sends without end.
+ */
 const SERVER = `
 import socket, struct, sys, threading
 place, *ports = sys.argv[1:]
@@ -21,14 +24,38 @@ def serve(port):
     while True:
       connection, _ = server.accept()
       connection.sendall(place.encode()); connection.close()
+asked = []
+def a(address, ttl=5, owner=b'\\xc0\\x0c'): return owner + b'\\0\\x01\\0\\x01' + struct.pack('>I', ttl) + b'\\0\\x04' + socket.inet_aton(address)
+HOSTILE = {
+  'nothing': lambda head: None,
+  'garbage': lambda head: b'\\xff' * 40,
+  'loop': lambda head: head(1) + b'\\xc0' + bytes([head.end]) + b'\\0\\x01\\0\\x01\\0\\0\\0\\x05\\0\\x04\\x08\\x08\\x08\\x08',
+  'stranger': lambda head: head(1) + a('${PUBLIC}', 5, b'\\x05other\\x03org\\0'),
+  'alias': lambda head: head(2) + b'\\xc0\\x0c\\0\\x05\\0\\x01\\0\\0\\0\\x05\\0\\x07\\x04edge\\xc0\\x0c' + a('${PUBLIC}', 5, b'\\x04edge\\xc0\\x0c'),
+  'mixed': lambda head: head(2) + a('${PRIVATE}') + a('${PUBLIC}'),
+  'none': lambda head: head(0, 3),
+}
+def answer(query, end):
+  label = query[13:13 + query[12]].decode().lower()
+  class Head:
+    def __call__(self, count, code=0): return query[:2] + bytes([0x81, 0x80 | code, 0, 1]) + struct.pack('>H', count) + b'\\0\\0\\0\\0' + query[12:end]
+  head = Head(); head.end = end
+  if label.startswith('told-'): return HOSTILE[label[5:]](head)
+  if label.count('-') == 3: return head(1) + a(label.replace('-', '.'))
+  return head(1) + a('${PUBLIC}') if query[end - 4:end - 2] == b'\\0\\x01' else head(0)
+def tell():
+  with socket.create_server(('0.0.0.0', 5353)) as server:
+    while True:
+      connection, _ = server.accept()
+      connection.sendall(' '.join(asked).encode()); connection.close()
 def names():
   server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(('${PUBLIC}' if place == 'internet' else '0.0.0.0', 53))
   while True:
     query, peer = server.recvfrom(512)
     end = query.index(b'\\0', 12) + 5
-    wanted = query[end - 4:end - 2] == b'\\0\\x01'
-    answer = b'\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x05\\0\\x04' + socket.inet_aton('${PUBLIC}') if wanted else b''
-    server.sendto(query[:2] + b'\\x81\\x80\\0\\x01' + struct.pack('>H', bool(answer)) + b'\\0\\0\\0\\0' + query[12:end] + answer, peer)
+    asked.append(query[13:end - 5].decode('latin1').translate({n: '.' for n in range(32)}) + ':' + str(query[end - 3]))
+    said = answer(query, end)
+    if said: server.sendto(said, peer)
 for port in ports: threading.Thread(target=serve, args=(port,), daemon=True).start()
 threading.Thread(target=names, daemon=True).start()
 def swallow():
@@ -44,6 +71,7 @@ def pour():
       try:
         while True: connection.sendall(bytes(1 << 16))
       except OSError: connection.close()
+threading.Thread(target=tell, daemon=True).start()
 threading.Thread(target=swallow, daemon=True).start(); threading.Thread(target=pour, daemon=True).start()
 print('ready', flush=True); sys.stdin.read()
 `;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "intercept/policy.h"
+#include "names/list.h"
 #include "sandboxd/control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -11,6 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if (size == 0 || fl_control_decode(data + 1, size - 1, data[0], &request, NULL) < 0)
     return 0;
   if (request.header.size != size - 1 || request.header.request == 0)
+    abort();
+  if (request.header.type == FL_MSG_NAMES && fl_names_check(&request.names.names, NULL) < 0)
     abort();
   if (request.header.type == FL_MSG_CREATE_INTERCEPTED && (data[0] != FL_CREATE_DESCRIPTORS || fl_intercept_check(&request.intercepted.intercept, NULL) < 0))
     abort();

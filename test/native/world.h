@@ -187,7 +187,7 @@ static void build_world(void)
 }
 
 /* A third network, which the host has a cable to: it would forward to it, if it did that for anybody. */
-static void build_behind(void)
+__attribute__((unused)) static void build_behind(void)
 {
   const uint8_t hardware[6] = { 2, 0, 0, 0, 0, 2 };
   struct fl_error error = { 0 };

@@ -8,6 +8,7 @@
  *      │ CREATE + 4 descriptors ──────────────▶ │
  *      │ ◀──────────────── CREATED or FAILED    │  same request id
  *      │ CREATE_INTERCEPTED, the same ────────▶ │  with a policy for system calls (flashd/intercept.h)
+ *      │ NAMES ───────────────────────────────▶ │  before a CREATE of the same request id, whose policy has FL_EGRESS_NAMES; no answer
  *      │ ◀───────────────────────────── SYSCALL │  events: what the policy says is told
  *      │ DESTROY ─────────────────────────────▶ │
  *      │ ◀──────────────────────────── ENDED    │  exactly one per created instance, asked for or not
@@ -61,6 +62,7 @@ enum fl_message_type {
   FL_MSG_SNAPSHOT = 13,
   FL_MSG_REWIND = 14,
   FL_MSG_VERIFY = 15,
+  FL_MSG_NAMES = 16,
   FL_MSG_HELLO_OK = 129,
   FL_MSG_RUNTIME = 130,
   FL_MSG_CREATED = 131,
@@ -135,7 +137,10 @@ enum {
   FL_PIDS_MIN = 1, FL_PIDS_MAX = 32768,
   FL_CPU_MILLIS_MIN = 10, FL_CPU_MILLIS_MAX = 1024000,
   FL_DESCRIPTORS_MIN = 16, FL_DESCRIPTORS_MAX = 65536,
-  FL_EGRESS_RULES_MAX = 32
+  FL_EGRESS_RULES_MAX = 32,
+  FL_NAMES_MAX = 32,                           /* host names in a policy */
+  FL_NAMES_TEXT_BYTES = 2048,                  /* all of them together */
+  FL_NAMES_PORTS_MAX = 8                       /* of one policy, distinct, that names are listed with */
 };
 
 struct fl_limits {
@@ -169,8 +174,24 @@ struct fl_egress_policy {
   struct fl_egress_rule rule[FL_EGRESS_RULES_MAX];
 };
 enum fl_egress_flags {
-  FL_EGRESS_PUBLIC = 1                         /* every public address */
+  FL_EGRESS_PUBLIC = 1,                        /* every public address */
+  FL_EGRESS_NAMES = 2                          /* what the names of a NAMES stand for, too; without FL_EGRESS_PUBLIC */
 };
+
+struct fl_name {
+  uint16_t port;                               /* never 0: an address is shared by many names */
+  uint8_t length;                              /* of its text */
+  uint8_t wildcard;                            /* 1: what is below it, at any depth, and not itself */
+};
+
+/* Host names and what their addresses may be connected to by. Lower case, letters, digits, "-" and "_"; one behind the other, nothing in between. What is not used is 0. */
+struct fl_names {
+  uint32_t count, text_bytes;
+  struct fl_name name[FL_NAMES_MAX];
+  char text[FL_NAMES_TEXT_BYTES];
+};
+
+struct fl_name_list { struct fl_header header; struct fl_names names; };     /* NAMES */
 
 struct fl_create {                             /* + descriptors: data, stdout, stderr, bundle directory (O_PATH or O_RDONLY) */
   struct fl_header header;

@@ -73,7 +73,7 @@ const wrong: [string, Record<string, string>, { code: string; message?: RegExp; 
   ['a network that there is not', withManifest({ network: 'all' }), { code: 'manifest_invalid', message: /network/ }],
   ['a network with an empty list', withManifest({ network: { egress: [] } }), { code: 'manifest_invalid', message: /network/ }],
   ['a bandwidth of nothing', withManifest({ network: { egress: ['public'], bandwidthMbit: 0 } }), { code: 'manifest_invalid', message: /network/ }],
-  ['a host name in a list', withManifest({ network: { egress: ['pypi.org:443'] } }), { code: 'manifest_invalid', message: /"pypi\.org:443" is a host name/ }],
+  ['a host name without a port in a list', withManifest({ network: { egress: ['pypi.org'] } }), { code: 'manifest_invalid', message: /"pypi\.org" is a host name without a port/ }],
   ['an IPv6 address in a list', withManifest({ network: { egress: ['[2001:db8::1]:443'] } }), { code: 'manifest_invalid', message: /IPv4/ }],
   ['an isolation that there is not', withManifest({ isolation: 'none' }), { code: 'manifest_invalid', message: /isolation/ }],
   ['the light class with a network', withManifest({ isolation: 'process', network: 'egress' }), { code: 'manifest_invalid', message: /no network at all/ }],
