@@ -22,6 +22,8 @@ enum {
   FL_NAMES_QUERIES_MAX = 256,                  /* on their way to the name server; further ones fail at once */
   FL_NAMES_SANDBOX_QUERIES_MAX = 32,           /* of those, of one sandbox */
   FL_NAMES_QUERY_RATE = 32 << 10, FL_NAMES_QUERY_BURST = 16 << 10,    /* bytes of questions a second of one sandbox, headers included, and at once: beyond, they are dropped before they get here */
+  FL_NAMES_OPEN_EVERY_MS = 50, FL_NAMES_OPEN_BURST = 64,              /* addresses of one sandbox that are not open yet, by answers: each costs sandboxd a transaction */
+  FL_NAMES_REMEMBERED = 16,                    /* addresses of one sandbox that are known to be open */
   FL_NAMES_SOCKET_QUERIES = 32,                /* after so many a socket gets another port */
   FL_NAMES_TRY_MS = 1500, FL_NAMES_TRIES = 3,  /* until a question is asked again; then it has failed */
   FL_NAMES_SECONDS_MIN = 60,                   /* that an address is open after an answer: runtimes keep answers longer than these say … */

@@ -119,18 +119,46 @@ static uint32_t ticket_of(const struct fl_forwarder *forwarder, const struct fl_
   return question->serial * FL_NAMES_QUERIES_MAX + (uint32_t)(question - forwarder->question);
 }
 
+/* Is it open for at least as long as the sandbox will be told? */
+static bool is_open(const struct fl_asker *asker, uint32_t address, uint32_t entries, uint64_t until_ms)
+{
+  for (uint32_t index = 0; index < FL_NAMES_REMEMBERED; index++)
+    if (asker->opened[index].address == address && (asker->opened[index].entries & entries) == entries && asker->opened[index].until_ms >= until_ms)
+      return true;
+  return false;
+}
+
+static void remember(struct fl_asker *asker, const struct fl_question *question, uint64_t until_ms)
+{
+  for (uint32_t index = 0; index < question->answer.count; index++)
+    asker->opened[asker->next_opened++ % FL_NAMES_REMEMBERED] = (struct fl_opened_address){ question->answer.address[index], question->entries, until_ms };
+}
+
+static bool may_open(struct fl_asker *asker, uint64_t now)
+{
+  if (asker->opens_due_ms < now)
+    asker->opens_due_ms = now;
+  if (asker->opens_due_ms > now + FL_NAMES_OPEN_EVERY_MS * FL_NAMES_OPEN_BURST)
+    return false;
+  asker->opens_due_ms += FL_NAMES_OPEN_EVERY_MS;
+  return true;
+}
+
 /* What is private stays in the answer, and closed: a rule may name it. */
 static void open_answer(struct fl_forwarder *forwarder, struct fl_question *question)
 {
   struct fl_names_open open = { .grant = question->grant, .slot = question->slot, .ticket = ticket_of(forwarder, question), .entries = question->entries, .seconds = question->answer.seconds };
 
-  for (uint32_t index = 0; index < question->answer.count; index++)
-    if (fl_egress_is_public(question->answer.address[index]))
-      open.address[open.count++] = question->answer.address[index];
+  struct fl_asker *asker = &forwarder->asker[question->slot];
+  uint64_t now = now_ms();
+
   question->answer.seconds = question->answer.seconds < FL_NAMES_SECONDS_MAX ? question->answer.seconds : FL_NAMES_SECONDS_MAX;
-  if (open.count == 0) {
+  for (uint32_t index = 0; index < question->answer.count; index++)
+    if (fl_egress_is_public(question->answer.address[index]) && !is_open(asker, question->answer.address[index], question->entries, now + question->answer.seconds * 1000ull))
+      open.address[open.count++] = question->answer.address[index];
+  if (open.count == 0 || !is_current(forwarder, question)) {
     end(forwarder, question);
-  } else if (send(forwarder->control, &open, sizeof open, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof open) {
+  } else if (!may_open(asker, now) || send(forwarder->control, &open, sizeof open, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof open) {
     fail(forwarder, question);
   } else {
     question->state = FL_QUESTION_OPENING;
@@ -158,10 +186,13 @@ void fl_question_opened(struct fl_forwarder *forwarder, const struct fl_names_op
 
   if (question->state != FL_QUESTION_OPENING || ticket_of(forwarder, question) != opened->ticket)
     return;
-  if (opened->result < 0)
+  if (opened->result < 0) {
     fail(forwarder, question);
-  else
-    end(forwarder, question);
+    return;
+  }
+  if (is_current(forwarder, question))         /* two seconds less than it is: it was opened a moment ago (FL_NAMES_TRY_MS at most) */
+    remember(&forwarder->asker[question->slot], question, now_ms() + (fl_names_seconds(question->answer.seconds) - 2) * 1000ull);
+  end(forwarder, question);
 }
 
 void fl_questions_expire(struct fl_forwarder *forwarder)

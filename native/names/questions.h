@@ -6,7 +6,14 @@
 #include "names/forwarder.h"
 #include "names/list.h"
 
-struct fl_asker { uint64_t grant; uint32_t asking; struct fl_names names; };  /* by slot; grant 0: none */
+struct fl_opened_address { uint32_t address, entries; uint64_t until_ms; };
+struct fl_asker {                              /* by slot */
+  uint64_t grant;                              /* 0: none */
+  uint64_t opens_due_ms;                       /* when it would have opened what it has, at the pace that it may */
+  uint32_t asking, next_opened;
+  struct fl_opened_address opened[FL_NAMES_REMEMBERED];
+  struct fl_names names;
+};
 
 struct fl_question {
   enum { FL_QUESTION_FREE = 0, FL_QUESTION_ASKED, FL_QUESTION_OPENING } state;

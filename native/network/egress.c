@@ -295,13 +295,6 @@ int fl_egress_open_targets(struct fl_egress *egress, uint32_t slot, const struct
   return result;
 }
 
-int fl_egress_close_targets(struct fl_egress *egress, uint32_t slot, struct fl_error *err)
-{
-  fl_nft_begin(&egress->nft);
-  fl_egress_rules_clear_targets(&egress->nft, slot);
-  return fl_nft_commit(&egress->nft, "close what names stood for", err);
-}
-
 void fl_egress_revoke(struct fl_egress *egress, uint32_t slot)
 {
   if (!egress->open)

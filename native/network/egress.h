@@ -81,8 +81,6 @@ int fl_egress_grant(struct fl_egress *egress, uint32_t slot, const struct fl_egr
  */
 struct fl_egress_target { uint32_t address; uint16_t port; };
 int fl_egress_open_targets(struct fl_egress *egress, uint32_t slot, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err);
-/* Closes all that was opened, and leaves the rest of the policy. */
-int fl_egress_close_targets(struct fl_egress *egress, uint32_t slot, struct fl_error *err);
 /* The sandbox of a policy with FL_EGRESS_NAMES has ended. */
 void fl_egress_revoke(struct fl_egress *egress, uint32_t slot);
 /* Neither private nor reserved, as far as that is the same on every host. */
@@ -102,7 +100,6 @@ void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slo
 void fl_egress_rules_delete_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address);
 void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t address, const struct fl_egress_policy *policy);
 void fl_egress_rules_put_target(struct fl_nft *nft, uint32_t slot, struct fl_egress_target target, uint32_t seconds);
-void fl_egress_rules_clear_targets(struct fl_nft *nft, uint32_t slot);
 /* Takes the policy back, set and all. */
 void fl_egress_rules_revoke(struct fl_nft *nft, uint32_t slot, uint32_t address);
 

@@ -77,13 +77,6 @@ void fl_nft_set_delete(struct fl_nft *nft, const char *set)
   fl_netlink_put_text(nft->netlink, NFTA_SET_NAME, set);
 }
 
-void fl_nft_set_flush(struct fl_nft *nft, const char *set)
-{
-  fl_nft_message(nft, NFT_MSG_DELSETELEM, 0);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_TABLE, nft->table);
-  fl_netlink_put_text(nft->netlink, NFTA_SET_ELEM_LIST_SET, set);
-}
-
 struct element { size_t list, element; };
 
 static struct element element_begin(struct fl_nft *nft, uint16_t type, const char *set, const void *key, size_t size)

@@ -57,7 +57,6 @@ void fl_nft_element_delete(struct fl_nft *nft, const char *set, const void *key,
 /* A set whose elements pass by themselves, at most so many at a time. Its rules have to go before it does. */
 void fl_nft_passing_set_add(struct fl_nft *nft, const char *set, uint32_t type, uint32_t key_size, uint32_t most);
 void fl_nft_set_delete(struct fl_nft *nft, const char *set);
-void fl_nft_set_flush(struct fl_nft *nft, const char *set);
 /* From now on for so long, whether it was there or not. When it passes in the midst of that, -ENOENT: once more. */
 void fl_nft_passing_element_put(struct fl_nft *nft, const char *set, const void *key, size_t size, uint32_t seconds);
 /* A set that packets join by themselves (fl_nft_metered), at most so many keys, each until it was not seen for so long. */

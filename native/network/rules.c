@@ -432,14 +432,6 @@ void fl_egress_rules_put_target(struct fl_nft *nft, uint32_t slot, struct fl_egr
   fl_nft_passing_element_put(nft, set, &key, sizeof key, seconds);
 }
 
-void fl_egress_rules_clear_targets(struct fl_nft *nft, uint32_t slot)
-{
-  char set[TARGETS_BYTES];
-
-  name_targets(slot, set);
-  fl_nft_set_flush(nft, set);
-}
-
 void fl_egress_rules_revoke(struct fl_nft *nft, uint32_t slot, uint32_t address)
 {
   const uint32_t source = htonl(address);

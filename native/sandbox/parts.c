@@ -330,11 +330,6 @@ int fl_parts_open_targets(struct fl_parts *parts, const struct fl_sandbox *sandb
   return fl_egress_open_targets(&parts->egress, sandbox->slot, target, count, seconds, err);
 }
 
-int fl_parts_close_targets(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_error *err)
-{
-  return parts->slot[sandbox->slot].named ? fl_egress_close_targets(&parts->egress, sandbox->slot, err) : 0;
-}
-
 int fl_parts_bundle(struct fl_parts *parts, const struct fl_sandbox *sandbox, int bundle, struct fl_error *err)
 {
   return sandbox->network == FL_NETWORK_LIGHT ? fl_light_mount(parts->own_mounts, sandbox, bundle, err) : 0;

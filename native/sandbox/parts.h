@@ -71,7 +71,6 @@ int fl_parts_names_open(struct fl_parts *parts, struct fl_error *err);
 uint32_t fl_parts_egress_first(const struct fl_parts *parts);
 /* network/egress.h; of a sandbox whose policy has names. */
 int fl_parts_open_targets(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_egress_target *target, uint32_t count, uint32_t seconds, struct fl_error *err);
-int fl_parts_close_targets(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_error *err);
 /* FAST PATH. Of the light class: mounts the bundle; all others do that themselves. */
 int fl_parts_bundle(struct fl_parts *parts, const struct fl_sandbox *sandbox, int bundle, struct fl_error *err);
 /* FAST PATH. Applies limits where they differ from the defaults; once per sandbox. */

@@ -103,8 +103,7 @@ void fl_keepers_ask(struct fl_daemon *daemon, const struct fl_rewind *request)
     refuse(daemon, request, "cannot be rewound now");
   } else if (request->header.type == FL_MSG_SNAPSHOT) {
     snapshot(daemon, instance, request);
-  } else if (instance->keeper_fd < 0 || fl_packet_send(instance->keeper_fd, &order, sizeof order, NULL, 0) < 0 || fl_parts_close_targets(daemon->parts, &instance->sandbox, NULL) < 0) {
-    /* The last: which addresses are open would tell the next request for what names the one before has asked. */
+  } else if (instance->keeper_fd < 0 || fl_packet_send(instance->keeper_fd, &order, sizeof order, NULL, 0) < 0) {
     refuse(daemon, request, "has no snapshot");
     fl_instances_kill(instance);
   } else {

@@ -16,7 +16,7 @@
 #include "sandboxd/daemon.h"
 #include "sys/packet.h"
 
-enum { MILLISECOND = 1000000, SOCKET_BUFFER_BYTES = 8 << 20, REQUESTS_PER_TURN = 64 };
+enum { MILLISECOND = 1000000, SOCKET_BUFFER_BYTES = 8 << 20, REQUESTS_PER_TURN = 4 };                       /* the loop has others to serve */
 
 int fl_names_keep(struct fl_daemon *daemon, const struct fl_create *create, struct fl_names **ret_names, struct fl_error *err)
 {
