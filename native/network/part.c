@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -96,6 +97,15 @@ static int furnish_outside(struct fl_egress_maker *maker, const char *link, uint
   return result < 0 ? result : fl_route_add(maker->route, (struct fl_prefix){ address, 32 }, if_nametoindex(link), 0, err);
 }
 
+/* Linux 6.9 or later: asking for a link's state waits until it is settled. */
+static bool is_told_when_settled(void)
+{
+  unsigned major = 0, minor = 0;
+  struct utsname kernel;
+
+  return uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 9));
+}
+
 /*
  * In the new namespace. The end that comes up second works at once; the other one, the host's, when a kernel thread has noticed. What is sent to it before that is lost, and a lost
  * first packet costs a connection a second. Asking for the link's state waits for that thread, since Linux 6.9; before, it is given a millisecond.
@@ -106,7 +116,7 @@ static int connect_ends(struct fl_egress_maker *maker, struct fl_netlink *route,
 
   if (result == 0)
     result = fl_route_add(route, (struct fl_prefix){ 0, 0 }, if_nametoindex(INSIDE), FL_EGRESS_GATEWAY, err);
-  if (result == 0)
+  if (result == 0 && !is_told_when_settled())
     usleep(CARRIER_US);
   if (result == 0)
     result = fl_link_settle(maker->route, link, err);

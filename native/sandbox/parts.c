@@ -251,6 +251,7 @@ static int miss(struct fl_parts *parts, uint32_t network, struct fl_error *err)
     return fl_fail(err, failure.code, failure.errno_value, failure.op, "%s", failure.detail);
   }
   kind->waiting = true;
+  parts->missed_at = fl_pool_now();
   if (may_build && parts->building < FL_BUILDS_MAX)
     fl_pool_order_build(parts, network);
   if (may_build && parts->building == 0 && parts->ending == 0)
@@ -355,8 +356,7 @@ int fl_parts_take(struct fl_parts *parts, uint32_t network, struct fl_sandbox *r
   fl_pool_forget_fds(slot);                                      /* they are the caller's now */
   slot->state = FL_SLOT_TAKEN;
   parts->on_demand += slot->on_demand;
-  kind->demand += kind->demand < parts->config.pool_ceiling;
-  fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_REFILL_AFTER_MS);
+  fl_pool_taken(parts, kind);
   return 0;
 }
 

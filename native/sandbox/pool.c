@@ -59,8 +59,50 @@ static int order(struct fl_parts *parts, uint32_t op, uint32_t slot)
   return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, NULL, 0);
 }
 
+/* When nothing starts any more, or starts have gone on for too long; and nobody waits for a sandbox. */
+static int64_t calm_at(const struct fl_parts *parts)
+{
+  int64_t after = parts->taken_at + FL_POOL_REFILL_AFTER_MS, most = parts->burst_at + FL_POOL_BURST_MAX_MS, calm = after < most ? after : most, missed = parts->missed_at + FL_POOL_MISSED_MS;
+
+  return missed > calm && parts->building > 0 && parts->ending < FL_POOL_PUT_OFF_MAX ? missed : calm;
+}
+
+static void forget_demand(struct fl_pool_kind *kind, int64_t now)
+{
+  for (; kind->demand && now - kind->demand_at >= FL_POOL_DEMAND_HALVES_MS; kind->demand_at += FL_POOL_DEMAND_HALVES_MS)
+    kind->demand /= 2;
+  if (!kind->demand)
+    kind->demand_at = now;
+}
+
+void fl_pool_taken(struct fl_parts *parts, struct fl_pool_kind *kind)
+{
+  int64_t now = fl_pool_now();
+
+  forget_demand(kind, now);                                      /* of the time before: this is new */
+  kind->demand += kind->demand < parts->config.pool_ceiling;
+  if (now - parts->taken_at >= FL_POOL_BURST_GAP_MS)
+    parts->burst_at = now;
+  parts->taken_at = now;
+  fl_pool_wake_at(parts, now + FL_POOL_REFILL_AFTER_MS);
+}
+
+/* True, and seen to later, when it is to wait for calm. */
+static bool put_off(struct fl_parts *parts, int64_t now)
+{
+  int64_t at = calm_at(parts);
+
+  if (now >= at)
+    return false;
+  fl_pool_wake_at(parts, at);
+  return true;
+}
+
 static void order_removal(struct fl_parts *parts, uint32_t index)
 {
+  /* Of the light class there may be processes left. */
+  if (parts->slot[index].network.kind != FL_NETWORK_LIGHT && put_off(parts, fl_pool_now()))
+    return;
   parts->slot[index].removal_sent = order(parts, FL_ORDER_REMOVE, index) == 0;
   if (!parts->slot[index].removal_sent)
     fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_RETRY_MS);    /* the socket is full, or the builder is being restarted */
@@ -87,6 +129,7 @@ void fl_pool_end(struct fl_parts *parts, uint32_t index)
   fl_close(&slot->ruleset_fd);
   fl_cgroup_close(&slot->cgroup);
   slot->state = FL_SLOT_ENDING;
+  slot->removal_sent = false;
   parts->ending++;
   order_removal(parts, index);
 }
@@ -143,10 +186,7 @@ static uint32_t wanted(const struct fl_parts *parts, struct fl_pool_kind *kind, 
 {
   uint64_t target = kind->floor;
 
-  for (; kind->demand && now - kind->demand_at >= FL_POOL_DEMAND_HALVES_MS; kind->demand_at += FL_POOL_DEMAND_HALVES_MS)
-    kind->demand /= 2;
-  if (!kind->demand)
-    kind->demand_at = now;
+  forget_demand(kind, now);
   target += kind->demand;
   if (target > parts->config.pool_ceiling)
     target = parts->config.pool_ceiling;
@@ -164,6 +204,8 @@ static void fill_kind(struct fl_parts *parts, uint32_t network, int64_t now)
     fl_pool_wake_at(parts, kind->build_after);
     return;
   }
+  if (kind->ready_count > 0 && put_off(parts, now))
+    return;
   while (kind->ready_count + kind->building < target && parts->building < FL_BUILDS_MAX)
     if (!fl_pool_order_build(parts, network))
       return;

@@ -10,7 +10,11 @@
 #include "sandbox/parts.h"
 
 enum {
-  FL_POOL_REFILL_AFTER_MS = 2,                   /* a take is part of a cold start: the builder starts when that is probably over */
+  FL_POOL_REFILL_AFTER_MS = 5,                   /* a take is part of a cold start: the builder starts when that is probably over, and no other has come */
+  FL_POOL_BURST_MAX_MS = 25,                     /* unless they come for so long already: then it works beside them … */
+  FL_POOL_BURST_GAP_MS = 50,                     /* … until none has come for so long */
+  FL_POOL_MISSED_MS = 20,                        /* so long after somebody found the pool empty, what is built for those who wait goes before what is removed, … */
+  FL_POOL_PUT_OFF_MAX = 128,                     /* … unless there is so much of that */
   FL_POOL_DEMAND_HALVES_MS = 2000,
   FL_POOL_SHRINK_EVERY_MS = 1000,
   FL_POOL_DROPS_MAX = 16,                        /* kept cgroups given up in one go */
@@ -54,6 +58,7 @@ struct fl_parts {
   int poll_fd, timer_fd, socket_fd, stage_fd;
   pid_t builder;
   int64_t timer_at, restart_at, shrink_at, restart_pause;
+  int64_t taken_at, burst_at, missed_at;         /* the newest take; the first one of those that came one after the other; when one last found nothing */
   struct fl_pool_kind kind[FL_NETWORK_KINDS];
   struct fl_egress egress;
   int own_mounts;                                /* the mount namespace that we live in, once there is a sandbox of the light class; else -1 */
@@ -74,6 +79,8 @@ void fl_pool_builder_died(struct fl_parts *parts);
 /* Everything the builder has said. The first error is returned, all are obeyed. */
 int fl_pool_read_news(struct fl_parts *parts, struct fl_error *err);
 bool fl_pool_order_build(struct fl_parts *parts, uint32_t network);
+/* A sandbox of that kind was taken: more may be wanted, and what can wait does so, since starts want the processors. */
+void fl_pool_taken(struct fl_parts *parts, struct fl_pool_kind *kind);
 /* Orders what is missing and not being built yet. */
 void fl_pool_fill(struct fl_parts *parts);
 /* What can wait, whenever the owner dispatches: restarting the builder, orders that did not fit, filling, shrinking. */

@@ -128,6 +128,80 @@ static void floor_of_zero_builds_on_demand(void)
   fl_parts_close(parts);
 }
 
+/* Starts want the processors: the builder has a rest while they come. */
+static void what_can_wait_waits_for_starts(void)
+{
+  struct fl_parts *parts = open_parts(3, 3, SLOTS);
+  struct fl_sandbox sandbox;
+
+  await_ready(parts, 3);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
+  fl_parts_end(parts, &sandbox);
+  CHECK(fl_parts_dispatch(parts, NULL) == 0 && levels_of(parts).building == 0 && levels_of(parts).ending == 1 && !parts->slot[sandbox.slot].removal_sent);
+  CHECK(parts_pump(parts, settled, 1000) && levels_of(parts).pooled == 3);
+  fl_parts_close(parts);
+}
+
+/* After a time without any, which is long enough to forget what was before, as many are ready again as were taken at once. */
+static void demand_after_a_lull_is_not_forgotten_with_it(void)
+{
+  struct fl_parts *parts = open_parts(1, 4, 12);
+  struct fl_sandbox sandbox[4];
+
+  await_ready(parts, 1);
+  parts->kind[FL_NETWORK_NONE].demand_at -= 10 * FL_POOL_DEMAND_HALVES_MS;
+  for (int index = 0; index < 4; index++) {
+    await_ready(parts, 1 + (uint32_t)index < 4 ? 1 + (uint32_t)index : 4);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox[index], NULL) == 0);
+    if (index == 0)
+      CHECK(parts->kind[FL_NETWORK_NONE].demand == 1);
+  }
+  for (int index = 0; index < 4; index++)
+    fl_parts_end(parts, &sandbox[index]);
+  await_ready(parts, 4);
+  fl_parts_close(parts);
+}
+
+enum { MANY = 96 };
+
+static void it_does_not_wait_for_ever(void)
+{
+  struct fl_parts *parts = open_parts(MANY / 2, MANY / 2, MANY);
+  struct fl_sandbox sandbox;
+  uint32_t taken = 0;
+
+  await_ready(parts, MANY / 2);
+  while (levels_of(parts).built == MANY / 2 && taken < MANY / 2) {
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
+    fl_parts_end(parts, &sandbox);
+    taken++;
+    usleep(2000);                                                /* starts that never leave it so much as FL_POOL_REFILL_AFTER_MS */
+    CHECK(fl_parts_dispatch(parts, NULL) == 0);
+  }
+  CHECK(levels_of(parts).pooled > 0 && taken < MANY / 2);
+  CHECK(parts_pump(parts, settled, 5000));
+  fl_parts_close(parts);
+}
+
+static void who_waits_comes_before_what_is_removed(void)
+{
+  struct fl_parts *parts = open_parts(0, 0, SLOTS);
+  struct fl_sandbox first, second;
+
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &first, NULL) == -EAGAIN);
+  await_ready(parts, 1);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &first, NULL) == 0);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &second, NULL) == -EAGAIN && levels_of(parts).building == 1);
+  usleep(1000 * FL_POOL_REFILL_AFTER_MS);
+  fl_parts_end(parts, &first);
+  CHECK(levels_of(parts).ending == 1 && !parts->slot[first.slot].removal_sent);
+  await_ready(parts, 1);
+  CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &second, NULL) == 0);
+  fl_parts_end(parts, &second);
+  CHECK(parts_pump(parts, settled, 1000));
+  fl_parts_close(parts);
+}
+
 static void a_dead_init_is_replaced(void)
 {
   struct fl_parts *parts = open_parts(2, 2, SLOTS);
@@ -297,6 +371,10 @@ int main(int count, char **arguments)
   bad_configurations_are_refused();
   pool_grows_with_demand_and_slots_run_out();
   floor_of_zero_builds_on_demand();
+  what_can_wait_waits_for_starts();
+  it_does_not_wait_for_ever();
+  demand_after_a_lull_is_not_forgotten_with_it();
+  who_waits_comes_before_what_is_removed();
   a_dead_init_is_replaced();
   a_dead_builder_is_restarted();
   a_dead_generation_is_swept();
