@@ -8,8 +8,8 @@ import { Flashd } from '../conformance/packaged.ts';
 import { settled, type Footprint } from './footprint.ts';
 
 const BURST = 8;
-/** Spares that nobody took go after five seconds. */
-const IDLE_MS = 6000;
+/** Spares that nobody took go after five seconds; the pool has forgotten a demand of its ceiling (4) after six, and gives up what it kept for that, a part each second. */
+const IDLE_MS = 12_000;
 const SETTLE_MS = 15_000;
 /** Pool and spares breathe; a leak of one of anything per start is a hundred times this. */
 const TOLERANCE: Footprint = { processes: 6, cgroups: 30, networks: 6, links: 6, mounts: 0, descriptors: 90, sandboxdKiB: 512 };
