@@ -237,6 +237,13 @@ describe('a function that names packages', () => {
     } finally {
       await open.stop();
     }
+    const named = await Flashd.startWithin(lab.within(lab.host), { FLASHD_EGRESS_DNS: PUBLIC, FLASHD_BUILD_EGRESS: 'index.example:8080' });
+    try {
+      await named.cli('deploy', source('listed', '--index-url http://index.example:8080/simple\n--trusted-host index.example\ntiny==1.0\n'));
+      await assert.rejects(named.cli('deploy', source('unlisted', '--index-url http://other.example:8080/simple\n--trusted-host other.example\ntiny==1.0\n')), /build_failed.*tiny/s);
+    } finally {
+      await named.stop();
+    }
     const closed = await Flashd.startWithin(lab.within(lab.host), { FLASHD_BUILD_EGRESS: `${PUBLIC}:443` });
     try {
       await assert.rejects(closed.cli('deploy', source('closed', `${index}tiny==1.0\n`)), /build_failed.*tiny/s);
