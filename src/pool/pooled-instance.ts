@@ -47,6 +47,8 @@ export class PooledInstance implements InstanceOwner {
   #yields = false;
   /** What the ping that it is answering was sent for, when not to prepare it. */
   #beat: Work | undefined;
+  /** Runtimes take memory for each beat. */
+  beaten = false;
   /** Takes no more work and is destroyed when what it works on is over. */
   condemned = false;
   memoryBytes: number;
@@ -105,6 +107,7 @@ export class PooledInstance implements InstanceOwner {
   /** A ping that only walks the way of a request. False: nothing was sent. */
   beat(work: Work, meta: string): boolean {
     if (this.#pingId !== 0 || this.#slots.length > 0) return false;
+    this.beaten = true;
     this.#pingId = this.#nextId();
     this.#beat = work;
     this.#instance!.ping(this.#pingId, meta);

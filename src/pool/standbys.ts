@@ -2,7 +2,7 @@
  * The standbys of one version: instances made ahead of need, with the function's code loaded and one internal ping behind them, so that their pages are warm. One is
  * replaced a moment after it was taken; while they are in demand there are more; one that is lost without having been taken (its code does not load, it ends, it was
  * evicted) is replaced after a pause, which grows until one is taken again. When there is a function template those that were made before are replaced one by one, each when its successor
- * is ready: forks of it have a fraction of their memory.
+ * is ready: forks of it have a fraction of their memory. So are those that the pulse has beaten, when no more requests come: they have megabytes where others have hundreds of kilobytes.
  *
  *   create ─▶ warming ─pong─▶ ready ─▶ taken (it is an ordinary instance from then on)
  *               └─ load error, end, READY_MS over, eviction ─▶ pause, then again
@@ -144,6 +144,8 @@ export class Standbys {
       return;
     }
     while (this.#list.length > this.#least) this.#end(this.#list[0]!);
+    for (const instance of this.#list) if (instance.beaten && instance.fromTemplate) this.#outdated.add(instance);
+    this.tend();
   }
 
   #end(instance: PooledInstance): void {
