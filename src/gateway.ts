@@ -70,12 +70,10 @@ export async function runGateway(config: Config, version: string): Promise<void>
   try {
     const port = await start(config, version, addon, logger, stack);
     logger.info({ listen: config.listen, port, version }, 'ready');
-    const notify = notifier(addon, logger);
-    notify('READY=1');
-    watch(notify, stack);
+    addon.tellReady();
+    watch(addon, stack);
     const signal = await stopped;
     logger.info({ signal }, 'stopping');
-    notify('STOPPING=1');
   } finally {
     await stack.dispose((error) => logger.error({ err: error }, 'stopping'));
   }
@@ -278,24 +276,11 @@ function stopSignal(): Promise<string> {
   });
 }
 
-/** A manager that cannot be told (a container's, whose socket is for root alone) is no reason not to serve: said once. */
-function notifier(addon: Addon, logger: Logger): (state: string) => void {
-  let said = false;
-  return (state) => {
-    try {
-      addon.notify(state);
-    } catch (error) {
-      if (!said) logger.warn({ err: error }, 'the service manager cannot be notified');
-      said = true;
-    }
-  };
-}
-
 /** systemd's watchdog: half its time, as sd_watchdog_enabled(3) advises. */
-function watch(notify: (state: string) => void, stack: Stack): void {
+function watch(addon: Addon, stack: Stack): void {
   const microseconds = Number(process.env['WATCHDOG_USEC'] ?? 0);
   if (!(microseconds > 0)) return;
-  const timer = setInterval(() => notify('WATCHDOG=1'), microseconds / 2000);
+  const timer = setInterval(() => addon.tellAlive(), microseconds / 2000);
   stack.defer(() => clearInterval(timer));
 }
 

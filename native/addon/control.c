@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <flashd/lifeline.h>
 #include <flashd/protocol.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -220,7 +221,7 @@ static void on_lifeline(uv_poll_t *handle, int status, int events)
       endpoint_close(&state.lifeline);
       return;
     }
-    if (got == 1 && byte == 'C' && fd_count == 1)
+    if (got == 1 && byte == FL_LIFELINE_CONTROL && fd_count == 1)
       fl_events_push(&event);
     else if (fd_count == 1)
       close(event.fd);
@@ -232,6 +233,12 @@ int fl_lifeline_open(uv_loop_t *loop, int fd, struct fl_error *err)
   if (state.lifeline)
     return fl_fail(err, FL_ERR_SYSTEM, EALREADY, "openLifeline", "there is one already");
   return endpoint_open(loop, fd, on_lifeline, &state.lifeline, err);
+}
+
+void fl_lifeline_tell(char word)
+{
+  if (state.lifeline)
+    fl_packet_send(state.lifeline->fd, &word, 1, NULL, 0);
 }
 
 void fl_control_stop(void)

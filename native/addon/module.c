@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <flashd/frame.h>
+#include <flashd/lifeline.h>
 #include <uv.h>
 
 #include "addon/channel.h"
@@ -98,6 +99,25 @@ static napi_value js_open_lifeline(napi_env env, napi_callback_info info)
   return open_socket(env, info, "openLifeline", fl_lifeline_open);
 }
 
+static napi_value tell(napi_env env, const char *op, char word)
+{
+  if (is_running(env, op))
+    fl_lifeline_tell(word);
+  return NULL;
+}
+
+static napi_value js_tell_ready(napi_env env, napi_callback_info info)
+{
+  (void)info;
+  return tell(env, "tellReady", FL_LIFELINE_READY);
+}
+
+static napi_value js_tell_alive(napi_env env, napi_callback_info info)
+{
+  (void)info;
+  return tell(env, "tellAlive", FL_LIFELINE_ALIVE);
+}
+
 static napi_value js_open_control(napi_env env, napi_callback_info info)
 {
   return open_socket(env, info, "openControl", fl_control_open);
@@ -177,9 +197,9 @@ static napi_value js_close_channel(napi_env env, napi_callback_info info)
 NAPI_MODULE_INIT()
 {
   static const struct { const char *name; napi_callback function; } functions[] = {
-    { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "openControl", js_open_control },
+    { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "tellReady", js_tell_ready }, { "tellAlive", js_tell_alive }, { "openControl", js_open_control },
     { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
-    { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "notify", fl_js_notify }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
+    { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
     { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };
 

@@ -13,7 +13,6 @@ napi_value fl_js_exec(napi_env env, napi_callback_info info);
 napi_value fl_js_confine(napi_env env, napi_callback_info info);
 napi_value fl_js_start_pulse(napi_env env, napi_callback_info info);
 napi_value fl_js_stop_pulse(napi_env env, napi_callback_info info);
-napi_value fl_js_notify(napi_env env, napi_callback_info info);
 napi_value fl_js_peer(napi_env env, napi_callback_info info);
 napi_value fl_js_landlock(napi_env env, napi_callback_info info);
 napi_value fl_js_close_fd(napi_env env, napi_callback_info info);

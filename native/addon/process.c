@@ -90,29 +90,6 @@ int fl_exec(int fd, char *const argv[], char *const envp[], const int *keep_fds,
   return result;
 }
 
-int fl_notify(const char *state, size_t length, struct fl_error *err)
-{
-  struct sockaddr_un address = { .sun_family = AF_UNIX };
-  const char *path = getenv("NOTIFY_SOCKET");
-  size_t path_length = path ? strlen(path) : 0;
-  fl_autoclose int fd = -1;
-
-  if (path_length == 0)
-    return 0;
-  if ((path[0] != '/' && path[0] != '@') || path_length < 2 || path_length >= sizeof address.sun_path)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, EAFNOSUPPORT, "connect", "NOTIFY_SOCKET is neither a path nor an abstract name");
-  memcpy(address.sun_path, path, path_length);
-  if (path[0] == '@')
-    address.sun_path[0] = 0;
-  fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0)
-    return fl_fail_errno(err, "socket");
-  if (sendto(fd, state, length, MSG_NOSIGNAL, (struct sockaddr *)&address,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_length)) < 0)
-    return fl_fail_errno(err, "sendto");
-  return 1;
-}
-
 int fl_peer(int fd, struct ucred *ret_peer, struct fl_error *err)
 {
   socklen_t size = sizeof *ret_peer;

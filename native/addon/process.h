@@ -14,8 +14,6 @@ int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *
 /* Replaces the process, which keeps the standard streams and keep_fds. Returns on failure only: signals are then as they were. argv and envp
  * end with NULL. */
 int fl_exec(int fd, char *const argv[], char *const envp[], const int *keep_fds, size_t keep_count, struct fl_error *err);
-/* One datagram to $NOTIFY_SOCKET (sd_notify(3)). 0: it is not set; 1: sent. */
-int fl_notify(const char *state, size_t length, struct fl_error *err);
 int fl_peer(int fd, struct ucred *ret_peer, struct fl_error *err);
 /* Of this process's two sockets that listen on a port together, new connections go to the younger one, so that the elder's queue can be emptied before it is closed: what is in a closed
  * one's queue is reset (SO_ATTACH_REUSEPORT_CBPF, socket(7)). */

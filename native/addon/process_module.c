@@ -1,5 +1,5 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, notify, peer, landlock, closeFd, preferSuccessor, startPulse, stopPulse.
+ * The functions of the addon that need no event loop: memfd, exec, confine, peer, landlock, closeFd, preferSuccessor, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
@@ -87,23 +87,6 @@ napi_value fl_js_stop_pulse(napi_env env, napi_callback_info info)
   (void)info;
   fl_pulse_stop();
   return NULL;
-}
-
-napi_value fl_js_notify(napi_env env, napi_callback_info info)
-{
-  struct fl_error error = { 0 };
-  napi_value argument[1], value = NULL;
-  char *state;
-  int result;
-
-  if (!fl_arguments(env, info, 1, argument) || !fl_get_text(env, argument[0], "state", &state))
-    return NULL;
-  result = fl_notify(state, strlen(state), &error);
-  free(state);
-  if (result < 0)
-    return fl_throw(env, &error);
-  napi_get_boolean(env, result > 0, &value);
-  return value;
 }
 
 napi_value fl_js_peer(napi_env env, napi_callback_info info)

@@ -5,7 +5,8 @@
  *   base    tmpfs, ro,nosuid,nodev      /etc (synthetic), /opt/flashd/<runtime>/…, symlinks as on the host, mount points
  *   /opt/flashd/self/<program>          flashd's own binary, ro,nosuid,nodev, for a runtime that the host has no program for
  *   /usr    the host's, ro,nosuid,nodev (also /bin, /lib … where they are directories of their own)
- *   /dev    tmpfs, ro,nosuid,noexec     made here, because device nodes work only on a file system of the initial user namespace
+ *   /dev    tmpfs, ro,nosuid,noexec     made here, because device nodes work only on a file system of the initial user namespace; without CAP_MKNOD the devices in it are
+ *                                       those that we were given: the service's own, which systemd made for it (PrivateDevices=), or a container's
  */
 #include "sandbox/base.h"
 
@@ -94,10 +95,32 @@ static int add_system(struct fl_error *err)
   return result;
 }
 
+/* Made rather than shown wherever that is permitted: locks and watches on it are then seen by nobody outside of the sandboxes. */
+static int add_device(const char *path, unsigned major, unsigned minor, struct fl_error *err)
+{
+  const char *target = path + 1;
+  struct stat status;
+  int result;
+
+  if (mknod(target, S_IFCHR | 0666, makedev(major, minor)) == 0)
+    return chmod(target, 0666) < 0 ? failed(err, "chmod", target) : 0;
+  if (errno != EPERM)
+    return failed(err, "mknod", target);
+  if ((result = fl_file_put(AT_FDCWD, target, 0444, NULL, 0)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -result, "write", "%.100s", target);
+  if ((result = bind_mount(path, target, 0, err)) < 0)
+    return result;
+  if (stat(target, &status) < 0)
+    return failed(err, "stat", target);
+  if (!S_ISCHR(status.st_mode) || status.st_rdev != makedev(major, minor))
+    return fl_fail(err, FL_ERR_UNSUPPORTED, ENODEV, "device", "%.100s is something else", path);
+  return set_flags(target, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, err);
+}
+
 static int add_devices(struct fl_error *err)
 {
   static const struct { const char *path; unsigned major, minor; } nodes[] = {
-    { "dev/null", 1, 3 }, { "dev/zero", 1, 5 }, { "dev/full", 1, 7 }, { "dev/random", 1, 8 }, { "dev/urandom", 1, 9 }, { "dev/tty", 5, 0 },
+    { "/dev/null", 1, 3 }, { "/dev/zero", 1, 5 }, { "/dev/full", 1, 7 }, { "/dev/random", 1, 8 }, { "/dev/urandom", 1, 9 }, { "/dev/tty", 5, 0 },
   };
   static const char *const links[][2] = {
     { "/proc/self/fd", "dev/fd" }, { "/proc/self/fd/0", "dev/stdin" }, { "/proc/self/fd/1", "dev/stdout" }, { "/proc/self/fd/2", "dev/stderr" },
@@ -105,9 +128,12 @@ static int add_devices(struct fl_error *err)
 
   if (mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,nr_inodes=64,mode=755") < 0)
     return failed(err, "mount tmpfs", "dev");
-  for (size_t index = 0; index < FL_COUNT(nodes); index++)
-    if (mknod(nodes[index].path, S_IFCHR | 0666, makedev(nodes[index].major, nodes[index].minor)) < 0 || chmod(nodes[index].path, 0666) < 0)
-      return failed(err, "mknod", nodes[index].path);
+  for (size_t index = 0; index < FL_COUNT(nodes); index++) {
+    int result = add_device(nodes[index].path, nodes[index].major, nodes[index].minor, err);
+
+    if (result < 0)
+      return result;
+  }
   for (size_t index = 0; index < FL_COUNT(links); index++)
     if (symlink(links[index][0], links[index][1]) < 0)
       return failed(err, "symlink", links[index][1]);

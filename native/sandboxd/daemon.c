@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <flashd/lifeline.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -115,7 +116,7 @@ static void lifeline_readable(struct fl_daemon *daemon)
 
   if (size == -EAGAIN)
     return;
-  if (size != 1 || word != 'C' || fd_count != 1) {
+  if (size != 1 || word != FL_LIFELINE_CONTROL || fd_count != 1) {
     daemon->stopping = true;
     return;
   }

@@ -1,9 +1,10 @@
 /*
  * The supervisor: the unit's main process. Starts sandboxd and the gateway, joins them by a control socket, and restarts whichever ends; the other one lives on
- * and gets a new control socket over its lifeline. It reads no message from anybody.
+ * and gets a new control socket over its lifeline. It reads no message from anybody but single bytes of the gateway's, two of which mean something: they become the
+ * service manager's notifications, so that nobody else needs to be listened to.
  *
  *   supervisor ──lifeline──▶ sandboxd      each packet: 'C' + one end of a fresh socketpair
- *        └──────lifeline──▶ gateway
+ *        └──────lifeline──▶ gateway      ◀── 'R', 'A'
  *
  * A gateway that refuses its configuration (status 100) before it ever ran is not restarted: the supervisor ends with that status.
  *
@@ -11,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <flashd/lifeline.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -30,6 +32,7 @@
 
 #include "base/cleanup.h"
 #include "sandboxd/confine.h"
+#include "sandboxd/manager.h"
 #include "sandboxd/run.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
@@ -59,18 +62,19 @@ struct supervisor {
   int signals;
   bool stopping;
   int status;                                  /* what the supervisor ends with */
+  char *manager;                               /* the service manager's socket, or NULL; taken out of the environment that the children get */
+  bool manager_deaf;                           /* said once */
   struct child child[CHILDREN];
 };
 
-/* What sandboxd keeps of root's power: the kernel calls that need each stand beside it. */
+/* What sandboxd keeps of root's power: the kernel calls that need each stand beside it. CAP_KILL is none of it: whom it ends is root, or lives in a user namespace that root owns. */
 static const int sandboxd_capabilities[] = {
     CAP_SYS_ADMIN,          /* mounts, setns, clone with namespaces, cgroup namespaces */
     CAP_SYS_PTRACE,         /* injection; pidfds of sandbox inits */
     CAP_SETUID, CAP_SETGID, /* id maps of user namespaces */
     CAP_SETPCAP,            /* emptying bounding sets of children */
     CAP_DAC_OVERRIDE,       /* directories of cgroups that somebody else owns */
-    CAP_KILL,               /* ending a dead generation's processes */
-    CAP_MKNOD,              /* /dev of the base */
+    CAP_MKNOD,              /* /dev of the base; under systemd it is shown the service's own instead */
     CAP_NET_ADMIN,          /* loopback up in a fresh network namespace; cables, routes and nftables for egress */
     CAP_SYS_CHROOT,         /* setns to a mount namespace */
     CAP_SYS_RESOURCE,       /* oom_score_adj, hard limits */
@@ -187,12 +191,13 @@ static void start(struct supervisor *supervisor, enum child_index index)
 /* A fresh control socket for both, as soon as both are there. A child that cannot take it is about to be reaped, and then this happens again. */
 static void join(struct supervisor *supervisor)
 {
+  static const char word = FL_LIFELINE_CONTROL;
   int pair[2];
 
   if (!supervisor->child[SANDBOXD].pid || !supervisor->child[GATEWAY].pid || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return;
   for (int i = 0; i < CHILDREN; i++)
-    fl_packet_send(supervisor->child[i].lifeline, "C", 1, &pair[i], 1);
+    fl_packet_send(supervisor->child[i].lifeline, &word, 1, &pair[i], 1);
   close(pair[0]);
   close(pair[1]);
 }
@@ -265,21 +270,65 @@ static void take_signals(struct supervisor *supervisor)
   reap(supervisor);
 }
 
+/* A manager that cannot be told (a container's, whose socket is for somebody else) is no reason not to serve. */
+static void notify(struct supervisor *supervisor, const char *state)
+{
+  struct fl_error err = {0};
+
+  if (!supervisor->manager || fl_manager_tell(supervisor->manager, state, &err) == 0 || supervisor->manager_deaf)
+    return;
+  supervisor->manager_deaf = true;
+  dprintf(STDERR_FILENO, "flashd-supervisor: the service manager cannot be notified: %s\n", strerror(err.errno_value));
+}
+
+/* One packet, so that a gateway which talks without pause is not all that is heard. */
+static void hear_gateway(struct supervisor *supervisor)
+{
+  struct child *gateway = &supervisor->child[GATEWAY];
+  size_t fd_count;
+  char word = 0;
+  ssize_t size = fl_packet_receive(gateway->lifeline, &word, 1, NULL, 0, &fd_count);
+
+  if (size == 0 || (size < 0 && size != -EMSGSIZE))
+    fl_close(&gateway->lifeline);                 /* it ends; one that lives on without is deaf, and no reason to wake up again and again */
+  else if (size == 1 && word == FL_LIFELINE_READY)
+    notify(supervisor, "READY=1");
+  else if (size == 1 && word == FL_LIFELINE_ALIVE)
+    notify(supervisor, "WATCHDOG=1");
+}
+
+/* For a signal, or a word of the gateway's. limit_ms: -1 for ever. */
+static void wait_for_news(struct supervisor *supervisor, int limit_ms)
+{
+  struct pollfd wait[] = {{supervisor->signals, POLLIN, 0}, {supervisor->child[GATEWAY].lifeline, POLLIN, 0}};
+
+  poll(wait, FL_COUNT(wait), limit_ms);
+  if (wait[1].revents)
+    hear_gateway(supervisor);
+  take_signals(supervisor);
+}
+
+/* The gateway belongs to somebody else, as whom it is ended: that takes no CAP_KILL, which would reach everybody. */
+static void end(const struct supervisor *supervisor, enum child_index index, int signal)
+{
+  bool other = index == GATEWAY && seteuid(supervisor->options->uid) == 0;
+
+  kill(supervisor->child[index].pid, signal);
+  if (other && seteuid(0) < 0)
+    _exit(111);
+}
+
 static void stop(struct supervisor *supervisor, enum child_index index, int limit_ms)
 {
   struct child *child = &supervisor->child[index];
   int64_t until = now_ms() + limit_ms;
 
   if (child->pid)
-    kill(child->pid, SIGTERM);
-  while (child->pid && now_ms() < until) {
-    struct pollfd wait = {supervisor->signals, POLLIN, 0};
-
-    poll(&wait, 1, (int)(until - now_ms()));
-    take_signals(supervisor);
-  }
+    end(supervisor, index, SIGTERM);
+  for (int64_t left; child->pid && (left = until - now_ms()) > 0;)
+    wait_for_news(supervisor, (int)left);
   if (child->pid) {
-    kill(child->pid, SIGKILL);
+    end(supervisor, index, SIGKILL);
     waitpid(child->pid, NULL, 0);
     child->pid = 0;
   }
@@ -303,17 +352,19 @@ int fl_supervisor_run(const struct fl_options *options, char **argv)
   supervisor.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
   if (supervisor.signals < 0)
     return 111;
+  if ((supervisor.manager = getenv("NOTIFY_SOCKET"))) {
+    supervisor.manager = strdup(supervisor.manager);
+    unsetenv("NOTIFY_SOCKET");
+  }
   for (int i = 0; i < CHILDREN; i++)
     start(&supervisor, (enum child_index)i);
   join(&supervisor);
   while (!supervisor.stopping) {
-    struct pollfd wait = {supervisor.signals, POLLIN, 0};
-
-    poll(&wait, 1, wait_ms(&supervisor));
-    take_signals(&supervisor);
+    wait_for_news(&supervisor, wait_ms(&supervisor));
     if (!supervisor.stopping)
       start_due(&supervisor);
   }
+  notify(&supervisor, "STOPPING=1");
   stop(&supervisor, GATEWAY, GATEWAY_STOP_MS);
   stop(&supervisor, SANDBOXD, SANDBOXD_STOP_MS);
   return supervisor.status;

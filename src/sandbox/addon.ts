@@ -50,6 +50,9 @@ export interface Addon {
 
   /** Reads the supervisor's socket (descriptor 3 of the gateway). */
   openLifeline(fd: number): void;
+  /** To the supervisor, and by it to the service manager: the gateway serves; its event loop turns. */
+  tellReady(): void;
+  tellAlive(): void;
   openControl(fd: number): void;
   /** One packet without descriptors. */
   sendControl(packet: Uint8Array): void;
@@ -83,8 +86,6 @@ export interface Addon {
    */
   startPulse(host: string, port: number, request: Uint8Array, periodMs: number): void;
   stopPulse(): void;
-  /** sd_notify(3) to $NOTIFY_SOCKET; false when it is not set. */
-  notify(state: string): boolean;
   /** SO_PEERCRED of a connected unix socket. */
   /** Landlock's version on this kernel; 0: there is none. */
   landlock(): number;

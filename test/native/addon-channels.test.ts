@@ -330,7 +330,7 @@ test('arguments of the wrong shape are refused with a TypeError and change nothi
     ['send', [channel, 2, 0, 1, 0, '', [new Uint16Array(1)]]], ['openChannel', ['packet', 1]], ['openChannel', [new Uint8Array(16), -1]],
     ['closeChannel', [-1]], ['closeChannel', [null]], ['sendControl', [new ArrayBuffer(1)]], ['memfd', ['a\0b', new Uint8Array(1)]],
     ['exec', [0, ['a'], 'b', []]],
-    ['peer', ['x']], ['closeFd', [2 ** 40]], ['notify', [1]],
+    ['peer', ['x']], ['closeFd', [2 ** 40]],
   ];
   for (const [name, values] of bad) assert.throws(() => call[name]?.(...values), TypeError, `${name}(${values.map(String).join(', ')})`);
   assert.throws(() => addon.sendControl(new Uint8Array(PROTOCOL.FL_MESSAGE_MAX + 1)), { code: 'EMSGSIZE' });

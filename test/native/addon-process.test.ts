@@ -1,13 +1,13 @@
-/** memfd, exec, notify, peer, closeFd and confine: what the addon does with the operating system alone. */
+/** memfd, exec, peer, closeFd and confine: what the addon does with the operating system alone. */
 import { strict as assert } from 'node:assert';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { addon, fakeSandboxd, openDescriptors } from './addon/harness.ts';
+import { addon, openDescriptors } from './addon/harness.ts';
 
 const scratch = (t: { after(done: () => void): void }): string => {
   const folder = mkdtempSync(join(tmpdir(), 'flashd-addon-'));
@@ -65,25 +65,6 @@ test('confine closes what the gateway never needs, on every thread, and leaves N
   assert.deepEqual(rest, {
     spawn: 'EPERM', setuid: 'EPERM', worker: 'EPERM', file: true, digest: 32, http: 'hello', seccomp: '2', noNewPrivs: '1',
   });
-});
-
-test('notify sends to a path or an abstract name, and says when there is none', async (t) => {
-  t.after(() => { delete process.env['NOTIFY_SOCKET']; });
-  delete process.env['NOTIFY_SOCKET'];
-  assert.equal(addon.notify('READY=1'), false);
-  for (const path of [join(scratch(t), 'notify'), `@flashd-test-${process.pid}`]) {
-    const listener = spawn(fakeSandboxd, ['--notify', path], { stdio: ['ignore', 'pipe', 'inherit'] });
-    listener.stdout.setEncoding('utf8');
-    assert.deepEqual(await once(listener.stdout, 'data'), ['bound\n']);
-    process.env['NOTIFY_SOCKET'] = path;
-    assert.equal(addon.notify('READY=1\nSTATUS=caf\u00e9'), true);
-    assert.deepEqual(await once(listener.stdout, 'data'), ['READY=1\nSTATUS=caf\u00e9']);
-    await once(listener, 'close');
-  }
-  process.env['NOTIFY_SOCKET'] = '/nonexistent/notify';
-  assert.throws(() => addon.notify('READY=1'), { code: 'ENOENT', syscall: 'sendto' });
-  process.env['NOTIFY_SOCKET'] = 'vsock:2:1234';
-  assert.throws(() => addon.notify('READY=1'), { code: 'EAFNOSUPPORT' });
 });
 
 test('peer tells who connected', async (t) => {

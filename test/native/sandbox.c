@@ -3,12 +3,14 @@
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "base/file.h"
@@ -16,6 +18,7 @@
 
 static const struct fl_limits limits = { .memory_bytes = 64 << 20, .tmp_bytes = 1 << 20, .tmp_inodes = 32, .pids = 8, .cpu_millis = 1000, .descriptors = 64 };
 static struct fl_parts *parts;
+static bool devices_made = true;
 
 static bool some_ready(struct fl_parts *from)
 {
@@ -71,6 +74,12 @@ static void probe_identity(void *unused)
   CHECK(!strstr(text, "daemon"));                                /* not the host's */
 }
 
+/* Without CAP_MKNOD the devices are those of our own /dev, each a mount. */
+static bool shown_device(const char *root, const char *point)
+{
+  return !devices_made && strcmp(point, "/dev/shm") && (!strncmp(point, "/dev/", 5) || !strcmp(root, "/null"));
+}
+
 /* Every mount is one of ours; nothing but /usr and /function comes from the host's file systems. */
 static void probe_mounts(void *unused)
 {
@@ -84,11 +93,11 @@ static void probe_mounts(void *unused)
     CHECK(sscanf(line, "%*d %*d %*s %255s %255s %255s", root, point, flags) == 3);
     type = strstr(line, " - ") + 3;
     CHECK(strstr(flags, "nosuid"));
-    CHECK(strstr(flags, "nodev") || !strcmp(point, "/dev") || !strncmp(root, "/null", 5));
+    CHECK(strstr(flags, "nodev") || !strcmp(point, "/dev") || !strncmp(root, "/null", 5) || shown_device(root, point));
     if (!strcmp(point, "/usr") || !strcmp(point, "/function"))
       CHECK(!strncmp(flags, "ro", 2));
     else
-      CHECK(!strncmp(type, "tmpfs ", 6) || !strncmp(type, "proc ", 5));
+      CHECK(!strncmp(type, "tmpfs ", 6) || !strncmp(type, "proc ", 5) || shown_device(root, point));
     CHECK(!strncmp(flags, "ro", 2) || !strcmp(point, "/proc") || !strcmp(point, "/tmp") || !strcmp(point, "/var/tmp") || !strcmp(point, "/dev/shm") ||
           !strcmp(point, "/home/function"));
     seen++;
@@ -117,6 +126,7 @@ static void probe_root(void *unused)
   CHECK(fd >= 0 && write(fd, "x", 1) == 1 && read(fd, text, 1) == 0);
   CHECK(fails((int)write(open("/dev/full", O_WRONLY), "x", 1), ENOSPC));
   CHECK(read(open("/dev/urandom", O_RDONLY), text, 16) == 16);
+  CHECK(chmod("/dev/null", 0600) < 0 && utimensat(AT_FDCWD, "/dev/null", NULL, 0) < 0);
   CHECK(open("/dev/made", O_CREAT | O_WRONLY, 0600) < 0 && (errno == EROFS || errno == EACCES));
   CHECK(stat("/home/function", &status) == 0 && status.st_uid == 1000 && (status.st_mode & 07777) == 0700);
   CHECK(stat("/tmp", &status) == 0 && (status.st_mode & 07777) == 01777);
@@ -343,6 +353,24 @@ static void templates_enter_the_base(void)
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* As in a service that may make no devices: the sandbox shows what stands in our /dev. */
+static void devices_may_be_shown(const struct fl_parts_config *config)
+{
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+  struct fl_error error = { 0 };
+
+  CHECK(syscall(SYS_capget, &header, data) == 0);
+  data[0].effective &= ~(1u << CAP_MKNOD);
+  CHECK(syscall(SYS_capset, &header, data) == 0);
+  devices_made = false;
+  CHECK(fl_parts_open(config, &parts, &error) == 0);
+  in_sandbox(&limits, true, probe_mounts, NULL, 0, NULL);
+  in_sandbox(&limits, true, probe_root, NULL, 0, NULL);
+  CHECK(parts_pump(parts, none_ending, 5000));
+  fl_parts_close(parts);
+}
+
 int main(void)
 {
   static struct fl_pack pack = { .count = 1, .runtime = { { .name = "sample", .files = 1 } } };
@@ -383,6 +411,7 @@ int main(void)
   templates_enter_the_base();
   CHECK(parts_pump(parts, none_ending, 5000));
   fl_parts_close(parts);
+  devices_may_be_shown(&config);
   CHECK(strcmp(before, slurp("/proc/self/mountinfo", after, sizeof after)) == 0);
   return 0;
 }

@@ -9,14 +9,12 @@
 #include <flashd/protocol.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,27 +145,6 @@ static void receive(void)
   }
 }
 
-/* fake_sandboxd --notify PATH: prints the next datagram that comes to PATH ("@" begins an abstract name). */
-static int print_notification(const char *path)
-{
-  struct sockaddr_un address = { .sun_family = AF_UNIX };
-  size_t length = strlen(path);
-  int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  char text[512];
-  ssize_t got;
-
-  memcpy(address.sun_path, path, length);
-  if (path[0] == '@')
-    address.sun_path[0] = 0;
-  if (bind(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
-    die("bind");
-  puts("bound");
-  fflush(stdout);
-  got = recv(fd, text, sizeof text, 0);
-  fwrite(text, 1, got > 0 ? (size_t)got : 0, stdout);
-  return 0;
-}
-
 int main(int argc, char **argv)
 {
   int pair[2];
@@ -175,8 +152,6 @@ int main(int argc, char **argv)
 
   if (argc < 2)
     return 100;
-  if (argc == 3 && strcmp(argv[1], "--notify") == 0)
-    return print_notification(argv[2]);
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     die("socketpair");
   if (fork() > 0) {

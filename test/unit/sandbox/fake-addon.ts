@@ -12,7 +12,6 @@ export type EndOptions = { how?: number; status?: number; oomKills?: number };
 export class FakeAddon implements Addon {
   events!: AddonEvents;
   readonly channels: FakeChannel[] = [];
-  readonly notified: string[] = [];
   /** PULSE messages. */
   pulses = 0;
   /** YIELD messages, as "INSTANCE yields" and "INSTANCE does not". */
@@ -52,6 +51,8 @@ export class FakeAddon implements Addon {
   startPulse(): void {}
   stopPulse(): void {}
   openLifeline(): void {}
+  tellReady(): void {}
+  tellAlive(): void {}
   openControl(): void {
     this.#generation++;
   }
@@ -184,11 +185,6 @@ export class FakeAddon implements Addon {
     bytes.write(name, LAYOUT.fl_runtime.name);
     bytes.write(detail, LAYOUT.fl_runtime.detail);
     this.events.onControl(bytes);
-  }
-
-  notify(state: string): boolean {
-    this.notified.push(state);
-    return true;
   }
 
   memfd(): number {
