@@ -31,7 +31,7 @@ import type { PoolSpec } from './pool/version-pool.ts';
 import { LiveRegistry, SqliteStore } from './registry/index.ts';
 import type { Addon } from './sandbox/addon.ts';
 import { SandboxClient } from './sandbox/client.ts';
-import type { Stats } from './sandbox/contract.ts';
+import type { InstanceEnd, LogLabels, Stats } from './sandbox/contract.ts';
 import { FEATURE_NAMES, FRAME } from './sandbox/protocol.ts';
 
 const MIB = 1024 * 1024;
@@ -142,7 +142,14 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
   const onRewindRefused = ({ functionName, version }: PoolSpec, reason: string): void => logger.warn({ function: functionName, version, reason }, 'instances cannot be rewound: each serves one request');
-  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate, onRewindRefused });
+  const onLimitMet = ({ functionName, limits }: PoolSpec, labels: LogLabels, { oomKills, pidsRefused, memoryPeakBytes }: InstanceEnd): void => {
+    const met = dispatcher.find(functionName)?.tally.limitsMet;
+    if (met !== undefined && oomKills > 0) met.memory++;
+    if (met !== undefined && pidsRefused > 0) met.pids++;
+    if (oomKills > 0) logs.limit(labels, `out of memory: ${oomKills} killed, at ${memoryPeakBytes} bytes`);
+    if (pidsRefused > 0) logs.limit(labels, `out of processes: ${pidsRefused} refused beyond ${limits.pids}`);
+  };
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate, onRewindRefused, onLimitMet });
   const dispatcher = new Dispatcher({
     registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config), learning: (name) => syscalls.learning(name),
   });

@@ -57,9 +57,9 @@ static const uint32_t assigned_resource[FL_ASSIGNED_LIMITS] = {RLIMIT_NOFILE, RL
 static const struct { uint32_t resource; uint64_t value; } fixed_limit[FIXED_LIMITS] = {
     {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, MEMLOCK_BYTES}, {RLIMIT_MSGQUEUE, MSGQUEUE_BYTES}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}};
 
-struct fl_assignment fl_plan_assignment(const struct fl_limits *limits)
+struct fl_assignment fl_plan_assignment(const struct fl_limits *limits, bool cgroup_pids)
 {
-  return (struct fl_assignment){.limit = {limits->descriptors, limits->pids}};
+  return (struct fl_assignment){.limit = {limits->descriptors, limits->pids + cgroup_pids}};
 }
 
 static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, uint64_t value)

@@ -118,8 +118,8 @@ struct fl_assignment {
   uint64_t rewound;                            /* 1: it is to be rewound, and sealed for that */
 };
 
-/* The values for the plan's limit steps. */
-struct fl_assignment fl_plan_assignment(const struct fl_limits *limits);
+/* The values for the plan's limit steps. cgroup_pids: its cgroup limits the number of processes, too. That one has to be met first, since it counts what it refuses; RLIMIT_NPROC stands one behind it. */
+struct fl_assignment fl_plan_assignment(const struct fl_limits *limits, bool cgroup_pids);
 
 int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err);
 /* Pure: every op known, in order, as often as it must be, with descriptors and numbers in range. The last line of defence before a plan runs as root. */

@@ -82,7 +82,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
 /* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
 static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
-  struct fl_assignment assignment = fl_plan_assignment(&instance->limits);
+  struct fl_assignment assignment = fl_plan_assignment(&instance->limits, daemon->features & FL_FEATURE_CGROUP_PIDS);
 
   assignment.reserve = instance->candidate;
   assignment.rewound = instance->rewound;

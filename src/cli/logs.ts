@@ -29,7 +29,7 @@ export function logsCommand(): Command {
     });
 }
 
-const STREAMS = { stdout: 'out', stderr: 'err', audit: 'aud' } as const;
+const STREAMS = { stdout: 'out', stderr: 'err', audit: 'aud', limit: 'lim' } as const;
 
 function textOf(entry: LogEntry): string {
   const message =

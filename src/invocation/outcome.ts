@@ -1,6 +1,6 @@
 /**
- * What an instance's end or fault means for the invocation that it interrupted: the one place where signals, exit codes and out-of-memory kills
- * become error codes. A function's fault never becomes a platform error.
+ * What an instance's end or fault means for the invocation that it interrupted: the one place where signals, exit codes, out-of-memory kills and
+ * refused forks become error codes. A function's fault never becomes a platform error.
  */
 import { constants } from 'node:os';
 import { FlashdError } from '../errors/index.ts';
@@ -38,25 +38,23 @@ function endedError(end: InstanceEnd): FlashdError {
   }
   switch (end.how) {
     case 'exited':
+      if (end.pidsRefused > 0) return new FlashdError('function_out_of_processes', { details: { exitStatus: end.status, refusedForks: end.pidsRefused } });
       return new FlashdError('function_exited', {
         message: `the function ended its process with status ${end.status} before it answered`,
-        details: { exitStatus: end.status, ...forks(end) },
+        details: { exitStatus: end.status },
       });
     case 'signaled': {
       const signal = SIGNAL_NAMES.get(end.status) ?? `signal ${end.status}`;
+      if (end.pidsRefused > 0) return new FlashdError('function_out_of_processes', { details: { signal, refusedForks: end.pidsRefused } });
       return new FlashdError('function_crashed', {
         message: `the function was killed by ${signal} before it answered`,
-        details: { signal, ...forks(end) },
+        details: { signal },
       });
     }
     case 'destroyed':
     case 'unknown':
       return new FlashdError('function_protocol_error', { details: { reason: end.broken?.reason ?? 'destroyed' } });
   }
-}
-
-function forks(end: InstanceEnd): Record<string, unknown> {
-  return end.pidsRefused > 0 ? { refusedForks: end.pidsRefused } : {};
 }
 
 /** An ERROR frame. text: "type\0message\0stack\0"; the details carry Lambda's names. */

@@ -8,6 +8,8 @@ export class Tally {
   readonly starts: Record<StartKind, number> = { warm: 0, standby: 0, 'function-template': 0, 'language-template': 0 };
   /** By error code; "aborted" for results that nobody waited for any more. */
   readonly failures = new Map<string, number>();
+  /** Instances that met a limit of their sandbox, however their work ended. */
+  readonly limitsMet: Record<'memory' | 'pids', number> = { memory: 0, pids: 0 };
   succeeded = 0;
   retries = 0;
   /** Not cumulative. */

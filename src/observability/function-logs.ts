@@ -18,8 +18,8 @@ export type LogEntry = {
   readonly instance: number;
   /** The request that the instance was working on; absent when there was none, or several. */
   readonly invocation?: string;
-  /** audit: not what it wrote, but what its policy for system calls tells of it. */
-  readonly stream: 'stdout' | 'stderr' | 'audit';
+  /** Not what it wrote: audit, what its policy for system calls tells of it; limit, what it met of its limits. */
+  readonly stream: 'stdout' | 'stderr' | 'audit' | 'limit';
   readonly message: string;
   /** The line was longer than the limit. */
   readonly cut?: true;
@@ -77,6 +77,11 @@ export class FunctionLogs {
   /** A system call that the function's policy tells of: subject to its rate like everything else. */
   audit(labels: LogLabels, message: string, syscall: object): void {
     this.#log(labels.function).audit(labels, message, syscall);
+  }
+
+  /** A limit that an instance met: told at its end. */
+  limit(labels: LogLabels, message: string): void {
+    this.#log(labels.function).limit(labels, message);
   }
 
   /** The last entries, oldest first. */
@@ -193,6 +198,11 @@ class FunctionLog {
   audit(labels: LogLabels, message: string, syscall: object): void {
     this.#refill();
     this.#admit(labels, 'audit', message, { syscall });
+  }
+
+  limit(labels: LogLabels, message: string): void {
+    this.#refill();
+    this.#admit(labels, 'limit', message, {});
   }
 
   add(labels: LogLabels, stream: 'stdout' | 'stderr', message: string, cut: boolean): void {

@@ -211,6 +211,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onEnded(end: InstanceEnd): void {
+    if (end.oomKills > 0 || end.pidsRefused > 0) this.#pool.limitMet(this.#instance!.labels, end);
     this.#over({ kind: 'ended', end });
   }
 

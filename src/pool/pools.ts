@@ -2,7 +2,7 @@
  * All pools together: the bounds that they share (memory, instances), eviction of idle instances of one function in favour of another,
  * and the measuring of what instances really use. The creator disposes: destroyAll, then wait for `drained`.
  */
-import type { Sandbox } from '../sandbox/contract.ts';
+import type { InstanceEnd, LogLabels, Sandbox } from '../sandbox/contract.ts';
 import { REWIND_PHASE_NAMES } from '../sandbox/protocol.ts';
 import { admit, victim, type Bounds } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
@@ -29,6 +29,8 @@ export type PoolsOptions = {
   readonly onTemplate: (spec: PoolSpec, refusal: string | undefined) => void;
   /** Why a version's instances cannot be rewound, and serve one request each. */
   readonly onRewindRefused: (spec: PoolSpec, reason: string) => void;
+  /** An instance has ended that had met a limit of its sandbox. */
+  readonly onLimitMet: (spec: PoolSpec, labels: LogLabels, end: InstanceEnd) => void;
 };
 
 export class Pools {
@@ -147,6 +149,10 @@ export class Pools {
 
   rewindRefused(spec: PoolSpec, reason: string): void {
     this.#options.onRewindRefused(spec, reason);
+  }
+
+  limitMet(spec: PoolSpec, labels: LogLabels, end: InstanceEnd): void {
+    this.#options.onLimitMet(spec, labels, end);
   }
 
   templateSettled(spec: PoolSpec, refusal: string | undefined): void {

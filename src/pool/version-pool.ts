@@ -3,7 +3,7 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { EgressPolicy, InstanceSpec, Interception, Limits, Readiness, Sandbox } from '../sandbox/contract.ts';
+import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
@@ -292,6 +292,10 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
 
   rewindRefused(reason: string): void {
     this.#pools.rewindRefused(this.spec, reason);
+  }
+
+  limitMet(labels: LogLabels, end: InstanceEnd): void {
+    this.#pools.limitMet(this.spec, labels, end);
   }
 
   /** asTold: forked from what it was to be forked from. */

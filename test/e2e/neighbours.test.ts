@@ -28,6 +28,18 @@ def handler(event, context):
   return {'used': times.user + times.system + times.children_user + times.children_system, 'asked': time.monotonic() - begin}
 `;
 
+/** Forks as long as it may, and gives up. */
+const FEW = `
+import os, time
+def handler(event, context):
+  try:
+    while True:
+      if os.fork() == 0: time.sleep(60)
+  except OSError:
+    os._exit(7)
+`;
+const FEW_PIDS = 6;
+
 type Told = { code: string; details?: { errorMessage?: string; memoryPeakBytes?: number } };
 /** What the neighbours' callers are told. A fork bomb and a log flood go on at their limits until their time is over, or what the kernel keeps of ended processes for a while is too much memory. */
 const MEETS: Readonly<Record<Neighbour, (told: Told) => void>> = {
@@ -64,7 +76,10 @@ describe('noisy neighbours', () => {
     mkdirSync(join(below, 'busy'));
     writeFileSync(join(below, 'busy/handler.py'), BUSY);
     writeFileSync(join(below, 'busy/function.json'), JSON.stringify({ cpu: BUSY_CPU }));
-    await flashd.cli('deploy', join(below, 'busy'));
+    mkdirSync(join(below, 'few'));
+    writeFileSync(join(below, 'few/handler.py'), FEW);
+    writeFileSync(join(below, 'few/function.json'), JSON.stringify({ pids: FEW_PIDS }));
+    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
       const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
@@ -89,6 +104,30 @@ describe('noisy neighbours', () => {
       for (const { body } of answers) MEETS[kind]((JSON.parse(body.toString()) as { error: Told }).error);
     });
   }
+
+  const met = async (name: string, limit: string): Promise<number> =>
+    Number(new RegExp(`^flashd_limits_met_total\\{function="${name}",limit="${limit}"\\} (\\d+)$`, 'm').exec((await flashd.http('GET', '/metrics')).body.toString())![1]);
+  const limitsToldBy = async (name: string): Promise<{ message: string; invocation?: string }[]> => {
+    const entries = (await flashd.cli('logs', name, '--json', '-n', '10000')).trim().split('\n').filter(Boolean).map((line) => JSON.parse(line) as { stream: string; message: string });
+    return entries.filter(({ stream }) => stream === 'limit');
+  };
+
+  test('who meets a limit is counted and told in its log, though its time was over before it ended', async () => {
+    for (const [name, limit, words] of [['neighbour-forks', 'pids', 'out of processes: '], ['neighbour-memory', 'memory', 'out of memory: ']] as const) {
+      const told = (await limitsToldBy(name)).filter(({ message }) => message.startsWith(words));
+      assert.ok(told.length > 0 && told.every(({ invocation }) => invocation !== undefined), name);
+      assert.equal(await met(name, limit), told.length);
+    }
+    for (const limit of ['pids', 'memory']) assert.equal(await met('victim', limit), 0);
+  });
+
+  test('who ends because it was refused a process has an error of its own', async () => {
+    const { status, body } = await flashd.http('GET', '/function/few');
+    const { error } = JSON.parse(body.toString()) as { error: Told & { details: { refusedForks: number; exitStatus: number } } };
+    assert.deepEqual([status, error.code, error.details], [502, 'function_out_of_processes', { exitStatus: 7, refusedForks: 1 }]);
+    assert.deepEqual((await limitsToldBy('few')).map(({ message }) => message), [`out of processes: 1 refused beyond ${FEW_PIDS}`]);
+    assert.equal(await met('few', 'pids'), 1);
+  });
 
   test('processor time ends at its limit, however many processors there are', async () => {
     const { used, asked } = JSON.parse((await flashd.http('GET', '/function/busy')).body.toString()) as { used: number; asked: number };

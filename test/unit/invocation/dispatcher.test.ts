@@ -160,6 +160,9 @@ describe('ends of instances', () => {
     { title: 'an exit', end: { how: PROTOCOL.FL_END_EXITED, status: 3 }, code: 'function_exited' },
     { title: 'a signal', end: { how: PROTOCOL.FL_END_SIGNALED, status: 11 }, code: 'function_crashed' },
     { title: 'an out-of-memory kill', end: { how: PROTOCOL.FL_END_SIGNALED, status: 9, oomKills: 1 }, code: 'function_out_of_memory' },
+    { title: 'an exit after a refused fork', end: { how: PROTOCOL.FL_END_EXITED, status: 1, pidsRefused: 2 }, code: 'function_out_of_processes' },
+    { title: 'a signal after a refused fork', end: { how: PROTOCOL.FL_END_SIGNALED, status: 6, pidsRefused: 1 }, code: 'function_out_of_processes' },
+    { title: 'an out-of-memory kill among refused forks', end: { how: PROTOCOL.FL_END_SIGNALED, status: 9, oomKills: 1, pidsRefused: 9 }, code: 'function_out_of_memory' },
     { title: 'a closed data socket of a living process', end: { how: PROTOCOL.FL_END_DESTROYED }, code: 'function_protocol_error' },
   ];
   for (const { title, end, code } of cases) {
@@ -186,6 +189,17 @@ describe('ends of instances', () => {
       }
     });
   }
+
+  test('a limit that it met is told of an instance whose invocation was over before it ended', async () => {
+    const { addon, limitsMet, registry, submit } = await fixture();
+    addon.endsWhenDestroyed = false;
+    registry.deploy('hello', { timeoutMs: 20 });
+    const invocation = submit('hello');
+    await finished(invocation);
+    assert.deepEqual([invocation.outcome, limitsMet], ['function_timeout', []]);
+    addon.ended(addon.channels[0]!, { how: PROTOCOL.FL_END_DESTROYED, pidsRefused: 3 });
+    assert.deepEqual(limitsMet, [{ functionName: 'hello', invocation: invocation.label, oomKills: 0, pidsRefused: 3 }]);
+  });
 
   test('the signal is named', async () => {
     const { addon, registry, submit } = await fixture();

@@ -70,6 +70,7 @@ export async function fixture(options: FixtureOptions = {}) {
   const reported: unknown[] = [];
   /** Digests of the bundles that may not go. */
   const held: string[] = [];
+  const limitsMet: { functionName: string; invocation: string; oomKills: number; pidsRefused: number }[] = [];
   const logged: { function: string; instance: number; invocation: string; stream: number; text: string }[] = [];
   const sandbox = new SandboxClient({
     addon,
@@ -89,6 +90,7 @@ export async function fixture(options: FixtureOptions = {}) {
     },
     onTemplate: () => undefined,
     onRewindRefused: ({ functionName }, reason) => reported.push(`${functionName} ${reason}`),
+    onLimitMet: ({ functionName }, { invocation }, { oomKills, pidsRefused }) => limitsMet.push({ functionName, invocation, oomKills, pidsRefused }),
     report: (error) => reported.push(error),
   });
   const dispatcher = new Dispatcher({ registry, pools, queueMax: options.queueMax ?? 1000, readyWaitMs: options.readyWaitMs ?? 1000, bandwidth: { egressMbit: 200, egressMbitMax: 1000 }, ...(options.refusal === undefined ? {} : { refusal: options.refusal }) });
@@ -102,7 +104,7 @@ export async function fixture(options: FixtureOptions = {}) {
     dispatcher.submit(dispatcher.find(name)!, invocation);
     return invocation;
   };
-  return { addon, registry, sandbox, pools, dispatcher, submit, reported, logged, held };
+  return { addon, registry, sandbox, pools, dispatcher, submit, reported, logged, limitsMet, held };
 }
 
 let invocations = 0;

@@ -7,7 +7,7 @@ import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
 export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
-export type EndOptions = { how?: number; status?: number; oomKills?: number };
+export type EndOptions = { how?: number; status?: number; oomKills?: number; pidsRefused?: number };
 
 export class FakeAddon implements Addon {
   events!: AddonEvents;
@@ -170,12 +170,13 @@ export class FakeAddon implements Addon {
     this.events.onControl(bytes);
   }
 
-  ended(channel: FakeChannel, { how = PROTOCOL.FL_END_EXITED, status = 0, oomKills = 0 }: EndOptions = {}): void {
+  ended(channel: FakeChannel, { how = PROTOCOL.FL_END_EXITED, status = 0, oomKills = 0, pidsRefused = 0 }: EndOptions = {}): void {
     const bytes = packet(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 0);
     bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_ended.instance);
     bytes.writeUInt32LE(how, LAYOUT.fl_ended.how);
     bytes.writeInt32LE(status, LAYOUT.fl_ended.status);
     bytes.writeUInt32LE(oomKills, LAYOUT.fl_ended.oom_kills);
+    bytes.writeUInt32LE(pidsRefused, LAYOUT.fl_ended.pids_refused);
     this.events.onControl(bytes);
   }
 
