@@ -3,12 +3,13 @@
  * module for that (its command line would download a Node). Nothing of the machine gets in: the same tree gives the same bytes, wherever it stands.
  */
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { assetFiles } from '../src/assets.ts';
 import { bundlePath } from './bundle.ts';
 import { cache, node, out, root, run, stepIfChanged } from './steps.ts';
+import { withErrorCodes } from './uws-answers.ts';
 
 export const binaryPath = join(out, 'flashd');
 /** Upstream's binary of uWebSockets.js for the ABI of Node 22, as its repack on npm carries it. */
@@ -27,13 +28,15 @@ export async function packageBinary(): Promise<void> {
   const files = Object.fromEntries(Object.entries(assetFiles).map(([name, path]) => [name, join(root, path)]));
   const uws = createHash('sha256').update(readFileSync(files['uws.node']!)).digest('hex');
   if (uws !== UWS_SHA256) throw new Error(`the uWebSockets.js binary has changed: ${uws}`);
-  const inputs = [bundlePath, import.meta.filename, ...Object.values(files)].map(path => readFileSync(path));
+  const inputs = [bundlePath, import.meta.filename, join(import.meta.dirname, 'uws-answers.ts'), ...Object.values(files)].map(path => readFileSync(path));
   await stepIfChanged('package: inject the bundle and the assets into Node', binaryPath, join(out, 'flashd.stamp'), [process.version, ...inputs], () => inject(files));
 }
 
 async function inject(files: Record<string, string>): Promise<void> {
   const base = await strippedNode();
-  const assets = { ...files, sandboxd: await stripped(files['sandboxd']!), 'flashd.node': await stripped(files['flashd.node']!) };
+  const uws = join(out, 'native/uws.node');
+  writeFileSync(uws, withErrorCodes(readFileSync(files['uws.node']!)));
+  const assets = { ...files, 'uws.node': uws, sandboxd: await stripped(files['sandboxd']!), 'flashd.node': await stripped(files['flashd.node']!) };
   const scratch = join(out, 'sea');
   const output = join(scratch, 'flashd');
   rmSync(scratch, { recursive: true, force: true });

@@ -35,6 +35,7 @@ export const ERROR_TABLE = {
   payload_too_large: entry('client', 413, 'the request body is larger than the limit', 'send less, or raise maxBodyBytes in the configuration'),
   uri_too_long: entry('client', 414, 'the request address is too long', 'send long input in the body'),
   headers_too_large: entry('client', 431, 'the request headers are too large', 'send fewer or shorter headers'),
+  http_not_supported: entry('client', 505, 'this is not the HTTP that is spoken here', 'send HTTP/1.1, with the path alone as the target'),
   name_invalid: entry('client', 400, 'this is not a valid function name', 'use lower-case letters, digits and hyphens, starting with a letter or digit, at most 63 characters'),
 
   // What a user's function did

@@ -1,6 +1,7 @@
 /** The public side of the packaged binary before hostile clients and hostile functions, with keys, tokens, limits and TLS. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -53,6 +54,24 @@ describe('over HTTP', () => {
     await deploy(flashd, 'hostile');
   });
   after(() => flashd?.stop());
+
+  const head = (...lines: string[]): string => ['POST /function/hostile HTTP/1.1', 'Host: x', ...lines, '', ''].join('\r\n');
+  for (const [title, request, status, code] of [
+    ['an impossible chunk size', `${head('Transfer-Encoding: chunked')}-3\r\nabc\r\n0\r\n\r\n`, 400, 'bad_request'],
+    ['a long header', head(`X-A: ${'a'.repeat(5000)}`), 431, 'headers_too_large'],
+    ['another version', 'GET /function/hostile HTTP/1.0\r\nHost: x\r\n\r\n', 505, 'http_not_supported'],
+    ['an absolute target', 'GET http://x/function/hostile HTTP/1.1\r\nHost: x\r\n\r\n', 505, 'http_not_supported'],
+  ] as const) {
+    test(`what is answered before anybody sees the request has an error code, too: ${title}`, async () => {
+      const socket = connect(flashd.port, '127.0.0.1').on('error', () => {});
+      let raw = '';
+      socket.setEncoding('latin1').on('data', (text: string) => (raw += text)).write(request);
+      await once(socket, 'close');
+      const [start, body] = raw.split('\r\n\r\n') as [string, string];
+      assert.match(start, new RegExp(`^HTTP/1\\.1 ${status} [^\r]+\r\nContent-Type: application/json(\r\n|$)`));
+      assert.deepEqual(JSON.parse(body), { error: { code } });
+    });
+  }
 
   for (const name of ['cr', 'lf', 'crlf', 'nul', 'name', 'space', 'empty', 'cookie-crlf', 'many', 'huge']) {
     test(`a function's header that is none is its own fault: ${name}`, async () => {
