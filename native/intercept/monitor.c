@@ -104,18 +104,26 @@ static void attach(struct fl_monitor *monitor)
     give_up(monitor, watch);
 }
 
+/* A descriptor of another kind would never end, and its watch neither. */
+static bool is_listener(int fd)
+{
+  uint64_t nobody = 0;
+
+  return ioctl(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &nobody) < 0 && errno == ENOENT;
+}
+
 /* First the hello, then, when the listener is there, the link's end. */
 static void link_readable(struct fl_monitor *monitor, struct fl_watch *watch)
 {
   struct fl_intercept_hello hello;
-  int pidfd = -1;
+  fl_autoclose int pidfd = -1;
   size_t fds;
   ssize_t size = fl_packet_receive(watch->link, &hello, sizeof hello, &pidfd, 1, &fds);
 
   if (size == -EAGAIN)
     return;
   if (size == (ssize_t)sizeof hello && fds == 1 && watch->pidfd < 0) {
-    watch->pidfd = pidfd;
+    watch->pidfd = fl_steal_fd(&pidfd);
     watch->number = hello.listener;
     return;
   }
@@ -126,7 +134,7 @@ static void link_readable(struct fl_monitor *monitor, struct fl_watch *watch)
   fl_close(&watch->link);
   watch->listener = pidfd_getfd(watch->pidfd, watch->number, 0);
   fl_close(&watch->pidfd);
-  if (watch->listener < 0 || add(monitor, watch->listener, watch) < 0) {
+  if (watch->listener < 0 || !is_listener(watch->listener) || add(monitor, watch->listener, watch) < 0) {
     give_up(monitor, watch);
     return;
   }

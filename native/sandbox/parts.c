@@ -379,6 +379,11 @@ void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox)
   sandbox->init_pid = 0;
 }
 
+bool fl_parts_runs(const struct fl_parts *parts, pid_t pid)
+{
+  return pid == parts->builder || pid == parts->room;
+}
+
 bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status)
 {
   (void)wait_status;                                             /* however it ended, the consequence is the same */

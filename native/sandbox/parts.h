@@ -88,6 +88,8 @@ void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, s
 /* Kills everything in the sandbox (of the light class in the background: its caller kills its own child first) and has its cgroup removed in the background. All descriptors in *sandbox are closed, it is dead afterwards.
  * The caller (who is the parent) goes on reaping with waitpid(-1): its instance first, the init after; tell fl_parts_reaped each unknown pid. */
 void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox);
+/* Whether the pid is the builder's or the room's init's. */
+bool fl_parts_runs(const struct fl_parts *parts, pid_t pid);
 /* True if the pid was a sandbox's init, the room's or the builder. A pooled sandbox whose init died is dropped and replaced; a dead builder is restarted. */
 bool fl_parts_reaped(struct fl_parts *parts, pid_t pid, int wait_status);
 

@@ -128,6 +128,30 @@ static void lifeline_readable(struct fl_daemon *daemon)
     drop_control(daemon);
 }
 
+static bool known(const struct fl_daemon *daemon, pid_t pid)
+{
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    if (daemon->instance[i]->pid == pid || daemon->instance[i]->keeper == pid)
+      return true;
+  for (uint32_t i = 0; i < daemon->template_slots; i++)
+    if (daemon->template_slot[i].template.pid == pid)
+      return true;
+  for (uint32_t i = 0; i < FL_FUNCTIONS_MAX; i++)
+    if (daemon->function[i] && (daemon->function[i]->template.pid == pid || daemon->function[i]->helper == pid))
+      return true;
+  return pid == daemon->monitor || fl_parts_runs(daemon->parts, pid);
+}
+
+bool fl_daemon_new_child(const struct fl_daemon *daemon, pid_t pid)
+{
+  siginfo_t unused;
+
+  for (uint32_t i = 0; i < daemon->early_ends; i++)
+    if (daemon->early_end[i].pid == pid)
+      return true;
+  return waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && !known(daemon, pid);
+}
+
 /* One child, or with -1 every one that has ended. */
 static void reap(struct fl_daemon *daemon, pid_t which)
 {

@@ -30,6 +30,7 @@
 #include "sandbox/parts.h"
 #include "sandboxd/control.h"
 #include "sandboxd/options.h"
+#include "sandboxd/reports.h"
 #include "snapshot/capture.h"
 
 enum {
@@ -172,6 +173,8 @@ enum fl_source { FL_SOURCE_LIFELINE, FL_SOURCE_CONTROL, FL_SOURCE_SIGNALS, FL_SO
 int fl_daemon_watch(struct fl_daemon *daemon, int fd, enum fl_source source, uint32_t index);
 /* A message to the gateway; without one, or when it does not read, the connection is dropped (it is then treated as gone). */
 void fl_daemon_send(struct fl_daemon *daemon, const void *message, size_t size);
+/* Whether it is a child of ours, or was until a moment ago, that is not known as anything yet. Inits of sandboxes are not looked at: they are thousands. */
+bool fl_daemon_new_child(const struct fl_daemon *daemon, pid_t pid);
 void fl_daemon_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void fl_daemon_log_error(const char *what, const struct fl_error *err);
 
@@ -205,7 +208,9 @@ void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
 /* Kills the sandbox; the instance is gone once its process is reaped. */
 void fl_instances_kill(struct fl_instance *instance);
 void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_slot *slot);
-void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
+/* from: the template whose socket it came through. Kills that when it reports what cannot be. */
+void fl_instances_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report);
+void fl_instances_distrust(const struct fl_template *template, const struct fl_fork_report *report);
 /* cpu_us: of the process and the children it has waited for. */
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us);
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
@@ -268,7 +273,7 @@ void fl_functions_forget_all(struct fl_daemon *daemon);
 /* One that can fork, or NULL. */
 struct fl_function *fl_functions_find(const struct fl_daemon *daemon, uint64_t id);
 void fl_functions_readable(struct fl_daemon *daemon, uint32_t index);
-void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *report);
+void fl_functions_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report);
 bool fl_functions_reaped(struct fl_daemon *daemon, pid_t pid, int status);
 void fl_functions_expire(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_functions_deadline_ns(const struct fl_daemon *daemon);

@@ -237,7 +237,7 @@ void fl_functions_readable(struct fl_daemon *daemon, uint32_t index)
     if (report.kind == FL_FORK_READY && function->state == FL_FUNCTION_STARTING)
       ready(daemon, function);
     else
-      fl_instances_report(daemon, &report);
+      fl_instances_report(daemon, &function->template, &report);
   }
   if (r != -EAGAIN)
     fail(daemon, function, -r, "the function template ended");
@@ -251,13 +251,19 @@ static struct fl_function *by_id(const struct fl_daemon *daemon, uint64_t id)
   return function && function->id == id ? function : NULL;
 }
 
-void fl_functions_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
+void fl_functions_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report)
 {
   struct fl_function *function = by_id(daemon, report->request & ~FUNCTION_REQUEST);
+  struct fl_fork_progress progress = {.asked = true};
 
   if (!(report->request & FUNCTION_REQUEST))
     return;
-  if (!function && report->kind == FL_FORKED)
+  if (function)                                  /* its own READY may have come first */
+    progress = (struct fl_fork_progress){.asked = function->state != FL_FUNCTION_FREEZING && function->language == from && function->template.boot == from->boot, .forked = function->template.pid > 0};
+  /* Of it a language template says FORKED or FAILED: the rest it says for itself. */
+  if (fl_report_check(report, &progress) < 0 || report->kind == FL_PARKED || (report->kind == FL_FORKED && !fl_daemon_new_child(daemon, report->pid)))
+    fl_instances_distrust(from, report);
+  else if (!function && report->kind == FL_FORKED)
     kill(report->pid, SIGKILL);
   else if (function && report->kind == FL_FORKED)
     function->template.pid = report->pid;

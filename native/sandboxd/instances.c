@@ -168,13 +168,32 @@ static void fork_failed(struct fl_daemon *daemon, struct fl_instance *instance, 
   }
 }
 
-void fl_instances_report(struct fl_daemon *daemon, const struct fl_fork_report *report)
+static bool can_be_true(const struct fl_daemon *daemon, const struct fl_instance *instance, const struct fl_template *from, const struct fl_fork_report *report)
+{
+  struct fl_fork_progress progress = {.asked = instance->state != FL_INSTANCE_WAITING && instance->template == from && instance->layout == from->boot,
+                                      .assigned = instance->state >= FL_INSTANCE_STARTING, .forked = instance->pid != 0, .parked = instance->parked, .resumed = instance->resumed};
+
+  return fl_report_check(report, &progress) == 0 && (report->kind != FL_FORKED || fl_daemon_new_child(daemon, report->pid));
+}
+
+void fl_instances_distrust(const struct fl_template *template, const struct fl_fork_report *report)
+{
+  fl_daemon_log("template %d: killed: it reported what cannot be (kind %u, request %lu, pid %d)", template->pid, report->kind, report->request, report->pid);
+  if (template->pid > 0)
+    kill(template->pid, SIGKILL);                /* what it has forked is handled when it is reaped */
+}
+
+void fl_instances_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report)
 {
   struct fl_instance *instance = fl_instances_find(daemon, report->request);
   struct fl_early_end end;
 
   if (!instance) {
-    fl_functions_report(daemon, report);
+    fl_functions_report(daemon, from, report);
+    return;
+  }
+  if (!can_be_true(daemon, instance, from, report)) {
+    fl_instances_distrust(from, report);
     return;
   }
   if (report->kind == FL_FORKED) {
@@ -215,7 +234,7 @@ bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64
 
   /* It may have served its request and left before its report was read. */
   while (instance && instance->state == FL_INSTANCE_STARTING && instance->template && fl_template_report(instance->template, &report) == 0) {
-    fl_instances_report(daemon, &report);
+    fl_instances_report(daemon, instance->template, &report);
     instance = by_pid(daemon, pid);
   }
   if (instance)

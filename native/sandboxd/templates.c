@@ -290,7 +290,7 @@ void fl_templates_readable(struct fl_daemon *daemon, uint32_t index)
     if (read(template->infection.bell, &rings, sizeof rings) < 0 && errno != EAGAIN)
       fl_daemon_log("template %d: bell: %s", template->pid, strerror(errno));
     while ((r = fl_template_report(template, &report)) == 0)
-      fl_instances_report(daemon, &report);
+      fl_instances_report(daemon, template, &report);
     if (r != -EAGAIN)
       failed(daemon, slot, "fork", &(struct fl_error){FL_ERR_TEMPLATE, -r, "report", "the template ended"});
   }
