@@ -5,10 +5,12 @@
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/personality.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -21,8 +23,12 @@
 
 #include "base/cleanup.h"
 #include "check.h"
-#include "flashd/seal.h"
+#include "flashd/light_seal.h"
+#include "flashd/rewound_seal.h"
+#include "interpret.h"
 #include "sandbox/policy.h"
+#include "sandboxd/confine.h"
+#include "sys/deny_filter.h"
 #include "sys/syscalls.h"
 
 #define HIGH (1ULL << 32)
@@ -197,6 +203,65 @@ static void no_event_loop_gets_a_ring(void)
   CHECK(refused(SYS_io_uring_enter, 0, 0, 0, EPERM));
 }
 
+/* As the kernel finds out when a filter is installed (seccomp_is_const_allow): whether it lets the call through without having looked at anything but number and architecture. Such a call is answered out of a bitmap. */
+static bool always_allowed(const struct sock_fprog *program, int number)
+{
+  uint32_t value = 0;
+
+  for (unsigned at = 0; at < program->len; at++) {
+    const struct sock_filter *here = &program->filter[at];
+    bool jumps;
+
+    switch (here->code) {
+    case BPF_LD | BPF_W | BPF_ABS:
+      if (here->k != offsetof(struct seccomp_data, nr) && here->k != offsetof(struct seccomp_data, arch))
+        return false;
+      value = here->k == offsetof(struct seccomp_data, nr) ? (uint32_t)number : AUDIT_ARCH_X86_64;
+      continue;
+    case BPF_RET | BPF_K: return here->k == SECCOMP_RET_ALLOW;
+    case BPF_JMP | BPF_JA: at += here->k; continue;
+    case BPF_JMP | BPF_JEQ | BPF_K: jumps = value == here->k; break;
+    case BPF_JMP | BPF_JGE | BPF_K: jumps = value >= here->k; break;
+    case BPF_JMP | BPF_JGT | BPF_K: jumps = value > here->k; break;
+    case BPF_JMP | BPF_JSET | BPF_K: jumps = value & here->k; break;
+    default: return false;
+    }
+    at += jumps ? here->jt : here->jf;
+  }
+  return false;
+}
+
+static bool is_refused_by_argument(int number)
+{
+  for (size_t index = 0; index < fl_policy_refusal_count; index++)
+    if (fl_policy_refusals[index].number == number)
+      return true;
+  return false;
+}
+
+/* What an instance may call whatever the arguments costs it no filter: not the allow-list, nor a seal, nor what it has inherited from sandboxd. */
+static void what_is_allowed_is_in_the_cache(const struct sock_fprog *list)
+{
+  static struct sock_filter seal[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER, rewound[] = FL_SEAL_REWOUND_FILTER, inherited[FL_DENY_FILTER_MAX];
+  int count = fl_deny_filter_build(&fl_sandboxd_filter, inherited, FL_DENY_FILTER_MAX);
+  const struct sock_fprog programs[] = {
+    *list, { FL_COUNT(seal), seal }, { FL_COUNT(light), light }, { FL_COUNT(rewound), rewound }, { (unsigned short)count, inherited },
+  };
+
+  CHECK(count > 0);
+  for (size_t group = 0; group < fl_policy_group_count; group++)
+    for (size_t index = 0; index < fl_policy_groups[group].count; index++) {
+      int number = fl_policy_groups[group].numbers[index];
+
+      for (size_t program = 0; program < FL_COUNT(programs); program++) {
+        uint32_t answer = interpret(programs[program].filter, programs[program].len, &(struct seccomp_data){ .nr = number, .arch = AUDIT_ARCH_X86_64 });
+
+        CHECK(always_allowed(&programs[program], number) == (answer == SECCOMP_RET_ALLOW && !(program == 0 && is_refused_by_argument(number))));
+      }
+    }
+  CHECK(always_allowed(list, SYS_read) && always_allowed(list, SYS_futex) && !always_allowed(list, SYS_ioctl) && !always_allowed(list, SYS_socket) && !always_allowed(list, SYS_ptrace));
+}
+
 int main(void)
 {
   static const struct sock_filter seal[] = FL_SEAL_FILTER;
@@ -211,6 +276,7 @@ int main(void)
     return 1;
   }
   CHECK(program.len > 100 && program.len < 1000);
+  what_is_allowed_is_in_the_cache(&program);
   pid = fork();
   if (pid == 0) {
     CHECK(fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);

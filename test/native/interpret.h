@@ -22,6 +22,7 @@ static inline uint32_t interpret(const struct sock_filter *filter, uint32_t coun
       break;
     case BPF_JMP | BPF_JA: at += here->k; break;
     case BPF_JMP | BPF_JEQ | BPF_K: at += value == here->k ? here->jt : here->jf; break;
+    case BPF_JMP | BPF_JGT | BPF_K: at += value > here->k ? here->jt : here->jf; break;
     case BPF_JMP | BPF_JGE | BPF_K: at += value >= here->k ? here->jt : here->jf; break;
     case BPF_RET | BPF_K: return here->k;
     default: abort();

@@ -1,10 +1,11 @@
 /*
  * What the instances' filters cost a function that does nothing but call the system: rounds of CALLS passes over a small file (open, fstat, read, write to /dev/null, close), by three children of one
- * program: one without any filter, one with the smallest that there can be, which permits everything, and one with those that an instance has. They take turns, so that a drift of the machine meets
+ * program on one processor: one without any filter, one with the smallest that there can be, which permits everything, and one with those that an instance has. They take turns, so that a drift of the machine meets
  * all. Prints for each round the ns of one pass of each.
  *   filter-cost ROUNDS
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -106,8 +107,20 @@ static double ask(struct child child)
   return ns;
 }
 
+/* Two processors are not alike for long: on different ones the children would measure that. */
+static void stay_here(void)
+{
+  cpu_set_t here;
+
+  CPU_ZERO(&here);
+  CPU_SET((size_t)sched_getcpu(), &here);
+  if (sched_setaffinity(0, sizeof here, &here) < 0)
+    exit(1);
+}
+
 int main(int argc, char **argv)
 {
+  stay_here();
   const struct child free_one = start(NULL), smallest = start(permit_all), instance = start(confine);
 
   for (int left = argc > 1 ? atoi(argv[1]) + 1 : 1, first = left; left > 0; left--) {
