@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -189,6 +189,56 @@ test('logs prints the last lines, and follows until it is stopped', async (t) =>
   const entry = JSON.parse(chunk.toString().split('\n')[0]!);
   assert.deepEqual([entry.stream, entry.message, entry.invocation], ['stderr', 'live', 'r1']);
   assert.equal((await run('logs', 'nothing')).code, 100);
+});
+
+const SUMMARY = /^hello {2}11 of the 282 system calls that every function may use, after \d+ requests in 1 s\n/;
+const UNASKED = '  no request was answered: the list holds only what its start needs\n';
+
+test('profile prints how much is left, and the list as function.json has it', async (t) => {
+  const { run, source } = await setUp(t);
+  await run('deploy', source({ 'handler.py': '' }));
+  const { code, stdout, stderr } = await run('profile', 'hello', '--requests', '3');
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, SUMMARY);
+  assert.match(stdout, /after 3 requests/);
+  assert.deepEqual(JSON.parse(stdout.split('\n')[1]!), { interception: { enforce: ['read', 'write'] } });
+  const json = await run('profile', 'hello', '--requests', '3', '--json');
+  assert.deepEqual(JSON.parse(json.stdout), { function: 'hello', calls: ['read', 'write'], allowed: 11, base: 282, requests: 3, seconds: 1, interception: { enforce: ['read', 'write'] } });
+  const unasked = await run('profile', 'hello');
+  assert.deepEqual([unasked.code, unasked.stderr], [0, UNASKED]);
+});
+
+test('profile --write puts the list into a function.json and keeps what else that says', async (t) => {
+  const { run, source, stateDir } = await setUp(t);
+  const directory = source({ 'handler.py': '', 'function.json': JSON.stringify({ timeoutMs: 5000, interception: { audit: ['exec'], enforce: ['open'] } }) });
+  await run('deploy', directory);
+  const manifest = join(directory, 'function.json');
+  const { code, stdout } = await run('profile', 'hello', '--requests', '1', '--write', manifest);
+  assert.equal(code, 0);
+  assert.match(stdout, SUMMARY);
+  assert.equal(stdout.split('\n')[1], `${manifest} enforces them: deploy it`);
+  assert.deepEqual(JSON.parse(readFileSync(manifest, 'utf8')), { timeoutMs: 5000, interception: { audit: ['exec'], enforce: ['read', 'write'] } });
+  const fresh = join(stateDir, 'new.json');
+  assert.equal((await run('profile', 'hello', '--requests', '1', '--write', fresh)).code, 0);
+  assert.deepEqual(JSON.parse(readFileSync(fresh, 'utf8')), { interception: { enforce: ['read', 'write'] } });
+});
+
+test('profile refuses what it cannot write to before anything is learnt, and counts that are none', async (t) => {
+  const { run, source, stateDir } = await setUp(t);
+  await run('deploy', source({ 'handler.py': '' }));
+  const list = join(stateDir, 'list.json');
+  writeFileSync(list, '[1]');
+  for (const [args, said] of [
+    [['hello', '--write', list], `flashd: usage: ${list} is not a JSON object\n`], [['hello', '--requests', '0'], 'flashd: usage: "0" is not a whole number from 1\n'],
+    [['hello', '--seconds', '1.5'], 'flashd: usage: "1.5" is not a whole number from 1\n'],
+  ] as const) {
+    const { code, stdout, stderr } = await run('profile', ...args);
+    assert.deepEqual([code, stdout, stderr.startsWith(said)], [100, '', true], stderr);
+  }
+  assert.equal(readFileSync(list, 'utf8'), '[1]');
+  const nobody = await run('profile', 'nobody');
+  assert.equal(nobody.code, 100);
+  assert.match(nobody.stderr, /^flashd: function_not_found: /);
 });
 
 test('secrets are set from standard input or a file, listed without values, removed', async (t) => {
