@@ -74,12 +74,20 @@ __attribute__((noreturn)) static inline void instance_become(const struct fl_san
   _exit(0);
 }
 
-/* Returns the wait status of the probe. */
-static inline int instance_run(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool filtered, void (*probe)(void *), void *argument)
+struct instance { int bundle; const struct sock_fprog *filter; void (*probe)(void *); void *argument; };
+
+static inline void instance_of(const struct fl_sandbox *sandbox, const void *instance)
 {
-  struct sock_fprog filter = fl_parts_filter(parts);
-  int bundle = instance_bundle("/usr/share"), result[2];
+  const struct instance *of = instance;
+
+  instance_become(sandbox, of->bundle, of->filter, of->probe, of->argument);
+}
+
+/* As a template does it: a fork of ours enters the sandbox's pid namespace, and clones a child of ours into its cgroup, which becomes what it is to be. Returns the child's pid. */
+static inline pid_t instance_clone(const struct fl_sandbox *sandbox, void (*become)(const struct fl_sandbox *, const void *), const void *argument)
+{
   pid_t template, pid = 0;
+  int result[2];
 
   CHECK(pipe2(result, O_CLOEXEC) == 0);
   template = fork();
@@ -93,18 +101,52 @@ static inline int instance_run(struct fl_parts *parts, const struct fl_sandbox *
     }
     pid = fl_clone3(&args);
     CHECK(pid >= 0);
-    if (pid == 0)
-      instance_become(sandbox, bundle, filtered ? &filter : NULL, probe, argument);
+    if (pid == 0) {
+      become(sandbox, argument);
+      _exit(1);
+    }
     CHECK(write(result[1], &pid, sizeof pid) == sizeof pid);
     _exit(0);
   }
   CHECK(template > 0);
-  close(bundle);
   close(result[1]);
   CHECK(read(result[0], &pid, sizeof pid) == sizeof pid);
   close(result[0]);
   CHECK(waitpid(template, NULL, 0) == template);
+  return pid;
+}
+
+/* Returns the wait status of the probe. */
+static inline int instance_run(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool filtered, void (*probe)(void *), void *argument)
+{
+  struct sock_fprog filter = fl_parts_filter(parts);
+  struct instance instance = { .bundle = instance_bundle("/usr/share"), .filter = filtered ? &filter : NULL, .probe = probe, .argument = argument };
+  pid_t pid = instance_clone(sandbox, instance_of, &instance);
+
+  close(instance.bundle);
   return instance_wait(parts, pid);
+}
+
+/* Or the test ends. */
+static inline struct fl_parts *parts_open(const struct fl_parts_config *config)
+{
+  struct fl_error error = { 0 };
+  struct fl_parts *parts;
+
+  if (fl_parts_open(config, &parts, &error) < 0) {
+    fprintf(stderr, "open: %s: %s (%s)\n", error.op, strerror(error.errno_value), error.detail);
+    exit(1);
+  }
+  return parts;
+}
+
+/* Nothing is being built or taken down. */
+static inline bool parts_settled(struct fl_parts *parts)
+{
+  struct fl_parts_levels levels;
+
+  fl_parts_levels(parts, &levels);
+  return levels.ending == 0 && levels.building == 0;
 }
 
 /* Reaps and dispatches until done() or the time is over. */

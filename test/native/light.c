@@ -23,14 +23,6 @@ static uint32_t other_slot;
 static pid_t other_pid;
 static int outside = -1;                                         /* a directory above every root, as only a broken chroot would give it */
 
-static bool settled(struct fl_parts *parts)
-{
-  struct fl_parts_levels levels;
-
-  fl_parts_levels(parts, &levels);
-  return levels.ending == 0 && levels.building == 0;
-}
-
 static bool ready(struct fl_parts *parts)
 {
   struct fl_parts_levels levels;
@@ -41,15 +33,7 @@ static bool ready(struct fl_parts *parts)
 
 static struct fl_parts *open_parts(uint32_t slots)
 {
-  struct fl_parts_config config = { .cgroup_name = name, .uid_base = UID_BASE, .slots = slots, .defaults = limits, .binary_fd = -1 };
-  struct fl_error error = { 0 };
-  struct fl_parts *parts;
-
-  if (fl_parts_open(&config, &parts, &error) < 0) {
-    fprintf(stderr, "open: %s: %s (%s)\n", error.op, strerror(error.errno_value), error.detail);
-    exit(1);
-  }
-  return parts;
+  return parts_open(&(struct fl_parts_config){ .cgroup_name = name, .uid_base = UID_BASE, .slots = slots, .defaults = limits, .binary_fd = -1 });
 }
 
 static struct fl_sandbox take(struct fl_parts *parts, uint32_t network)
@@ -94,33 +78,16 @@ __attribute__((noreturn)) static void become(const struct fl_sandbox *sandbox, v
   _exit(0);
 }
 
+struct start { void (*probe)(const struct fl_sandbox *); };
+
+static void started(const struct fl_sandbox *sandbox, const void *start)
+{
+  become(sandbox, ((const struct start *)start)->probe);
+}
+
 static pid_t start(const struct fl_sandbox *sandbox, void (*probe)(const struct fl_sandbox *))
 {
-  pid_t template, pid = 0;
-  int result[2];
-
-  CHECK(pipe2(result, O_CLOEXEC) == 0);
-  template = fork();
-  if (template == 0) {
-    struct clone_args args = { .flags = CLONE_PARENT };
-
-    CHECK(setns(sandbox->init_pidfd, CLONE_NEWPID) == 0);
-    if (sandbox->cgroup.into_fd >= 0) {
-      args.flags |= CLONE_INTO_CGROUP;
-      args.cgroup = (uint64_t)sandbox->cgroup.into_fd;
-    }
-    pid = fl_clone3(&args);
-    CHECK(pid >= 0);
-    if (pid == 0)
-      become(sandbox, probe);
-    CHECK(write(result[1], &pid, sizeof pid) == sizeof pid);
-    _exit(0);
-  }
-  close(result[1]);
-  CHECK(read(result[0], &pid, sizeof pid) == sizeof pid);
-  close(result[0]);
-  CHECK(waitpid(template, NULL, 0) == template);
-  return pid;
+  return instance_clone(sandbox, started, &(struct start){ probe });
 }
 
 #define REFUSED(why, call) CHECK((call) < 0 && errno == (why))
@@ -265,7 +232,7 @@ static void run(struct fl_parts *parts, void (*probe)(const struct fl_sandbox *)
   bundle(parts, &sandbox);
   CHECK(instance_wait(parts, start(&sandbox, probe)) == 0);
   fl_parts_end(parts, &sandbox);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
 }
 
 static int pid_in_room(pid_t pid)
@@ -315,7 +282,7 @@ static void whatever_forks_is_ended(void)
   kill(pid, SIGKILL);
   CHECK(instance_wait(parts, pid) == SIGKILL);
   fl_parts_end(parts, &sandbox);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   CHECK(processes_of(uid) == 0);
   fl_parts_close(parts);
 }
@@ -336,7 +303,7 @@ static void a_fork_that_never_got_its_uid_is_ended(void)
   fl_parts_end(parts, &sandbox);                                 /* its template is gone before it told the pid */
   if (sandbox.cgroup.joins == 0)
     kill(pid, SIGKILL);                                          /* version 2: it would have been cloned into the cgroup */
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   CHECK(kill(pid, 0) < 0 && errno == ESRCH);
   fl_parts_close(parts);
 }
@@ -351,7 +318,7 @@ static void a_dead_room_is_replaced(void)
   CHECK(room > 0 && kill(room, SIGKILL) == 0);
   CHECK(instance_wait(parts, pid) == SIGKILL);                   /* whoever is in it dies with it */
   fl_parts_end(parts, &sandbox);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   run(parts, probe_own);
   CHECK(parts->room > 0 && parts->room != room);
   fl_parts_close(parts);
@@ -367,7 +334,7 @@ static void a_dead_builder_takes_the_room_along(void)
   CHECK(kill(parts->builder, SIGKILL) == 0);
   CHECK(instance_wait(parts, pid) == SIGKILL);
   fl_parts_end(parts, &sandbox);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   run(parts, probe_own);
   fl_parts_close(parts);
 }
@@ -408,7 +375,7 @@ static void bench(uint32_t network, int rounds)
     double start = now_us(), ended, built;
 
     fl_parts_end(parts, &sandbox);
-    CHECK(parts_pump(parts, settled, 5000));
+    CHECK(parts_pump(parts, parts_settled, 5000));
     ended = now_us() - start;
     start = now_us();
     sandbox = take(parts, network);

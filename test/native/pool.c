@@ -28,22 +28,9 @@ static bool enough_ready(struct fl_parts *parts)
   return levels_of(parts).pooled == wanted_ready && levels_of(parts).building == 0;
 }
 
-static bool settled(struct fl_parts *parts)
-{
-  return levels_of(parts).ending == 0 && levels_of(parts).building == 0;
-}
-
 static struct fl_parts *open_parts(uint32_t floor, uint32_t ceiling, uint32_t slots)
 {
-  struct fl_parts_config config = { .cgroup_name = name, .uid_base = 0x30000000, .slots = slots, .pool_floor = floor, .pool_ceiling = ceiling, .defaults = limits };
-  struct fl_error error = { 0 };
-  struct fl_parts *parts;
-
-  if (fl_parts_open(&config, &parts, &error) < 0) {
-    fprintf(stderr, "open: %s: %s (%s)\n", error.op, strerror(error.errno_value), error.detail);
-    exit(1);
-  }
-  return parts;
+  return parts_open(&(struct fl_parts_config){ .cgroup_name = name, .uid_base = 0x30000000, .slots = slots, .pool_floor = floor, .pool_ceiling = ceiling, .defaults = limits });
 }
 
 static void await_ready(struct fl_parts *parts, uint32_t count)
@@ -118,13 +105,13 @@ static void floor_of_zero_builds_on_demand(void)
   struct fl_parts *parts = open_parts(0, 0, SLOTS);
   struct fl_sandbox sandbox;
 
-  CHECK(parts_pump(parts, settled, 1000));
+  CHECK(parts_pump(parts, parts_settled, 1000));
   CHECK(levels_of(parts).pooled == 0);
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == -EAGAIN);
   await_ready(parts, 1);
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0 && !sandbox.pooled);
   fl_parts_end(parts, &sandbox);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   fl_parts_close(parts);
 }
 
@@ -138,7 +125,7 @@ static void what_can_wait_waits_for_starts(void)
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
   fl_parts_end(parts, &sandbox);
   CHECK(fl_parts_dispatch(parts, NULL) == 0 && levels_of(parts).building == 0 && levels_of(parts).ending == 1 && !parts->slot[sandbox.slot].removal_sent);
-  CHECK(parts_pump(parts, settled, 1000) && levels_of(parts).pooled == 3);
+  CHECK(parts_pump(parts, parts_settled, 1000) && levels_of(parts).pooled == 3);
   fl_parts_close(parts);
 }
 
@@ -179,7 +166,7 @@ static void it_does_not_wait_for_ever(void)
     CHECK(fl_parts_dispatch(parts, NULL) == 0);
   }
   CHECK(levels_of(parts).pooled > 0 && taken < MANY / 2);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   fl_parts_close(parts);
 }
 
@@ -198,7 +185,7 @@ static void who_waits_comes_before_what_is_removed(void)
   await_ready(parts, 1);
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &second, NULL) == 0);
   fl_parts_end(parts, &second);
-  CHECK(parts_pump(parts, settled, 1000));
+  CHECK(parts_pump(parts, parts_settled, 1000));
   fl_parts_close(parts);
 }
 
@@ -228,7 +215,7 @@ static void a_dead_builder_is_restarted(void)
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
   CHECK(kill(parts->builder, SIGKILL) == 0);
   fl_parts_end(parts, &sandbox);                                 /* ordered from a builder that is no more */
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   await_ready(parts, 3);
   CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox, NULL) == 0);
   fl_parts_end(parts, &sandbox);
@@ -336,7 +323,7 @@ static void bench(void)
     start = now_us();
     fl_parts_end(parts, &sandbox);
     ending[round] = now_us() - start;
-    CHECK(parts_pump(parts, settled, 5000));
+    CHECK(parts_pump(parts, parts_settled, 5000));
   }
   print_times("build one, waited for", single, ROUNDS);
   print_times("take, default limits", taking, ROUNDS / 2);
@@ -354,7 +341,7 @@ static void bench(void)
   start = now_us();
   for (int index = 0; index < BURST; index++)
     fl_parts_end(parts, &burst[index]);
-  CHECK(parts_pump(parts, settled, 5000));
+  CHECK(parts_pump(parts, parts_settled, 5000));
   printf("%-28s %8.1f us each (refilled meanwhile)\n", "end and remove 64", (now_us() - start) / BURST);
   start = now_us();
   fl_parts_close(parts);

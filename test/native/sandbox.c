@@ -358,13 +358,12 @@ static void devices_may_be_shown(const struct fl_parts_config *config)
 {
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
   struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-  struct fl_error error = { 0 };
 
   CHECK(syscall(SYS_capget, &header, data) == 0);
   data[0].effective &= ~(1u << CAP_MKNOD);
   CHECK(syscall(SYS_capset, &header, data) == 0);
   devices_made = false;
-  CHECK(fl_parts_open(config, &parts, &error) == 0);
+  parts = parts_open(config);
   in_sandbox(&limits, true, probe_mounts, NULL, 0, NULL);
   in_sandbox(&limits, true, probe_root, NULL, 0, NULL);
   CHECK(parts_pump(parts, none_ending, 5000));
@@ -378,16 +377,12 @@ int main(void)
   struct fl_parts_config config = { .cgroup_name = name, .uid_base = 0x20000000, .slots = 8, .pool_floor = 2, .pool_ceiling = 4, .defaults = limits, .pack = &pack, .binary_fd = -1 };
   struct fl_limits larger = limits, small = limits, few = limits;
   struct fl_cgroup_report report;
-  struct fl_error error = { 0 };
   uint64_t expected;
 
   pack.runtime[0].file[0] = (struct fl_pack_file){ .path = "lib/boot.txt", .mode = 0644, .size = 5, .bytes = (const uint8_t *)"hello" };
   snprintf(name, sizeof name, "flashd-test-%d", getpid());
   slurp("/proc/self/mountinfo", before, sizeof before);
-  if (fl_parts_open(&config, &parts, &error) < 0) {
-    fprintf(stderr, "open: %s: %s (%s)\n", error.op, strerror(error.errno_value), error.detail);
-    return 1;
-  }
+  parts = parts_open(&config);
   in_sandbox(&limits, true, probe_identity, NULL, 0, &report);
   in_sandbox(&limits, true, probe_mounts, NULL, 0, NULL);
   in_sandbox(&limits, true, probe_root, NULL, 0, NULL);
