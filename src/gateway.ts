@@ -70,6 +70,11 @@ export async function runGateway(config: Config, version: string): Promise<void>
   try {
     const port = await start(config, version, addon, logger, stack);
     logger.info({ listen: config.listen, port, version }, 'ready');
+    try {
+      addon.preferShortTurns();
+    } catch (error) {
+      logger.warn({ err: error }, 'the scheduler grants no short turns: busy functions delay requests to others');
+    }
     addon.tellReady();
     watch(addon, stack);
     const signal = await stopped;

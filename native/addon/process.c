@@ -1,5 +1,5 @@
 /*
- * Descriptors, exec and service notification: see process.h.
+ * Descriptors, exec, turns of the scheduler: see process.h.
  */
 #include "addon/process.h"
 
@@ -10,10 +10,12 @@
 #include <linux/memfd.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -110,6 +112,20 @@ static bool listens(int fd, uint16_t port)
   if (address.ss_family == AF_INET6)
     return ((const struct sockaddr_in6 *)&address)->sin6_port == htons(port);
   return address.ss_family == AF_INET && ((const struct sockaddr_in *)&address)->sin_port == htons(port);
+}
+
+int fl_prefer_short_turns(struct fl_error *err)
+{
+  struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; } attributes = { .size = sizeof attributes };
+
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0)
+    return fl_fail_errno(err, "sched_getattr");
+  if (attributes.policy != SCHED_OTHER)
+    return 0;                                    /* the operator has other plans */
+  attributes.size = sizeof attributes;
+  attributes.flags = 0;
+  attributes.runtime = FL_TURN_NS;
+  return syscall(SYS_sched_setattr, 0, &attributes, 0) < 0 ? fl_fail_errno(err, "sched_setattr") : 0;
 }
 
 int fl_prefer_successor(uint16_t port, struct fl_error *err)

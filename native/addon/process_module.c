@@ -1,5 +1,5 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, peer, landlock, closeFd, preferSuccessor, startPulse, stopPulse.
+ * The functions of the addon that need no event loop: memfd, exec, confine, peer, landlock, closeFd, preferSuccessor, preferShortTurns, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
@@ -133,6 +133,14 @@ napi_value fl_js_close_fd(napi_env env, napi_callback_info info)
     return fl_throw(env, &error);
   }
   return NULL;
+}
+
+napi_value fl_js_prefer_short_turns(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+
+  (void)info;
+  return fl_prefer_short_turns(&error) < 0 ? fl_throw(env, &error) : NULL;
 }
 
 napi_value fl_js_prefer_successor(napi_env env, napi_callback_info info)

@@ -94,4 +94,6 @@ export interface Addon {
   closeFd(fd: number): void;
   /** Two sockets of this process listen on the port: new connections go to the younger one. */
   preferSuccessor(port: number): void;
+  /** This thread asks the scheduler for short turns, and so gets them sooner beside others that work (native/addon/process.h). */
+  preferShortTurns(): void;
 }

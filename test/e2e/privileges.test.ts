@@ -26,6 +26,9 @@ const SEALS = 'import fcntl, os, sys\nprint(fcntl.fcntl(os.open(sys.argv[1], os.
 /** Tries to open each path and prints which error that gave. */
 const OPEN = "import errno, os, sys\nfor path in sys.argv[1:]:\n  try:\n    os.open(path, os.O_RDWR if path.endswith('mem') else os.O_RDONLY)\n    print('opened')\n  except OSError as error:\n    print(errno.errorcode[error.errno])";
 
+/** A thread's slice in nanoseconds, as sched_getattr(2) tells it; 0 before Linux 6.12. */
+const TURN = "import ctypes, struct, sys\nbuffer = ctypes.create_string_buffer(48)\nassert ctypes.CDLL(None).syscall(315, int(sys.argv[1]), buffer, 48, 0) == 0\nprint(struct.unpack('<IIQiIQQQ', buffer)[5])";
+
 type Status = Readonly<Record<string, string>>;
 
 /** Of each of its threads; none when it is over. */
@@ -133,6 +136,13 @@ describe("flashd's own processes", () => {
     assert.deepEqual(asUser(uid, '/etc/shadow', '/root/.', `/proc/${sandboxd}/environ`, `/proc/${sandboxd}/mem`), Array(4).fill('EACCES'));
     assert.deepEqual(asUser(uid, `/proc/${gateway}/environ`, `/proc/${gateway}/mem`, `/proc/${gateway}/maps`), Array(3).fill('EACCES'));
     assert.equal(statSync(`/proc/${gateway}/environ`).uid, 0, 'not dumpable');
+  });
+
+  test("the gateway's main thread asks for short turns, on kernels that have them (6.12), and nobody else inherits that", async () => {
+    const turn = (pid: number): number => Number(execFileSync('/usr/bin/python3', ['-c', TURN, String(pid)]));
+    if (turn(process.pid) === 0) return;
+    assert.equal(turn(gateway), 100_000);
+    for (const pid of [flashd.pid, sandboxd, member(flashd.pid, isBuilder).pid, ...(await templates())]) assert.ok(turn(pid) > 100_000, String(pid));
   });
 
   test('the gateway still sees its own numbers', async () => {

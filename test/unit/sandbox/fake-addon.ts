@@ -209,6 +209,7 @@ export class FakeAddon implements Addon {
   }
 
   preferSuccessor(): void {}
+  preferShortTurns(): void {}
 
   closeFd(): void {}
 
