@@ -82,7 +82,8 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
 /* FAST PATH. From here on it is the function's: its limits, its descriptors, its bundle. */
 static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
-  struct fl_assignment assignment = fl_plan_assignment(&instance->limits, daemon->features & FL_FEATURE_CGROUP_PIDS);
+  /* In the light class no init stands in the cgroup, which has room for one: it would let one more pass. */
+  struct fl_assignment assignment = fl_plan_assignment(&instance->limits, daemon->features & FL_FEATURE_CGROUP_PIDS && instance->network != FL_NETWORK_LIGHT);
 
   assignment.reserve = instance->candidate;
   assignment.rewound = instance->rewound;
