@@ -27,19 +27,19 @@ static int step(struct fl_batch *batch, long number, uint64_t a, uint64_t b, uin
   return *ret < 0 && *ret >= -PAGE_BYTES ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-*ret, "batch", "system call %ld in the process", number) : 0;
 }
 
+/* One call instead of two: nobody but us can run before it is gone again. */
 int fl_batch_open(struct fl_batch *batch, struct fl_tracee *tracee, uint64_t home, struct fl_error *err)
 {
-  int64_t region, unused;
+  int64_t region;
 
   batch->tracee = tracee;
   batch->region = 0;
   fl_batch_begin(batch);
-  int r = step(batch, SYS_mmap, home, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, &region, err);
+  int r = step(batch, SYS_mmap, home, REGION_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, &region, err);
   if (r < 0)
     return r;
   batch->region = (uint64_t)region;
-  r = fl_tracee_write(tracee, batch->region, fl_arch_batch, fl_arch_batch_bytes(), err);
-  return r < 0 ? r : step(batch, SYS_mprotect, batch->region, PAGE_BYTES, PROT_READ | PROT_EXEC, 0, 0, &unused, err);
+  return fl_tracee_write(tracee, batch->region, fl_arch_batch, fl_arch_batch_bytes(), err);
 }
 
 int fl_batch_close(struct fl_batch *batch, struct fl_error *err)
@@ -53,7 +53,7 @@ int fl_batch_close(struct fl_batch *batch, struct fl_error *err)
 
 void fl_batch_begin(struct fl_batch *batch)
 {
-  batch->calls = batch->used = 0;
+  batch->calls = batch->used = batch->parts = 0;
 }
 
 uint32_t fl_batch_add(struct fl_batch *batch, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e)
@@ -64,6 +64,11 @@ uint32_t fl_batch_add(struct fl_batch *batch, long number, uint64_t a, uint64_t 
   }
   batch->call[batch->calls] = (struct fl_batch_call){(uint64_t)number, {a, b, c, d, e, 0}, -ENOSYS};
   return batch->calls++;
+}
+
+size_t fl_batch_memory_bytes(size_t bytes)
+{
+  return (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
 }
 
 uint64_t fl_batch_memory(struct fl_batch *batch, const void *content, size_t bytes)
@@ -77,7 +82,7 @@ uint64_t fl_batch_memory(struct fl_batch *batch, const void *content, size_t byt
   memset(batch->byte + at, 0, bytes);
   if (content)
     memcpy(batch->byte + at, content, bytes);
-  batch->used = (at + (uint32_t)bytes + ALIGN - 1) & ~(uint32_t)(ALIGN - 1);
+  batch->used = at + (uint32_t)fl_batch_memory_bytes(bytes);
   return batch->region + MEMORY_AT + at;
 }
 
@@ -86,30 +91,59 @@ const void *fl_batch_bytes(const struct fl_batch *batch, uint64_t address)
   return batch->byte + (address - batch->region - MEMORY_AT);
 }
 
-int fl_batch_run(struct fl_batch *batch, uint32_t thread, struct fl_error *err)
+void fl_batch_part(struct fl_batch *batch, uint32_t thread)
 {
-  size_t calls_bytes = batch->calls * sizeof batch->call[0];
-  pid_t tid = batch->tracee->thread[thread].tid;
-  struct user_regs_struct regs = batch->tracee->thread[thread].regs;
+  batch->part[batch->parts].thread = thread;
+  batch->part[batch->parts++].first = batch->calls;
+}
 
+static uint32_t calls_of(const struct fl_batch *batch, uint32_t part)
+{
+  return (part + 1 < batch->parts ? batch->part[part + 1].first : batch->calls) - batch->part[part].first;
+}
+
+int fl_batch_start(struct fl_batch *batch, struct fl_error *err)
+{
   if (batch->calls > FL_BATCH_CALLS_MAX)
     return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "batch", "too much to do in the process at once");
-  int r = fl_tracee_write(batch->tracee, batch->region + CALLS_AT, batch->call, calls_bytes, err);
+  int r = fl_tracee_write(batch->tracee, batch->region + CALLS_AT, batch->call, batch->calls * sizeof batch->call[0], err);
   if (r == 0 && batch->used)
     r = fl_tracee_write(batch->tracee, batch->region + MEMORY_AT, batch->byte, batch->used, err);
-  if (r < 0)
-    return r;
-  fl_arch_set_batch(&regs, batch->region, batch->region + REGION_BYTES, batch->region + CALLS_AT, batch->calls);
-  if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0 || ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
-    return fl_fail_errno(err, "batch");
-  int stop = fl_tracee_wait(tid, err);
-  if (stop < 0)
-    return stop;
-  if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
-    return fl_fail_errno(err, "ptrace_getregs");
-  if (stop != SIGTRAP || regs.rip != batch->region + fl_arch_batch_bytes())
-    return fl_fail(err, FL_ERR_UNSUPPORTED, EINTR, "batch", "stopped by %#x", stop);
-  if ((r = fl_tracee_read(batch->tracee, batch->region + CALLS_AT, batch->call, calls_bytes, err)) < 0 || !batch->used)
-    return r;
-  return fl_tracee_read(batch->tracee, batch->region + MEMORY_AT, batch->byte, batch->used, err);
+  for (uint32_t i = 0; i < batch->parts && r == 0; i++) {
+    const struct fl_thread *thread = &batch->tracee->thread[batch->part[i].thread];
+    struct user_regs_struct regs = thread->regs;
+
+    fl_arch_set_batch(&regs, batch->region, batch->region + REGION_BYTES, batch->region + CALLS_AT + batch->part[i].first * sizeof batch->call[0], calls_of(batch, i));
+    if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_CONT, thread->tid, NULL, NULL) < 0)
+      r = fl_fail_errno(err, "batch");
+  }
+  return r;
+}
+
+int fl_batch_finish(struct fl_batch *batch, struct fl_error *err)
+{
+  struct user_regs_struct regs;
+
+  for (uint32_t i = 0; i < batch->parts; i++) {
+    pid_t tid = batch->tracee->thread[batch->part[i].thread].tid;
+    int stop = fl_tracee_wait(tid, err);
+
+    if (stop < 0)
+      return stop;
+    if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
+      return fl_fail_errno(err, "ptrace_getregs");
+    if (stop != SIGTRAP || regs.rip != batch->region + fl_arch_batch_bytes())
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EINTR, "batch", "stopped by %#x", stop);
+  }
+  int r = fl_tracee_read(batch->tracee, batch->region + CALLS_AT, batch->call, batch->calls * sizeof batch->call[0], err);
+  return r < 0 || !batch->used ? r : fl_tracee_read(batch->tracee, batch->region + MEMORY_AT, batch->byte, batch->used, err);
+}
+
+int fl_batch_run(struct fl_batch *batch, uint32_t thread, struct fl_error *err)
+{
+  batch->parts = 1;
+  batch->part[0].thread = thread;
+  batch->part[0].first = 0;
+  int r = fl_batch_start(batch, err);
+  return r < 0 ? r : fl_batch_finish(batch, err);
 }

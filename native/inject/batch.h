@@ -3,8 +3,10 @@
  * fl_batch_open / fl_batch_close; nothing stays mapped. The caller has made sure that tracee->call_at is the libc's `syscall`, and that no signal but SIGTRAP can be delivered.
  *
  *   region  ┌──────┬────────┬────────┐
- *           │ code │ calls  │ memory │     code: readable and executable; what calls read and write lies in memory
+ *           │ code │ calls  │ memory │     what calls read and write lies in memory
  *           └──────┴────────┴────────┘
+ *
+ * A batch may have parts for several threads, which then work at the same time, while the caller does something else: fl_batch_start / fl_batch_finish.
  */
 #ifndef FLASHD_BATCH_H
 #define FLASHD_BATCH_H
@@ -14,14 +16,15 @@
 
 #include "inject/tracee.h"
 
-enum { FL_BATCH_CALLS_MAX = 512, FL_BATCH_BYTES = 64 << 10 };
+enum { FL_BATCH_CALLS_MAX = 8192, FL_BATCH_BYTES = 512 << 10 };
 
 struct fl_batch_call { uint64_t number, argument[6]; int64_t result; };
 
 struct fl_batch {
   struct fl_tracee *tracee;
   uint64_t region;                             /* 0: not mapped */
-  uint32_t calls, used;
+  uint32_t calls, used, parts;
+  struct { uint32_t thread, first; } part[FL_PARASITE_THREADS_MAX];
   struct fl_batch_call call[FL_BATCH_CALLS_MAX];
   uint8_t byte[FL_BATCH_BYTES];
 };
@@ -37,7 +40,14 @@ void fl_batch_begin(struct fl_batch *batch);
 uint32_t fl_batch_add(struct fl_batch *batch, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
 /* Memory in the process, with the given content or zero: its address there; fl_batch_bytes is our copy, valid after the run. */
 uint64_t fl_batch_memory(struct fl_batch *batch, const void *content, size_t bytes);
+/* How far the next piece of memory lies behind one of so many bytes. */
+size_t fl_batch_memory_bytes(size_t bytes);
 const void *fl_batch_bytes(const struct fl_batch *batch, uint64_t address);
-/* In this thread. Results are in call[].result. */
+/* What is added from now on is this thread's; each has one part. */
+void fl_batch_part(struct fl_batch *batch, uint32_t thread);
+int fl_batch_start(struct fl_batch *batch, struct fl_error *err);
+/* Results are in call[].result. */
+int fl_batch_finish(struct fl_batch *batch, struct fl_error *err);
+/* All of it in this thread. */
 int fl_batch_run(struct fl_batch *batch, uint32_t thread, struct fl_error *err);
 #endif

@@ -42,22 +42,28 @@ static bool known(const struct fl_tracee *tracee, pid_t tid)
   return false;
 }
 
+/* It has been told to stop; settle() waits for it. */
 static int seize(struct fl_tracee *tracee, pid_t tid, struct fl_error *err)
 {
   if (tracee->threads == FL_PARASITE_THREADS_MAX)
     return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "freeze", "more than %d threads", FL_PARASITE_THREADS_MAX);
   if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
     return errno == ESRCH ? 0 : fl_fail_errno(err, "ptrace_seize");
-  struct fl_thread *thread = &tracee->thread[tracee->threads];
-  *thread = (struct fl_thread){.tid = tid};
-  tracee->threads++;
-  if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
-    return fl_fail_errno(err, "ptrace_interrupt");
-  int r = fl_tracee_wait(tid, err);
-  if (r < 0)
-    return r;
-  if (ptrace(PTRACE_GETREGS, tid, NULL, &thread->regs) < 0)
-    return fl_fail_errno(err, "ptrace_getregs");
+  tracee->thread[tracee->threads++] = (struct fl_thread){.tid = tid};
+  return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ? fl_fail_errno(err, "ptrace_interrupt") : 0;
+}
+
+static int settle(struct fl_tracee *tracee, uint32_t from, struct fl_error *err)
+{
+  for (uint32_t i = from; i < tracee->threads; i++) {
+    struct fl_thread *thread = &tracee->thread[i];
+    int r = fl_tracee_wait(thread->tid, err);
+
+    if (r < 0)
+      return r;
+    if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &thread->regs) < 0)
+      return fl_fail_errno(err, "ptrace_getregs");
+  }
   return 0;
 }
 
@@ -65,7 +71,7 @@ static int seize(struct fl_tracee *tracee, pid_t tid, struct fl_error *err)
 static int seize_round(struct fl_tracee *tracee, struct fl_error *err)
 {
   char path[64];
-  int fresh = 0;
+  const uint32_t before = tracee->threads;
 
   snprintf(path, sizeof path, "/proc/%d/task", tracee->pid);
   fl_autoclosedir DIR *tasks = opendir(path);
@@ -79,15 +85,17 @@ static int seize_round(struct fl_tracee *tracee, struct fl_error *err)
     int r = seize(tracee, tid, err);
     if (r < 0)
       return r;
-    fresh++;
   }
-  return fresh;
+  int r = settle(tracee, before, err);
+  return r < 0 ? r : (int)(tracee->threads - before);
 }
 
 int fl_tracee_stop(pid_t pid, struct fl_tracee *tracee, struct fl_error *err)
 {
   *tracee = (struct fl_tracee){.pid = pid};
   int r = seize(tracee, pid, err);               /* the main thread first: it is thread[0] */
+  if (r == 0)
+    r = settle(tracee, 0, err);
   for (int round = 0; r >= 0; round++) {
     r = seize_round(tracee, err);
     if (r == 0)
@@ -147,11 +155,12 @@ int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_er
 static int transfer(const struct fl_tracee *tracee, uint64_t address, void *bytes, size_t size, int flags, struct fl_error *err)
 {
   char path[64];
+  fl_autoclose int opened = -1;
 
   snprintf(path, sizeof path, "/proc/%d/mem", tracee->pid);
-  fl_autoclose int mem = open(path, flags | O_CLOEXEC);
-  if (mem < 0)
+  if (!tracee->memory && (opened = open(path, flags | O_CLOEXEC)) < 0)
     return fl_fail_errno(err, "open_mem");
+  int mem = tracee->memory ? tracee->memory : opened;
   ssize_t done = flags == O_RDONLY ? pread(mem, bytes, size, (off_t)address) : pwrite(mem, bytes, size, (off_t)address);
   if (done != (ssize_t)size)
     return fl_fail(err, FL_ERR_SYSTEM, done < 0 ? errno : EFAULT, flags == O_RDONLY ? "read_mem" : "write_mem", "%zu bytes at %#lx", size, address);

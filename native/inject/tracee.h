@@ -22,6 +22,7 @@ struct fl_tracee {
   pid_t pid;
   uint32_t threads;
   uint64_t call_at;                            /* address of a `syscall` instruction, for fl_tracee_call */
+  int memory;                                  /* /proc/PID/mem, whoever stops it often has it open; 0: opened for each transfer */
   struct fl_thread thread[FL_PARASITE_THREADS_MAX];   /* [0] is the main thread */
 };
 

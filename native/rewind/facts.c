@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/file.h"
+#include "rewind/proc.h"
 
 enum { TEXT_BYTES = 16384 };
 
@@ -40,27 +39,25 @@ void fl_facts_add(struct fl_facts *facts, const void *bytes, size_t size, const 
   facts->used += (uint32_t)size;
 }
 
-void fl_facts_add_file(struct fl_facts *facts, pid_t pid, const char *name)
+void fl_facts_add_file(struct fl_facts *facts, int fd, const char *name)
 {
-  char path[64], text[TEXT_BYTES];
+  char text[TEXT_BYTES];
+  ssize_t length = fd < 0 ? -ENOENT : fl_proc_read(fd, text, sizeof text);
 
-  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-  int length = fl_file_read(AT_FDCWD, path, text, sizeof text);
   if (length >= 0)
     fl_facts_add(facts, text, (size_t)length, "%s", name);
   else
     fl_facts_add(facts, &length, sizeof length, "%s", name);
 }
 
-void fl_facts_add_link(struct fl_facts *facts, pid_t pid, const char *name)
+void fl_facts_add_link(struct fl_facts *facts, int directory, const char *name)
 {
-  struct { uint64_t device, inode; char target[PATH_MAX]; } link = {0};
-  char path[64];
-  struct stat status = {0};
+  struct { uint64_t device, inode; char target[PATH_MAX]; } link;
+  struct stat status;
+  ssize_t length = readlinkat(directory, name, link.target, sizeof link.target);
 
-  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-  ssize_t length = readlink(path, link.target, sizeof link.target);
-  if (stat(path, &status) == 0) {
+  link.device = link.inode = 0;
+  if (fstatat(directory, name, &status, 0) == 0) {
     link.device = status.st_dev;
     link.inode = status.st_ino;
   }

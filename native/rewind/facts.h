@@ -23,10 +23,10 @@ struct fl_facts {
 
 void fl_facts_begin(struct fl_facts *facts);
 void fl_facts_add(struct fl_facts *facts, const void *bytes, size_t size, const char *name_format, ...) __attribute__((format(printf, 4, 5)));
-/* The content of a file of /proc/PID, or why it cannot be read. */
-void fl_facts_add_file(struct fl_facts *facts, pid_t pid, const char *name);
-/* Where the link leads, and to which file. */
-void fl_facts_add_link(struct fl_facts *facts, pid_t pid, const char *name);
+/* The content of a file of /proc/PID that is held open, or why it cannot be read. */
+void fl_facts_add_file(struct fl_facts *facts, int fd, const char *name);
+/* Where the link in /proc/PID leads, and to which file. */
+void fl_facts_add_link(struct fl_facts *facts, int directory, const char *name);
 /* The name of the first difference, or NULL: they are the same. */
 const char *fl_facts_differ(const struct fl_facts *one, const struct fl_facts *other);
 #endif

@@ -1,7 +1,6 @@
 /* See files.h. */
 #include "rewind/files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <flashd/frame.h>
@@ -19,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 
 enum { INFO_BYTES = 16384, TARGET_BYTES = 512, OPTIONS = 92, OPTION_BYTES = 64, NAME_BYTES = 128, DRAINED_MAX = 1 << 20 };
 /* Options of sockets that are not asked for: the error is taken by asking, memory and processor change by themselves, a pidfd would be made. */
@@ -33,33 +31,21 @@ static int ascending(const void *a, const void *b)
   return *(const int *)a - *(const int *)b;
 }
 
-static int list(pid_t pid, int *ret_numbers, uint32_t *ret_count, uint32_t most, struct fl_error *err)
+static int list(const struct fl_proc *proc, int *ret_numbers, uint32_t *ret_count, uint32_t most, struct fl_error *err)
 {
-  char path[64];
+  int count = fl_proc_numbers(proc->file[FL_PROC_FD], 0, ret_numbers, most);
 
-  *ret_count = 0;
-  snprintf(path, sizeof path, "/proc/%d/fd", pid);
-  fl_autoclosedir DIR *directory = opendir(path);
-  if (!directory)
-    return fl_fail_errno(err, "open_fds");
-  for (const struct dirent *entry; (entry = readdir(directory));) {
-    if (entry->d_name[0] == '.')
-      continue;
-    if (*ret_count == most)
-      return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "more than %u descriptors are open", most);
-    ret_numbers[(*ret_count)++] = atoi(entry->d_name);
-  }
-  qsort(ret_numbers, *ret_count, sizeof ret_numbers[0], ascending);
-  return 0;
+  *ret_count = count < 0 ? 0 : (uint32_t)count;
+  if (count == -E2BIG)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "more than %u descriptors are open", most);
+  return count < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -count, "rewind", "its descriptors cannot be listed") : 0;
 }
 
-static int read_info(pid_t pid, int number, char *ret, struct fl_error *err)
+static int read_info(const struct fl_files *files, uint32_t index, char *ret, struct fl_error *err)
 {
-  char path[64];
+  ssize_t length = fl_proc_read(files->info[index], ret, INFO_BYTES);
 
-  snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", pid, number);
-  int length = fl_file_read(AT_FDCWD, path, ret, INFO_BYTES);
-  return length < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -length, "rewind", "descriptor %d cannot be read", number) : length;
+  return length < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-length, "rewind", "descriptor %d cannot be read", files->number[index]) : (int)length;
 }
 
 static uint64_t eventfd_count(const char *info)
@@ -104,16 +90,11 @@ static bool is_read_end(int fd, const struct stat *status)
   return S_ISFIFO(status->st_mode) && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
 }
 
-static int learn_pipe(pid_t pid, int number, struct fl_files_pipe *ret, struct fl_error *err)
+static int learn_pipe(pid_t pid, int number, int fd, struct fl_files_pipe *ret, struct fl_error *err)
 {
-  fl_autoclose int pidfd = pidfd_open(pid, 0), fd = pidfd < 0 ? -1 : pidfd_getfd(pidfd, number, 0);
-  struct stat status;
   int readable = 0;
 
-  ret->bytes = 0;
-  if (fd < 0 || fstat(fd, &status) < 0)
-    return fl_fail_errno(err, "pidfd_getfd");
-  if (number <= FL_DATA_FD || !is_read_end(fd, &status) || ioctl(fd, FIONREAD, &readable) < 0 || readable == 0)
+  if (ioctl(fd, FIONREAD, &readable) < 0 || readable == 0)
     return 0;
   if (readable > FL_FILES_PIPE_BYTES)
     return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "snapshot", "descriptor %d holds more than %d bytes", number, FL_FILES_PIPE_BYTES);
@@ -122,36 +103,69 @@ static int learn_pipe(pid_t pid, int number, struct fl_files_pipe *ret, struct f
   return 0;
 }
 
-int fl_files_learn(pid_t pid, struct fl_files *ret, struct fl_error *err)
+static bool is_asked(int name)
 {
+  return name != OPTION_ERROR && name != OPTION_INCOMING_CPU && name != OPTION_MEMORY && name != OPTION_NAPI && name != OPTION_PEER_PIDFD;
+}
+
+static void learn_options(int fd, uint64_t ret_unknown[2])
+{
+  for (int name = 1; name < OPTIONS; name++) {
+    uint8_t bytes[OPTION_BYTES];
+    socklen_t length = sizeof bytes;
+
+    if (!is_asked(name) || (getsockopt(fd, SOL_SOCKET, name, bytes, &length) < 0 && errno == ENOPROTOOPT))
+      ret_unknown[name / 64] |= 1ull << name % 64;
+  }
+}
+
+static int learn_file(const struct fl_proc *proc, struct fl_files *ret, uint32_t i, struct fl_error *err)
+{
+  fl_autoclose int fd = pidfd_getfd(ret->pidfd, ret->number[i], 0);
   char info[INFO_BYTES], path[64];
   struct stat status;
-  int r = list(pid, ret->number, &ret->count, FL_FILES_MAX, err);
 
-  for (uint32_t i = 0; i < ret->count && r >= 0; i++) {
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, ret->number[i]);
-    if (stat(path, &status) < 0 || S_ISDIR(status.st_mode))      /* notifications for a directory (F_NOTIFY) are told by nobody */
-      return fl_fail(err, FL_ERR_UNSUPPORTED, EBADF, "snapshot", "descriptor %d is a directory", ret->number[i]);
-    if ((r = read_info(pid, ret->number[i], info, err)) < 0 || (r = learn_pipe(pid, ret->number[i], &ret->pipe[i], err)) < 0)
-      break;
-    ret->eventfd[i] = eventfd_count(info);
-    const char *flags = strstr(info, "\nflags:");
-    ret->flags[i] = flags ? (int)strtol(flags + sizeof "\nflags:", NULL, 8) & ~O_CLOEXEC : 0;
-  }
-  return r < 0 ? r : 0;
+  if (fd < 0 || fstat(fd, &status) < 0)
+    return fl_fail_errno(err, "pidfd_getfd");
+  if (S_ISDIR(status.st_mode))                 /* notifications for a directory (F_NOTIFY) are told by nobody */
+    return fl_fail(err, FL_ERR_UNSUPPORTED, EBADF, "snapshot", "descriptor %d is a directory", ret->number[i]);
+  snprintf(path, sizeof path, "fdinfo/%d", ret->number[i]);
+  ret->info[i] = openat(proc->directory, path, O_RDONLY | O_CLOEXEC);
+  int r = ret->info[i] < 0 ? fl_fail_errno(err, "open_fdinfo") : read_info(ret, i, info, err);
+  if (r >= 0 && ret->number[i] > FL_DATA_FD && is_read_end(fd, &status))
+    r = learn_pipe(proc->pid, ret->number[i], fd, &ret->pipe[i], err);
+  if (r < 0)
+    return r;
+  if (S_ISSOCK(status.st_mode))
+    learn_options(fd, ret->unknown[i].bits);
+  ret->eventfd[i] = eventfd_count(info);
+  ret->flags[i] = fcntl(fd, F_GETFL) & ~O_CLOEXEC;
+  return 0;
+}
+
+int fl_files_learn(const struct fl_proc *proc, struct fl_files *ret, struct fl_error *err)
+{
+  int r = list(proc, ret->number, &ret->count, FL_FILES_MAX, err);
+
+  ret->pidfd = pidfd_open(proc->pid, 0);
+  if (r == 0 && ret->pidfd < 0)
+    return fl_fail_errno(err, "pidfd_open");
+  for (uint32_t i = 0; i < ret->count && r == 0; i++)
+    r = learn_file(proc, ret, i, err);
+  return r;
 }
 
 /* --- back --- */
 
-static int close_new(struct fl_batch *batch, const struct fl_files *files, struct fl_error *err)
+int fl_files_close(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_files *files, struct fl_error *err)
 {
   fl_autofree int *number = calloc(FL_BATCH_CALLS_MAX, sizeof *number);
   uint32_t count = 0;
 
   if (!number)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "numbers");
-  int r = list(batch->tracee->pid, number, &count, FL_BATCH_CALLS_MAX, err);
-  if (r < 0)
+  int r = list(proc, number, &count, FL_BATCH_CALLS_MAX, err);
+  if (r < 0 || (count == files->count && memcmp(number, files->number, count * sizeof number[0]) == 0))
     return r;
   fl_batch_begin(batch);
   for (uint32_t i = 0; i < count; i++)
@@ -188,41 +202,28 @@ static void put_flags(int fd, int then)
     fcntl(fd, F_SETOWN_EX, &nobody);
 }
 
-static int put_contents(pid_t pid, const struct fl_files *files, struct fl_error *err)
+static int put_contents(pid_t pid, const struct fl_files *files, uint32_t i, int fd, const struct stat *status, struct fl_error *err)
 {
-  fl_autoclose int pidfd = pidfd_open(pid, 0);
   char info[INFO_BYTES];
-  struct stat status;
-  int r = pidfd < 0 ? fl_fail_errno(err, "pidfd_open") : 0;
 
-  for (uint32_t i = 0; i < files->count && r >= 0; i++) {
-    fl_autoclose int fd = pidfd_getfd(pidfd, files->number[i], 0);
-    if (fd < 0 || fstat(fd, &status) < 0)
-      continue;                                /* what is missing shows in the facts */
-    put_flags(fd, files->flags[i]);
-    if (files->number[i] <= FL_DATA_FD)
-      continue;
-    if (files->eventfd[i] != UINT64_MAX && (r = read_info(pid, files->number[i], info, err)) >= 0)
-      put_count(fd, eventfd_count(info), files->eventfd[i]);
-    else if (is_read_end(fd, &status)) {
-      drain(fd, NULL, 0);
-      if (files->pipe[i].bytes)
-        fill(pid, files->number[i], &files->pipe[i]);
-    }
+  if (files->number[i] <= FL_DATA_FD)
+    return 0;
+  if (files->eventfd[i] != UINT64_MAX) {
+    int r = read_info(files, i, info, err);
+    if (r < 0)
+      return r;
+    put_count(fd, eventfd_count(info), files->eventfd[i]);
+  } else if (is_read_end(fd, status)) {
+    drain(fd, NULL, 0);
+    if (files->pipe[i].bytes)
+      fill(pid, files->number[i], &files->pipe[i]);
   }
-  return r < 0 ? r : 0;
-}
-
-int fl_files_put(struct fl_batch *batch, const struct fl_files *files, struct fl_error *err)
-{
-  int r = close_new(batch, files, err);
-
-  return r < 0 ? r : put_contents(batch->tracee->pid, files, err);
+  return 0;
 }
 
 /* --- facts --- */
 
-static void add_options(struct fl_facts *facts, int number, int fd)
+static void add_options(struct fl_facts *facts, int number, int fd, const uint64_t unknown[2])
 {
   struct option options[OPTIONS];
 
@@ -231,7 +232,7 @@ static void add_options(struct fl_facts *facts, int number, int fd)
     struct option *option = &options[name];
     socklen_t length = sizeof option->bytes;
 
-    if (name == OPTION_ERROR || name == OPTION_INCOMING_CPU || name == OPTION_MEMORY || name == OPTION_NAPI || name == OPTION_PEER_PIDFD)
+    if (unknown[name / 64] >> name % 64 & 1)
       continue;
     option->result = getsockopt(fd, SOL_SOCKET, name, option->bytes, &length) < 0 ? -errno : 0;
     option->length = length;
@@ -239,88 +240,90 @@ static void add_options(struct fl_facts *facts, int number, int fd)
   fl_facts_add(facts, options, sizeof options, "descriptor %d options", number);
 }
 
-/* Through a descriptor of our own to the same file, for a moment. */
-static int add_state(struct fl_facts *facts, int pidfd, int number, struct kept *kept, struct fl_error *err)
+static void add_state(struct fl_facts *facts, int number, int fd, const struct stat *status, const uint64_t unknown[2], struct kept *kept)
 {
-  fl_autoclose int fd = pidfd_getfd(pidfd, number, 0);
   char name[NAME_BYTES] = "";
   struct f_owner_ex owner = {0};
-  struct stat status;
 
-  if (fd < 0 || fstat(fd, &status) < 0)
-    return fl_fail_errno(err, "pidfd_getfd");
-  kept->kind = (uint64_t)status.st_mode << 32 | status.st_rdev;
-  kept->device = status.st_dev;
-  kept->inode = status.st_ino;
+  kept->kind = (uint64_t)status->st_mode << 32 | status->st_rdev;
+  kept->device = status->st_dev;
+  kept->inode = status->st_ino;
   fcntl(fd, F_GETOWN_EX, &owner);
   kept->owner[0] = owner.type;
   kept->owner[1] = owner.pid;
   kept->signal = fcntl(fd, F_GETSIG);
-  if (S_ISFIFO(status.st_mode)) {
+  if (S_ISFIFO(status->st_mode)) {
     kept->pipe_bytes = fcntl(fd, F_GETPIPE_SZ);
     if (number > FL_DATA_FD)                   /* what was said on 1 and 2 is being read by the gateway */
       ioctl(fd, FIONREAD, &kept->readable);
   }
-  if (S_ISSOCK(status.st_mode)) {
+  if (S_ISSOCK(status->st_mode)) {
     socklen_t length = sizeof name;
 
     ioctl(fd, SIOCINQ, &kept->readable);
     ioctl(fd, SIOCOUTQ, &kept->unread);
     if (getsockname(fd, (struct sockaddr *)name, &length) == 0)
       fl_facts_add(facts, name, length < sizeof name ? length : sizeof name, "descriptor %d name", number);
-    add_options(facts, number, fd);
+    add_options(facts, number, fd, unknown);
   }
   fl_facts_add(facts, kept, sizeof *kept, "descriptor %d", number);
+}
+
+/* Through a descriptor of our own to the same file, for a moment. */
+static int put_file(const struct fl_proc *proc, const struct fl_files *files, uint32_t i, struct kept *kept, struct fl_facts *facts, struct fl_error *err)
+{
+  fl_autoclose int fd = pidfd_getfd(files->pidfd, files->number[i], 0);
+  char info[INFO_BYTES], path[64], target[TARGET_BYTES];
+  struct stat status;
+
+  if (fd < 0 || fstat(fd, &status) < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "descriptor %d: not as it was", files->number[i]);
+  put_flags(fd, files->flags[i]);
+  int r = put_contents(proc->pid, files, i, fd, &status, err);
+  snprintf(path, sizeof path, "fd/%d", files->number[i]);
+  ssize_t length = readlinkat(proc->directory, path, target, sizeof target);
+  fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d target", files->number[i]);
+  int bytes = r < 0 ? r : read_info(files, i, info, err);
+  if (bytes < 0)
+    return bytes;
+  fl_facts_add(facts, info, (size_t)bytes, "descriptor %d information", files->number[i]);
+  memset(kept, 0, sizeof *kept);
+  add_state(facts, files->number[i], fd, &status, files->unknown[i].bits, kept);
   return 0;
 }
 
-static int add_file(struct fl_facts *facts, pid_t pid, int pidfd, int number, struct fl_error *err)
-{
-  char info[INFO_BYTES], path[64], target[TARGET_BYTES];
-  struct kept kept;
-
-  memset(&kept, 0, sizeof kept);
-  snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
-  ssize_t length = readlink(path, target, sizeof target);
-  fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d target", number);
-  int bytes = read_info(pid, number, info, err);
-  if (bytes < 0)
-    return bytes;
-  fl_facts_add(facts, info, (size_t)bytes, "descriptor %d information", number);
-  return add_state(facts, pidfd, number, &kept, err);
-}
-
 /* Which numbers are the same open file: for each, the lowest of them. */
-static int add_twins(struct fl_facts *facts, pid_t pid, const int *number, uint32_t count, struct fl_error *err)
+static int add_twins(struct fl_facts *facts, pid_t pid, const struct fl_files *files, const struct kept *kept, struct fl_error *err)
 {
+  const int *number = files->number;
   int twin[FL_FILES_MAX];
 
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < files->count; i++) {
     twin[i] = number[i];
     for (uint32_t j = 0; j < i && twin[i] == number[i]; j++) {
+      if (kept[i].device != kept[j].device || kept[i].inode != kept[j].inode)
+        continue;
       long order = syscall(SYS_kcmp, pid, pid, KCMP_FILE, number[j], number[i]);
-
       if (order < 0)
         return fl_fail_errno(err, "kcmp");
       if (order == 0)
         twin[i] = number[j];
     }
   }
-  fl_facts_add(facts, twin, count * sizeof twin[0], "duplicates of descriptors");
+  fl_facts_add(facts, twin, files->count * sizeof twin[0], "duplicates of descriptors");
   return 0;
 }
 
-int fl_files_facts(pid_t pid, struct fl_facts *facts, struct fl_error *err)
+int fl_files_put(const struct fl_proc *proc, const struct fl_files *files, struct fl_facts *facts, struct fl_error *err)
 {
-  fl_autoclose int pidfd = pidfd_open(pid, 0);
-  int number[FL_FILES_MAX], r = pidfd < 0 ? fl_fail_errno(err, "pidfd_open") : 0;
+  struct kept kept[FL_FILES_MAX];
+  int number[FL_FILES_MAX];
   uint32_t count = 0;
+  int r = list(proc, number, &count, FL_FILES_MAX, err);
 
-  if (r == 0)
-    r = list(pid, number, &count, FL_FILES_MAX, err);
-  if (r == 0)
-    fl_facts_add(facts, number, count * sizeof number[0], "descriptors");
-  for (uint32_t i = 0; i < count && r == 0; i++)
-    r = add_file(facts, pid, pidfd, number[i], err);
-  return r < 0 ? r : add_twins(facts, pid, number, count, err);
+  if (r == 0 && (count != files->count || memcmp(number, files->number, count * sizeof number[0]) != 0))
+    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "descriptors: not as they were");
+  for (uint32_t i = 0; i < files->count && r == 0; i++)
+    r = put_file(proc, files, i, &kept[i], facts, err);
+  return r < 0 ? r : add_twins(facts, proc->pid, files, kept, err);
 }

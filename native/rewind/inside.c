@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #include "base/file.h"
 #include "inject/inspect.h"
 
-enum { SIGSET_BYTES = 8, SIGNALS_TAKEN = 16, CHILDREN_REAPED = 16, STATUS_BYTES = 8192 };
+enum { SIGSET_BYTES = 8, ROUNDS_MAX = 64, STATUS_BYTES = 8192 };
 /* Younger than the headers we build with. */
 enum { GET_MDWE = 66, GET_MEMORY_MERGE = 68, TIMER_RESTORE_IDS = 77, TIMER_RESTORE_IDS_GET = 2, SCHED_CORE = 62, SCHED_CORE_GET = 0, SYSCALL_DISPATCH = 59, MEMBARRIER_REGISTRATIONS = 1 << 9 };
 enum { SHM_INFO_CALL = 14, SEM_INFO_CALL = 19, MSG_INFO_CALL = 12 };
@@ -64,35 +65,35 @@ static const struct query of_thread[] = {
     {"alternative stack", SYS_sigaltstack, {0, OUT}, sizeof(stack_t)},
 };
 
-static int ask(struct fl_batch *batch, uint32_t thread, const struct query *query, size_t queries, struct fl_facts *facts, struct fl_error *err)
+/* ret_answer: where the answers begin; they follow one another. */
+static uint32_t ask(struct fl_batch *batch, const struct query *query, size_t queries, uint64_t *ret_answer)
 {
-  uint64_t answer[FL_COUNT(of_process) + FL_COUNT(of_thread)];
+  uint32_t first = batch->calls;
 
-  fl_batch_begin(batch);
+  *ret_answer = 0;
   for (size_t i = 0; i < queries; i++) {
-    uint64_t argument[5];
+    uint64_t argument[5], answer = query[i].answer_bytes ? fl_batch_memory(batch, NULL, query[i].answer_bytes) : 0;
 
-    answer[i] = query[i].answer_bytes ? fl_batch_memory(batch, NULL, query[i].answer_bytes) : 0;
+    if (!*ret_answer)
+      *ret_answer = answer;
     for (size_t j = 0; j < FL_COUNT(argument); j++)
-      argument[j] = query[i].argument[j] == OUT ? answer[i] : query[i].argument[j];
+      argument[j] = query[i].argument[j] == OUT ? answer : query[i].argument[j];
     fl_batch_add(batch, query[i].number, argument[0], argument[1], argument[2], argument[3], argument[4]);
   }
-  int r = fl_batch_run(batch, thread, err);
-  for (size_t i = 0; i < queries && r == 0; i++) {
-    fl_facts_add(facts, &batch->call[i].result, sizeof batch->call[i].result, "thread %u %s", thread, query[i].name);
-    if (query[i].answer_bytes)
-      fl_facts_add(facts, fl_batch_bytes(batch, answer[i]), query[i].answer_bytes, "thread %u %s", thread, query[i].name);
-  }
-  return r;
+  return first;
 }
 
-int fl_inside_facts(struct fl_batch *batch, struct fl_facts *facts, struct fl_error *err)
+static void add_answers(const struct fl_batch *batch, uint32_t thread, const struct fl_inside_part *part, const struct query *query, size_t queries, struct fl_facts *facts)
 {
-  int r = ask(batch, 0, of_process, FL_COUNT(of_process), facts, err);
+  uint64_t answer = part->answer;
 
-  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
-    r = ask(batch, i, of_thread, FL_COUNT(of_thread), facts, err);
-  return r;
+  for (size_t i = 0; i < queries; i++) {
+    fl_facts_add(facts, &batch->call[part->query + i].result, sizeof batch->call[0].result, "thread %u %s", thread, query[i].name);
+    if (query[i].answer_bytes) {
+      fl_facts_add(facts, fl_batch_bytes(batch, answer), query[i].answer_bytes, "thread %u %s", thread, query[i].name);
+      answer += fl_batch_memory_bytes(query[i].answer_bytes);
+    }
+  }
 }
 
 /* --- what is put back --- */
@@ -163,10 +164,10 @@ static int learn_thread(struct fl_batch *batch, uint32_t index, struct fl_inside
   return 0;
 }
 
-int fl_inside_learn(struct fl_batch *batch, struct fl_inside *ret, struct fl_error *err)
+int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *ret, struct fl_error *err)
 {
   memset(ret, 0, sizeof *ret);
-  int r = fl_inspect_timers(batch->tracee->pid, &ret->timers, err);
+  int r = fl_inspect_timers(proc->pid, &ret->timers, err);
 
   if (r == 0)
     r = learn_process(batch, ret, err);
@@ -175,11 +176,11 @@ int fl_inside_learn(struct fl_batch *batch, struct fl_inside *ret, struct fl_err
   return r;
 }
 
-static int put_process(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+static void put_process(struct fl_batch *batch, struct fl_inside *inside)
 {
   static const struct itimerval never;
 
-  fl_batch_begin(batch);
+  inside->process.put = batch->calls;
   uint64_t timer = fl_batch_memory(batch, &never, sizeof never);
   for (uint64_t which = ITIMER_REAL; which <= ITIMER_PROF; which++)
     fl_batch_add(batch, SYS_setitimer, which, timer, 0, 0, 0);
@@ -190,14 +191,9 @@ static int put_process(struct fl_batch *batch, const struct fl_inside *inside, s
   fl_batch_add(batch, SYS_umask, inside->umask, 0, 0, 0, 0);
   fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
   fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
-  uint32_t done = batch->calls;
-  for (int i = 0; i < CHILDREN_REAPED; i++)
-    fl_batch_add(batch, SYS_wait4, (uint64_t)-1, 0, WNOHANG | __WALL, 0, 0);
-  int r = fl_batch_run(batch, 0, err);
-  for (uint32_t i = 0; i < done && r == 0; i++)
-    if (batch->call[i].result < 0)
-      r = fl_fail(err, FL_ERR_UNSUPPORTED, (int)-batch->call[i].result, "rewind", "system call %lu in the process", batch->call[i].number);
-  return r;
+  inside->process.done = batch->calls;
+  inside->reaped = fl_batch_add(batch, SYS_wait4, (uint64_t)-1, 0, WNOHANG | __WALL, 0, 0);
+  inside->process.query = ask(batch, of_process, FL_COUNT(of_process), &inside->process.answer);
 }
 
 static bool had_timer(const struct fl_inside *inside, int id)
@@ -209,13 +205,16 @@ static bool had_timer(const struct fl_inside *inside, int id)
 }
 
 /* New ones are deleted, those it had are stopped. */
-static int put_timers(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+static int put_timers(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_inside *inside, struct fl_error *err)
 {
   static const struct itimerspec never;
   struct fl_timers timers = {0};
-  int r = fl_inspect_timers(batch->tracee->pid, &timers, err);
+  char text[2];
 
-  if (r < 0 || timers.count == 0)
+  if (fl_proc_read(proc->file[FL_PROC_TIMERS], text, sizeof text) == 0)
+    return 0;
+  int r = fl_inspect_timers(proc->pid, &timers, err);
+  if (r < 0)
     return r;
   fl_batch_begin(batch);
   uint64_t stop = fl_batch_memory(batch, &never, sizeof never);
@@ -227,36 +226,81 @@ static int put_timers(struct fl_batch *batch, const struct fl_inside *inside, st
   return fl_batch_run(batch, 0, err);
 }
 
-static int put_thread(struct fl_batch *batch, uint32_t index, const struct fl_inside_thread *thread, struct fl_error *err)
+static void put_thread(struct fl_batch *batch, const struct fl_inside_thread *thread, struct fl_inside_part *part)
 {
   static const uint64_t every = ~0ull;
   static const struct timespec now;
 
-  fl_batch_begin(batch);
+  part->put = batch->calls;
   fl_batch_add(batch, SYS_sigaltstack, fl_batch_memory(batch, &thread->alternative, sizeof thread->alternative), 0, 0, 0, 0);
   fl_batch_add(batch, SYS_set_robust_list, thread->robust, thread->robust_bytes, 0, 0, 0);
   fl_batch_add(batch, SYS_prctl, PR_SET_TIMERSLACK, (uint64_t)thread->slack, 0, 0, 0);
   fl_batch_add(batch, SYS_prctl, PR_SET_NAME, fl_batch_memory(batch, thread->comm, sizeof thread->comm), 0, 0, 0);
-  uint32_t done = batch->calls;
+  part->done = batch->calls;
   fl_batch_add(batch, SYS_set_tid_address, thread->tid_address, 0, 0, 0, 0);
   fl_batch_add(batch, SYS_prctl, SYSCALL_DISPATCH, 0, 0, 0, 0);
   uint64_t set = fl_batch_memory(batch, &every, sizeof every), moment = fl_batch_memory(batch, &now, sizeof now);
-  for (int i = 0; i < SIGNALS_TAKEN; i++)
-    fl_batch_add(batch, SYS_rt_sigtimedwait, set, 0, moment, SIGSET_BYTES, 0);
-  int r = fl_batch_run(batch, index, err);
-  for (uint32_t i = 0; i < done && r == 0; i++)
-    if (batch->call[i].result < 0)
-      r = fl_fail(err, FL_ERR_UNSUPPORTED, (int)-batch->call[i].result, "rewind", "system call %lu in thread %u", batch->call[i].number, index);
-  return r;
+  part->taken = fl_batch_add(batch, SYS_rt_sigtimedwait, set, 0, moment, SIGSET_BYTES, 0);
+  part->query = ask(batch, of_thread, FL_COUNT(of_thread), &part->answer);
 }
 
-int fl_inside_put(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
-  int r = put_timers(batch, inside, err);
+  fl_batch_begin(batch);
+  for (uint32_t i = 0; i < batch->tracee->threads; i++) {
+    fl_batch_part(batch, i);
+    if (i == 0)
+      put_process(batch, inside);
+    put_thread(batch, &inside->thread[i], &inside->part[i]);
+  }
+  return fl_batch_start(batch, err);
+}
 
+int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err)
+{
+  int r = put_timers(batch, proc, inside, err);
+
+  return r < 0 ? r : start(batch, inside, err);
+}
+
+/* A signal was taken, or a child reaped: there may be more. */
+static bool found_some(const struct fl_batch *batch, const struct fl_inside *inside)
+{
+  bool found = batch->call[inside->reaped].result > 0;
+
+  for (uint32_t i = 0; i < batch->tracee->threads; i++)
+    found = found || batch->call[inside->part[i].taken].result > 0;
+  return found;
+}
+
+static int check(const struct fl_batch *batch, const struct fl_inside_part *part, uint32_t thread, struct fl_error *err)
+{
+  for (uint32_t i = part->put; i < part->done; i++)
+    if (batch->call[i].result < 0)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-batch->call[i].result, "rewind", "system call %lu in thread %u", batch->call[i].number, thread);
+  return 0;
+}
+
+int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_facts *facts, struct fl_error *err)
+{
+  int r = fl_batch_finish(batch, err);
+
+  for (int round = 0; r == 0 && found_some(batch, inside); round++) {
+    if (round == ROUNDS_MAX)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "signals that wait: not as they were");
+    r = start(batch, inside, err);
+    if (r == 0)
+      r = fl_batch_finish(batch, err);
+  }
   if (r == 0)
-    r = put_process(batch, inside, err);
-  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
-    r = put_thread(batch, i, &inside->thread[i], err);
+    r = check(batch, &inside->process, 0, err);
+  if (r < 0)
+    return r;
+  add_answers(batch, 0, &inside->process, of_process, FL_COUNT(of_process), facts);
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++) {
+    r = check(batch, &inside->part[i], i, err);
+    if (r == 0)
+      add_answers(batch, i, &inside->part[i], of_thread, FL_COUNT(of_thread), facts);
+  }
   return r;
 }

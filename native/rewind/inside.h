@@ -5,11 +5,14 @@
 
 #include "inject/batch.h"
 #include "rewind/facts.h"
+#include "rewind/proc.h"
 
 enum { FL_INSIDE_SIGNALS = 64, FL_INSIDE_COMM = 16 };
 
 struct fl_inside_action { uint64_t handler, flags, restorer, mask; };       /* the kernel's struct sigaction */
 struct fl_inside_thread { stack_t alternative; uint64_t tid_address, robust, robust_bytes; int64_t slack; char comm[FL_INSIDE_COMM]; };
+/* Where a thread's calls stand in the batch: [put, done) have to succeed, taken is a signal that waited; from query on they are asked for facts. */
+struct fl_inside_part { uint32_t put, done, taken, query; uint64_t answer; };
 
 struct fl_inside {
   struct fl_inside_action action[FL_INSIDE_SIGNALS];
@@ -18,10 +21,12 @@ struct fl_inside {
   uint32_t umask;
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
+  uint32_t reaped;                             /* the call that does */
+  struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];
 };
 
-int fl_inside_learn(struct fl_batch *batch, struct fl_inside *ret, struct fl_error *err);
-/* Signals that wait are taken, timers stopped, dead children reaped. */
-int fl_inside_put(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
-int fl_inside_facts(struct fl_batch *batch, struct fl_facts *facts, struct fl_error *err);
+int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *ret, struct fl_error *err);
+/* Signals that wait are taken, timers stopped, dead children reaped, and every thread is asked what it knows, all at once: it goes on while the caller looks at the process from outside. */
+int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err);
+int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_facts *facts, struct fl_error *err);
 #endif

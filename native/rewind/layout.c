@@ -19,6 +19,8 @@ enum { BATCH_ROOM = 8 };
 #define GAP_STEP (1ull << 30)
 #define GAP_LAST (1ull << 46)
 
+#define WATCHED " uw"
+
 /* What a private mapping without a file can be given again by madvise. */
 static const struct { const char *flag; int advice; } advices[] = {
     {" dc", MADV_DONTFORK}, {" dd", MADV_DONTDUMP}, {" hg", MADV_HUGEPAGE}, {" nh", MADV_NOHUGEPAGE}, {" wf", MADV_WIPEONFORK}, {" rr", MADV_RANDOM}, {" sr", MADV_SEQUENTIAL}, {" mg", MADV_MERGEABLE}};
@@ -34,6 +36,16 @@ static int keep(struct fl_layout *layout, const char *text, uint32_t *ret_at)
   layout->text[layout->text_bytes + length] = 0;
   layout->text_bytes += (uint32_t)length + 1;
   return 0;
+}
+
+/* Without the one that says that it is watched (watch.h), which is ours. */
+static int keep_flags(struct fl_layout *layout, char *flags, uint32_t *ret_at)
+{
+  char *watched = strstr(flags, WATCHED);
+
+  if (watched)
+    memmove(watched, watched + sizeof WATCHED - 1, strlen(watched + sizeof WATCHED - 1) + 1);
+  return keep(layout, flags, ret_at);
 }
 
 /* Of a line that begins a mapping; other lines of smaps begin with a capital letter. */
@@ -56,27 +68,28 @@ static int parse_area(struct fl_layout *layout, const char *line, struct fl_area
   return keep(layout, name, &ret->name);
 }
 
-int fl_layout_read(pid_t pid, uint64_t but_from, uint64_t but_bytes, struct fl_layout *ret, struct fl_error *err)
+int fl_layout_read(pid_t pid, bool flagged, uint64_t but_from, uint64_t but_bytes, struct fl_layout *ret, struct fl_error *err)
 {
   char path[64], line[PATH_MAX + 128];
   bool skipped = false;
   int r = 0;
 
   ret->areas = ret->text_bytes = 0;
-  snprintf(path, sizeof path, "/proc/%d/smaps", pid);
-  fl_autofclose FILE *smaps = fopen(path, "re");
-  if (!smaps)
-    return fl_fail_errno(err, "open_smaps");
-  while (r == 0 && fgets(line, sizeof line, smaps)) {
+  ret->flagged = flagged;
+  snprintf(path, sizeof path, "/proc/%d/%s", pid, flagged ? "smaps" : "maps");
+  fl_autofclose FILE *maps = fopen(path, "re");
+  if (!maps)
+    return fl_fail_errno(err, "open_maps");
+  while (r == 0 && fgets(line, sizeof line, maps)) {
     if (strncmp(line, "VmFlags:", 8) == 0) {
-      r = skipped ? 0 : ret->areas ? keep(ret, line + 8, &ret->area[ret->areas - 1].flags) : -EPROTO;
+      r = skipped ? 0 : ret->areas ? keep_flags(ret, line + 8, &ret->area[ret->areas - 1].flags) : -EPROTO;
     } else if (line[0] < 'A' || line[0] > 'Z') {
       r = ret->areas == FL_LAYOUT_MAX ? -E2BIG : parse_area(ret, line, &ret->area[ret->areas]);
       skipped = r == 0 && ret->area[ret->areas].start - but_from < but_bytes;
       ret->areas += r == 0 && !skipped;
     }
   }
-  return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_smaps", "after %u mappings", ret->areas) : 0;
+  return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_maps", "after %u mappings", ret->areas) : 0;
 }
 
 const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t address)
@@ -103,7 +116,7 @@ bool fl_layout_same_thing(const struct fl_layout *one, const struct fl_area *a, 
 
 static bool same(const struct fl_layout *one, const struct fl_area *a, const struct fl_layout *other, const struct fl_area *b)
 {
-  return a->rights == b->rights && fl_layout_same_thing(one, a, other, b) && strcmp(one->text + a->flags, other->text + b->flags) == 0;
+  return a->rights == b->rights && fl_layout_same_thing(one, a, other, b) && (!one->flagged || !other->flagged || strcmp(one->text + a->flags, other->text + b->flags) == 0);
 }
 
 /* The kernel may have joined or split neighbours: what counts is what there is at each address. */

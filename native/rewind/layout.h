@@ -1,6 +1,6 @@
 /*
- * The address space of a stopped process as a list of mappings, with everything that /proc/PID/smaps tells of each, so that two lists that are equal are two address spaces of the same shape;
- * and how one is bent back into another.
+ * The address space of a stopped process as a list of mappings, so that two lists that are equal are two address spaces of the same shape; and how one is bent back into another.
+ * From /proc/PID/smaps it has everything that the kernel tells of each; from /proc/PID/maps, which is read in a tenth of the time, all but the flags.
  */
 #ifndef FLASHD_REWIND_LAYOUT_H
 #define FLASHD_REWIND_LAYOUT_H
@@ -22,12 +22,13 @@ struct fl_area {
 
 struct fl_layout {
   uint32_t areas, text_bytes;
+  bool flagged;                                /* it knows flags; one that does not is compared without them */
   struct fl_area area[FL_LAYOUT_MAX];
   char text[FL_LAYOUT_TEXT_MAX];
 };
 
-/* Without what begins in the given range. */
-int fl_layout_read(pid_t pid, uint64_t but_from, uint64_t but_bytes, struct fl_layout *ret, struct fl_error *err);
+/* flagged: from smaps. Without what begins in the given range. */
+int fl_layout_read(pid_t pid, bool flagged, uint64_t but_from, uint64_t but_bytes, struct fl_layout *ret, struct fl_error *err);
 /* The one that covers the address, or the next one above it, or NULL. */
 const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t address);
 /* Whether the same thing is mapped at the address in both, whatever its rights and flags. */

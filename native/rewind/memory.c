@@ -32,6 +32,8 @@ struct walk {
   int pages, content;                          /* of the instance */
   struct fl_memory_counts *counts;
   int (*visit)(struct walk *walk, const struct page *page, struct fl_error *err);
+  fl_memory_visit each;
+  void *context;
   uint64_t found;                              /* the first page that is not what it was, and what that is */
   const char *found_as;
   uint64_t run_at;                             /* pages to be written together */
@@ -60,7 +62,7 @@ static bool is_shared(const struct page *page)
          (page->new & PAGEMAP_FRAME) == (page->old & PAGEMAP_FRAME);
 }
 
-static const uint8_t *saved_page(const struct fl_memory *memory, uint64_t address)
+const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address)
 {
   uint32_t low = 0, high = memory->saved;
 
@@ -128,6 +130,11 @@ static int walk_area(struct walk *walk, const struct fl_area *area, struct fl_er
   return r;
 }
 
+bool fl_memory_is_private(const struct fl_layout *layout, const struct fl_area *area)
+{
+  return !area->shared && (!area->special || strcmp(layout->text + area->name, "[vdso]") == 0);
+}
+
 static int walk_all(struct walk *walk, struct fl_error *err)
 {
   const struct fl_layout *layout = walk->memory->layout;
@@ -137,7 +144,7 @@ static int walk_all(struct walk *walk, struct fl_error *err)
     r = walk->content = open_proc(walk->memory->instance, "mem", O_RDWR, err);
   r = r < 0 ? r : 0;
   for (uint32_t i = 0; i < layout->areas && r == 0; i++)
-    if (!layout->area[i].shared && (!layout->area[i].special || strcmp(layout->text + layout->area[i].name, "[vdso]") == 0))      /* the kernel's code there can be copied and changed */
+    if (fl_memory_is_private(layout, &layout->area[i]))
       r = walk_area(walk, &layout->area[i], err);
   return r;
 }
@@ -209,43 +216,52 @@ int fl_memory_save(struct fl_memory *memory, struct fl_error *err)
   return r;
 }
 
-void fl_memory_free(struct fl_memory *memory)
+static int visit_kept(struct walk *walk, const struct page *page, struct fl_error *err)
 {
-  free(memory->saved_at);
-  if (memory->saved_bytes && memory->saved_bytes != MAP_FAILED)
-    munmap(memory->saved_bytes, (size_t)FL_REWIND_SAVED_MAX * PAGE_BYTES);
-  fl_close(&memory->template_memory);
-  fl_close(&memory->template_pages);
+  return page->kept && is_private(page->old) && !fl_memory_saved(walk->memory, page->address) ? walk->each(walk->context, page->address, err) : 0;
+}
+
+int fl_memory_each_kept(struct fl_memory *memory, fl_memory_visit visit, void *context, struct fl_error *err)
+{
+  struct walk walk = {.memory = memory, .pages = -1, .content = -1, .visit = visit_kept, .each = visit, .context = context};
+  int r = walk_all(&walk, err);
+
+  end_walk(&walk);
+  return r;
 }
 
 /* --- the restore --- */
 
 static enum expected expected_of(const struct walk *walk, const struct page *page, const uint8_t **ret_saved)
 {
-  *ret_saved = saved_page(walk->memory, page->address);
+  *ret_saved = fl_memory_saved(walk->memory, page->address);
   return *ret_saved ? SAVED : page->kept && is_private(page->old) ? TEMPLATES : UNTOUCHED;
+}
+
+int fl_memory_add_drop(struct fl_memory *memory, uint64_t start, uint64_t end, struct fl_error *err)
+{
+  if (memory->drops && memory->drop[memory->drops - 1].end == start) {
+    memory->drop[memory->drops - 1].end = end;
+    return 0;
+  }
+  if (memory->drops == FL_REWIND_DROPS_MAX)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "more than %d stretches of new memory", FL_REWIND_DROPS_MAX);
+  memory->drop[memory->drops].start = start;
+  memory->drop[memory->drops++].end = end;
+  return 0;
 }
 
 static int visit_to_drop(struct walk *walk, const struct page *page, struct fl_error *err)
 {
-  struct fl_memory *memory = walk->memory;
   const uint8_t *saved;
 
   if (!is_private(page->new) || expected_of(walk, page, &saved) != UNTOUCHED)
     return 0;
   walk->counts->dropped++;
-  if (memory->drops && memory->drop[memory->drops - 1].end == page->address) {
-    memory->drop[memory->drops - 1].end += PAGE_BYTES;
-    return 0;
-  }
-  if (memory->drops == FL_REWIND_DROPS_MAX)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "more than %d stretches of new memory", FL_REWIND_DROPS_MAX);
-  memory->drop[memory->drops].start = page->address;
-  memory->drop[memory->drops++].end = page->address + PAGE_BYTES;
-  return 0;
+  return fl_memory_add_drop(walk->memory, page->address, page->address + PAGE_BYTES, err);
 }
 
-static int run_drops(struct fl_memory *memory, struct fl_batch *batch, struct fl_error *err)
+int fl_memory_run_drops(struct fl_memory *memory, struct fl_batch *batch, struct fl_error *err)
 {
   int r = 0;
 
@@ -268,7 +284,7 @@ int fl_memory_drop(struct fl_memory *memory, struct fl_batch *batch, struct fl_m
   memory->drops = 0;
   int r = walk_all(&walk, err);
   end_walk(&walk);
-  return r < 0 ? r : run_drops(memory, batch, err);
+  return r < 0 ? r : fl_memory_run_drops(memory, batch, err);
 }
 
 static int flush_run(struct walk *walk, struct fl_error *err)

@@ -34,16 +34,27 @@ struct fl_memory {
   struct { uint64_t start, end; } drop[FL_REWIND_DROPS_MAX];
 };
 
-/* Counts of pages. */
+/* Counts of pages. own: that are not the template's frame, or were written to. */
 struct fl_memory_counts { uint32_t own, written, dropped; };
 
 /* Before it is saved: where the kernel keeps what changes by itself, such as the processor a thread runs on. */
 void fl_memory_changes_at(struct fl_memory *memory, uint64_t address, uint64_t bytes);
 int fl_memory_save(struct fl_memory *memory, struct fl_error *err);
+/* Whether it is a mapping whose pages are looked at: what is shared can never be written to, and what is the kernel's own neither, but for its code. */
+bool fl_memory_is_private(const struct fl_layout *layout, const struct fl_area *area);
+/* After it was saved: a copy of the saved page, or NULL: the template's, or untouched. */
+const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address);
+/* Each page, ascending, that is the template's. */
+typedef int (*fl_memory_visit)(void *context, uint64_t address, struct fl_error *err);
+int fl_memory_each_kept(struct fl_memory *memory, fl_memory_visit visit, void *context, struct fl_error *err);
+
+/* What is to be dropped: added in ascending order, and done by calls in the process. */
+int fl_memory_add_drop(struct fl_memory *memory, uint64_t start, uint64_t end, struct fl_error *err);
+int fl_memory_run_drops(struct fl_memory *memory, struct fl_batch *batch, struct fl_error *err);
+
 /* The layout is what it was. drop: calls in the process, before anything else of the process is put right; write: from outside, last. */
 int fl_memory_drop(struct fl_memory *memory, struct fl_batch *batch, struct fl_memory_counts *counts, struct fl_error *err);
 int fl_memory_write(struct fl_memory *memory, struct fl_memory_counts *counts, struct fl_error *err);
 /* Whether every page holds what it did: it reads them all, whoever shares what. */
 int fl_memory_compare(struct fl_memory *memory, struct fl_error *err);
-void fl_memory_free(struct fl_memory *memory);
 #endif

@@ -1,11 +1,7 @@
 /* See process.h. */
 #include "rewind/process.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -13,9 +9,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 
-enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, PROCESSES_MAX = 64, DISPATCH_REQUEST = 0x4211 };
+enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, DISPATCH_REQUEST = 0x4211 };
 
 /* Lines of status that tell of memory (which is compared itself), of time spent, of us, and of masks that are put back last. */
 static const char *const passing[] = {"State:", "Vm", "Rss", "Hugetlb", "Threads:", "FDSize:", "SigQ:", "SigBlk:", "voluntary_ctxt", "nonvoluntary_ctxt", "TracerPid:"};
@@ -24,7 +19,6 @@ static const char *const passing[] = {"State:", "Vm", "Rss", "Hugetlb", "Threads
 static const int fields[] = {5, 6, 7, 8, 26, 27, 28, 38, 45, 46, 47, 48, 49, 50, 51};
 
 static const char *const links[] = {"exe", "cwd", "root"};
-static const char *const files[] = {"auxv", "oom_score_adj", "coredump_filter", "autogroup", "timers", "net/dev", "loginuid", "sessionid", "attr/current", "cgroup"};
 
 static bool is_passing(const char *line)
 {
@@ -34,15 +28,14 @@ static bool is_passing(const char *line)
   return false;
 }
 
-static int add_status(struct fl_facts *facts, pid_t pid, uint32_t index, pid_t tid, struct fl_error *err)
+static int add_status(struct fl_facts *facts, const struct fl_proc *proc, uint32_t index, struct fl_error *err)
 {
-  char path[64], text[STATUS_BYTES], kept[STATUS_BYTES];
+  char text[STATUS_BYTES], kept[STATUS_BYTES];
   size_t length = 0;
+  ssize_t r = fl_proc_read(proc->status[index], text, sizeof text);
 
-  snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
-  int r = fl_file_read(AT_FDCWD, path, text, sizeof text);
   if (r < 0)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_status", "thread %d", tid);
+    return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-r, "read_status", "thread %u", index);
   for (const char *line = text, *next; *line; line = next) {
     size_t bytes = strcspn(line, "\n");
 
@@ -56,7 +49,7 @@ static int add_status(struct fl_facts *facts, pid_t pid, uint32_t index, pid_t t
   return 0;
 }
 
-static int add_thread(struct fl_facts *facts, const struct fl_tracee *tracee, uint32_t index, struct fl_error *err)
+static int add_thread(struct fl_facts *facts, const struct fl_tracee *tracee, const struct fl_proc *proc, uint32_t index, struct fl_error *err)
 {
   struct { uint64_t robust; size_t robust_bytes; struct __ptrace_rseq_configuration rseq; long dispatching; uint64_t dispatch[4]; } kept;
   pid_t tid = tracee->thread[index].tid;
@@ -69,19 +62,18 @@ static int add_thread(struct fl_facts *facts, const struct fl_tracee *tracee, ui
   ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (void *)sizeof kept.rseq, &kept.rseq);
   kept.dispatching = syscall(SYS_ptrace, DISPATCH_REQUEST, tid, sizeof kept.dispatch, kept.dispatch);
   fl_facts_add(facts, &kept, sizeof kept, "thread %u registrations", index);
-  return add_status(facts, tracee->pid, index, tid, err);
+  return add_status(facts, proc, index, err);
 }
 
-static int add_stat(struct fl_facts *facts, pid_t pid, struct fl_error *err)
+static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct fl_error *err)
 {
-  char path[64], text[STAT_BYTES], kept[STAT_BYTES] = "";
+  char text[STAT_BYTES], kept[STAT_BYTES] = "";
   size_t length = 0, wanted = 0;
-
-  snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  int r = fl_file_read(AT_FDCWD, path, text, sizeof text);
+  ssize_t r = fl_proc_read(proc->file[FL_PROC_STAT], text, sizeof text);
   const char *at = r < 0 ? NULL : strrchr(text, ')');        /* the name before it may hold anything */
+
   if (!at)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_stat", "process %d", pid);
+    return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-r, "read_stat", "process %d", proc->pid);
   for (int field = 3; wanted < FL_COUNT(fields) && (at = strchr(at, ' ')); field++, at++)
     if (field == fields[wanted]) {
       size_t bytes = strcspn(at + 1, " \n") + 1;
@@ -94,27 +86,14 @@ static int add_stat(struct fl_facts *facts, pid_t pid, struct fl_error *err)
   return 0;
 }
 
-static int ascending(const void *a, const void *b)
-{
-  return *(const int *)a - *(const int *)b;
-}
-
 /* As they are numbered inside: the init, itself, and whatever else there is. */
-static int add_processes(struct fl_facts *facts, pid_t init, struct fl_error *err)
+static int add_processes(struct fl_facts *facts, const struct fl_proc *proc, struct fl_error *err)
 {
-  int inside[PROCESSES_MAX];
-  size_t count = 0;
-  char path[64];
+  int inside[FL_PROC_PROCESSES], count = fl_proc_numbers(proc->processes, proc->processes_at, inside, FL_PROC_PROCESSES);
 
-  snprintf(path, sizeof path, "/proc/%d/root/proc", init);
-  fl_autoclosedir DIR *proc = opendir(path);
-  if (!proc)
-    return fl_fail_errno(err, "open_proc");
-  for (const struct dirent *entry; count < PROCESSES_MAX && (entry = readdir(proc));)
-    if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-      inside[count++] = atoi(entry->d_name);
-  qsort(inside, count, sizeof inside[0], ascending);
-  fl_facts_add(facts, inside, count * sizeof inside[0], "processes");
+  if (count < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, -count, "rewind", "the processes of its sandbox cannot be listed");
+  fl_facts_add(facts, inside, (size_t)count * sizeof inside[0], "processes");
   return 0;
 }
 
@@ -132,32 +111,35 @@ int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_er
   return 0;
 }
 
-void fl_process_limits_put(pid_t pid, const struct fl_process_limits *limits)
+static int put_limits(pid_t pid, const struct fl_process_limits *then, struct fl_process_limits *ret_now, struct fl_error *err)
 {
-  struct rlimit64 now;
+  bool put = false;
+  int r = fl_process_limits_get(pid, ret_now, err);
 
-  for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
-    const struct rlimit64 then = {limits->limit[resource][0], limits->limit[resource][1]};
+  for (int resource = 0; resource < RLIM_NLIMITS && r == 0; resource++)
+    if (memcmp(ret_now->limit[resource], then->limit[resource], sizeof then->limit[resource]) != 0) {
+      const struct rlimit64 limit = {then->limit[resource][0], then->limit[resource][1]};
 
-    if (prlimit64(pid, resource, NULL, &now) == 0 && (now.rlim_cur != then.rlim_cur || now.rlim_max != then.rlim_max))
-      prlimit64(pid, resource, &then, NULL);
-  }
+      prlimit64(pid, resource, &limit, NULL);
+      put = true;
+    }
+  return put ? fl_process_limits_get(pid, ret_now, err) : r;
 }
 
-int fl_process_facts(const struct fl_tracee *tracee, pid_t init, struct fl_facts *facts, struct fl_error *err)
+int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
-  struct fl_process_limits limits;
-  int r = add_processes(facts, init, err);
+  struct fl_process_limits now;
+  int r = add_processes(facts, proc, err);
 
   for (size_t i = 0; i < FL_COUNT(links); i++)
-    fl_facts_add_link(facts, tracee->pid, links[i]);
-  for (size_t i = 0; i < FL_COUNT(files); i++)
-    fl_facts_add_file(facts, tracee->pid, files[i]);
+    fl_facts_add_link(facts, proc->directory, links[i]);
+  for (int i = 0; i < FL_PROC_FACTS; i++)
+    fl_facts_add_file(facts, proc->file[i], fl_proc_names[i]);
   if (r == 0)
-    r = add_stat(facts, tracee->pid, err);
-  if (r == 0 && (r = fl_process_limits_get(tracee->pid, &limits, err)) == 0)
-    fl_facts_add(facts, &limits, sizeof limits, "resource limits");
+    r = add_stat(facts, proc, err);
+  if (r == 0 && (r = put_limits(tracee->pid, then, &now, err)) == 0)
+    fl_facts_add(facts, &now, sizeof now, "resource limits");
   for (uint32_t i = 0; i < tracee->threads && r == 0; i++)
-    r = add_thread(facts, tracee, i, err);
+    r = add_thread(facts, tracee, proc, i, err);
   return r;
 }

@@ -3,12 +3,10 @@
 #define FLASHD_REWIND_PROCESS_H
 #include "inject/tracee.h"
 #include "rewind/facts.h"
-
-/* init: of its sandbox. Threads in the tracee's order. */
-int fl_process_facts(const struct fl_tracee *tracee, pid_t init, struct fl_facts *facts, struct fl_error *err);
+#include "rewind/proc.h"
 
 struct fl_process_limits { uint64_t limit[32][2]; };
 int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_error *err);
-/* Those that cannot be put back show in the facts. */
-void fl_process_limits_put(pid_t pid, const struct fl_process_limits *limits);
+/* Puts limits back, and takes the facts. Threads in the tracee's order. */
+int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
 #endif

@@ -1,7 +1,6 @@
 /* See rewinder.h. */
 #include "rewind/rewinder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,9 +23,11 @@
 #include "rewind/memory.h"
 #include "rewind/process.h"
 #include "rewind/scratch.h"
+#include "rewind/watch.h"
+#include "rewind/written.h"
 #include "snapshot/rest.h"
 
-enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000 };
+enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2 };
 
 struct thread {
   pid_t tid;
@@ -44,13 +46,17 @@ struct fl_rewinder {
   uint64_t home;                               /* where the batch's region lies */
   uint32_t threads;
   struct thread *thread;
+  struct fl_proc proc;
   struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
+  size_t maps_bytes;
+  char maps[FL_LAYOUT_TEXT_MAX], maps_now[FL_LAYOUT_TEXT_MAX];                 /* /proc/PID/maps that says what `then` does, batch included; what it says now */
   struct fl_facts snapshot, facts;
   struct fl_inside inside;
   struct fl_files files;
   struct fl_scratch scratch;
   struct fl_process_limits limits;
   struct fl_memory memory;
+  struct fl_written written;
 };
 
 static uint64_t now_ns(void)
@@ -142,16 +148,12 @@ static int arrange_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
-static uint32_t count_threads(pid_t pid)
+/* A directory has a link for each directory in it, and two more. */
+static uint32_t count_threads(const struct fl_rewinder *self)
 {
-  char path[64];
-  uint32_t count = 0;
+  struct stat status;
 
-  snprintf(path, sizeof path, "/proc/%d/task", pid);
-  fl_autoclosedir DIR *tasks = opendir(path);
-  for (const struct dirent *entry; tasks && (entry = readdir(tasks));)
-    count += entry->d_name[0] != '.';
-  return count;
+  return fstat(self->proc.file[FL_PROC_TASK], &status) < 0 ? 0 : (uint32_t)status.st_nlink - TASKS_BESIDE_THREADS;
 }
 
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
@@ -165,7 +167,7 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   if (r < 0)
     return r;
   tracee->threads = self->threads;
-  for (int tries = 0; count_threads(tracee->pid) != self->threads; tries++) {
+  for (int tries = 0; count_threads(self) != self->threads; tries++) {
     if (tries == ENDING_TRIES)
       return refuse(err, "threads do not end");
     usleep(ENDING_US);
@@ -173,26 +175,24 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
-static int put_state(struct fl_rewinder *self, struct fl_error *err)
+/* Everything but memory and registers is put back, and then listed: what is inside by the process itself, meanwhile what is outside by us. */
+static int put_state(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
 {
-  int r = fl_inside_put(&self->batch, &self->inside, err);
+  struct fl_error unused = {0};
+  int r = fl_files_close(&self->batch, &self->proc, &self->files, err);
 
-  if (r == 0)
-    r = fl_files_put(&self->batch, &self->files, err);
-  fl_process_limits_put(self->target.instance, &self->limits);
-  return r;
-}
-
-static int take_facts(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
-{
   fl_facts_begin(facts);
-  int r = fl_process_facts(&self->tracee, self->target.init, facts, err);
-
   if (r == 0)
-    r = fl_inside_facts(&self->batch, facts, err);
+    r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+  if (r < 0)
+    return r;
+  r = fl_files_put(&self->proc, &self->files, facts, err);
   if (r == 0)
-    r = fl_files_facts(self->target.instance, facts, err);
-  return r < 0 ? r : fl_scratch_facts(self->target.scratch, facts, err);
+    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
+  if (r == 0)
+    r = fl_scratch_facts(&self->scratch, facts, err);
+  int finished = fl_inside_finish(&self->batch, &self->inside, facts, r < 0 ? &unused : err);
+  return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, facts, err);
 }
 
 static int put_registers(struct fl_rewinder *self, struct fl_error *err)
@@ -213,33 +213,63 @@ static int put_registers(struct fl_rewinder *self, struct fl_error *err)
 
 static int describe(struct fl_rewinder *self, struct fl_error *err)
 {
-  int r = fl_inside_learn(&self->batch, &self->inside, err);
+  int r = fl_inside_learn(&self->batch, &self->proc, &self->inside, err);
 
   if (r == 0)
-    r = fl_files_learn(self->target.instance, &self->files, err);
+    r = fl_files_learn(&self->proc, &self->files, err);
   if (r == 0)
     r = fl_process_limits_get(self->target.instance, &self->limits, err);
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
-    r = put_state(self, err);                  /* what a restore will do changes nothing now */
-  if (r == 0)
-    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
-  if (r == 0)
-    r = take_facts(self, &self->snapshot, err);
+    r = put_state(self, &self->snapshot, err); /* what a restore will do changes nothing now */
   return r == 0 && self->snapshot.full ? refuse(err, "there is too much to describe") : r;
+}
+
+static int open_proc(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_proc_open(&self->proc, self->target.instance, self->target.init, err);
+
+  for (uint32_t i = 0; i < self->threads && r == 0; i++)
+    r = fl_proc_open_thread(&self->proc, i, self->thread[i].tid, err);
+  if (r == 0)
+    self->tracee.memory = self->proc.file[FL_PROC_MEM];
+  return r < 0 || count_threads(self) == self->threads ? r : refuse(err, "the kernel does not count threads");
+}
+
+static int read_maps(struct fl_rewinder *self, char *ret_text, size_t *ret_bytes, struct fl_error *err)
+{
+  ssize_t bytes = fl_proc_read(self->proc.file[FL_PROC_MAPS], ret_text, FL_LAYOUT_TEXT_MAX);
+
+  *ret_bytes = bytes < 0 ? 0 : (size_t)bytes;
+  return bytes < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-bytes, "read_maps", "after %zu bytes", *ret_bytes) : 0;
+}
+
+/* Where pages cannot be watched, they are compared with the template's (memory.h). */
+static int watch(struct fl_rewinder *self, struct fl_error *err)
+{
+  struct fl_error unused = {0};
+
+  self->written.watch = -1;
+  self->written.memory = &self->memory;
+  self->written.proc = &self->proc;
+  if (!fl_watch_possible() || fl_written_watch(&self->written, &self->batch, &unused) < 0)
+    return 0;
+  return read_maps(self, self->maps, &self->maps_bytes, err);
 }
 
 static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
 {
-  int r = fl_layout_read(self->target.template, 0, 0, &self->base, err);
+  int r = fl_layout_read(self->target.template, false, 0, 0, &self->base, err);
 
   if (r == 0)
-    r = fl_layout_read(self->target.instance, 0, 0, &self->then, err);
+    r = fl_layout_read(self->target.instance, true, 0, 0, &self->then, err);
   if (r == 0)
     r = check_gadget(self, err);
   if (r == 0)
     r = remember_threads(self, err);
+  if (r == 0)
+    r = open_proc(self, err);
   if (r == 0)
     r = hold_threads(self, err);
   if (r == 0 && !(self->home = fl_layout_gap(&self->then, fl_batch_region_bytes())))
@@ -249,8 +279,10 @@ static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = describe(self, err);
   if (r == 0)
-    r = fl_batch_close(&self->batch, err);
-  return r < 0 ? r : fl_memory_save(&self->memory, err);
+    r = fl_memory_save(&self->memory, err);
+  if (r == 0)
+    r = watch(self, err);
+  return r < 0 ? r : fl_batch_close(&self->batch, err);
 }
 
 int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewinder **ret, struct fl_rewind_report *ret_report, struct fl_error *err)
@@ -290,24 +322,65 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 
 /* --- restore --- */
 
-static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
+/* With all flags, which the kernel tells slowly. */
+static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_rewind_report *report, struct fl_error *err)
 {
-  int r = fl_layout_read(self->target.instance, self->home, fl_batch_region_bytes(), &self->now, err);
+  int r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
+  uint32_t repairs = 0;
 
   if (r < 0 || fl_layout_equal(&self->now, &self->then))
     return r;
-  r = fl_layout_repair(&self->now, &self->then, &self->batch, &report->mappings, err);
+  r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
+  report->mappings += repairs;
   if (r == 0)
-    r = fl_layout_read(self->target.instance, self->home, fl_batch_region_bytes(), &self->now, err);
+    r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
+}
+
+/* The text may say the same in another way, with mappings that the kernel has joined or split. */
+static int restore_text(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
+{
+  size_t bytes;
+  int r = read_maps(self, self->maps_now, &bytes, err);
+
+  if (r < 0 || (bytes == self->maps_bytes && memcmp(self->maps, self->maps_now, bytes) == 0))
+    return r;
+  r = restore_mappings(self, false, report, err);
+  return r < 0 ? r : read_maps(self, self->maps, &self->maps_bytes, err);
+}
+
+/*
+ * Flags of a mapping change with advice, which is sealed, with a lock, which is put back, or when another mapping takes its place, which then is not watched; and when it becomes writable, an accounting
+ * mark that stays. So they are looked at where something is not watched, and compared each time only where nothing can be.
+ */
+static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_memory_counts *counts, struct fl_error *err)
+{
+  bool known = false;
+
+  if (self->written.watch < 0) {
+    int r = restore_mappings(self, true, report, err);
+    return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, counts, err);
+  }
+  int r = restore_text(self, report, err);
+  if (r == 0)
+    r = fl_written_scan(&self->written, counts, &known, err);
+  if (r == 0 && !known) {
+    r = restore_mappings(self, true, report, err);
+    if (r == 0)
+      r = fl_written_rewatch(&self->written, err);
+    if (r == 0)
+      r = fl_written_scan(&self->written, counts, &known, err);
+    if (r == 0)
+      r = known ? read_maps(self, self->maps, &self->maps_bytes, err) : refuse(err, "its mappings cannot be watched");
+  }
+  return r < 0 ? r : fl_memory_run_drops(&self->memory, &self->batch, err);
 }
 
 static int compare_facts(struct fl_rewinder *self, struct fl_error *err)
 {
-  int r = take_facts(self, &self->facts, err);
-  const char *name = r < 0 ? NULL : fl_facts_differ(&self->snapshot, &self->facts);
+  const char *name = fl_facts_differ(&self->snapshot, &self->facts);
 
-  return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : r;
+  return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;
 }
 
 static int compare_registers(const struct fl_rewinder *self, struct fl_error *err)
@@ -335,7 +408,7 @@ static int compare_registers(const struct fl_rewinder *self, struct fl_error *er
 /* Everything once more, and all of the memory, while it is still stopped. What the facts say was compared already. */
 static int prove(struct fl_rewinder *self, struct fl_error *err)
 {
-  int r = fl_layout_read(self->target.instance, 0, 0, &self->now, err);
+  int r = fl_layout_read(self->target.instance, true, 0, 0, &self->now, err);
 
   if (r == 0 && !fl_layout_equal(&self->now, &self->then))
     return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "mappings: not as they were");
@@ -350,6 +423,7 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
   uint64_t since = now_ns();
   int r = fl_tracee_stop(self->target.instance, &self->tracee, err);
 
+  self->tracee.memory = self->proc.file[FL_PROC_MEM];
   if (r == 0)
     r = hold_threads(self, err);
   if (r == 0)
@@ -362,14 +436,10 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
   if (r == 0)
     r = end_new_threads(self, err);
   if (r == 0)
-    r = put_state(self, err);
+    r = put_state(self, &self->facts, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)
-    r = restore_layout(self, report, err);
-  if (r == 0)
-    r = fl_memory_drop(&self->memory, &self->batch, &counts, err);
-  if (r == 0)
-    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
+    r = restore_layout(self, report, &counts, err);
   phase_ends(report, FL_REWIND_LAYOUT, &since);
   if (r == 0)
     r = compare_facts(self, err);
@@ -377,7 +447,7 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
     r = fl_batch_close(&self->batch, err);
   phase_ends(report, FL_REWIND_FACTS, &since);
   if (r == 0)
-    r = fl_memory_write(&self->memory, &counts, err);
+    r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put(&self->written, &counts, err);
   if (r == 0)
     r = put_registers(self, err);
   if (r == 0 && proven)

@@ -71,14 +71,28 @@ static uid_t function_of(const struct fl_scratch *scratch)
 int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err)
 {
   for (int i = 0; i < FL_SCRATCH_PLACES; i++)
-    if (fstatat(root, places[i], &ret->place[i], AT_SYMLINK_NOFOLLOW) < 0)
+    if ((ret->fd[i] = open_directory(root, places[i])) < 0 || fstat(ret->fd[i], &ret->place[i]) < 0)
       return fl_fail_errno(err, "stat_scratch");
   return 0;
 }
 
-static int put_place(int root, const struct fl_scratch *scratch, int index)
+/*
+ * A directory in which nothing was made, removed or changed has the time of change that it was left with. Within one tick of the clock a change would not show in that alone: but then it shows in
+ * the other times, the rights, the size (which is that of an empty directory) or the attributes, all of which are among the facts.
+ */
+static bool is_untouched(const struct fl_scratch *scratch, int index)
+{
+  struct stat now;
+
+  return fstat(scratch->fd[index], &now) == 0 && now.st_ctim.tv_sec == scratch->changed[index].seconds && now.st_ctim.tv_nsec == scratch->changed[index].nanoseconds &&
+         now.st_size == scratch->place[index].st_size && now.st_mode == scratch->place[index].st_mode && memcmp(&now.st_mtim, &scratch->place[index].st_mtim, sizeof now.st_mtim) == 0 &&
+         memcmp(&now.st_atim, &scratch->place[index].st_atim, sizeof now.st_atim) == 0;
+}
+
+static int put_place(int root, struct fl_scratch *scratch, int index)
 {
   const struct stat *then = &scratch->place[index];
+  struct stat now;
   const struct timespec times[2] = {then->st_atim, then->st_mtim};
   int r = 0;
 
@@ -88,15 +102,17 @@ static int put_place(int root, const struct fl_scratch *scratch, int index)
     return -errno;
   r = empty(place, 0);
   become(then->st_uid);
-  if (r == 0 && (fchmod(place, then->st_mode & 07777) < 0 || futimens(place, times) < 0))
-    r = -errno;
+  if (r == 0 && (fchmod(place, then->st_mode & 07777) < 0 || futimens(place, times) < 0 || fstat(place, &now) < 0))
+    return -errno;
+  scratch->changed[index].seconds = now.st_ctim.tv_sec;
+  scratch->changed[index].nanoseconds = now.st_ctim.tv_nsec;
   return r;
 }
 
-int fl_scratch_put(int root, const struct fl_scratch *scratch, struct fl_error *err)
+int fl_scratch_put(int root, struct fl_scratch *scratch, struct fl_error *err)
 {
   for (int i = 0; i < FL_SCRATCH_PLACES; i++) {
-    int r = put_place(root, scratch, i);
+    int r = is_untouched(scratch, i) ? 0 : put_place(root, scratch, i);
 
     become(0);
     if (r < 0)
@@ -105,17 +121,17 @@ int fl_scratch_put(int root, const struct fl_scratch *scratch, struct fl_error *
   return 0;
 }
 
-static int add_place(int root, int index, struct fl_facts *facts, struct fl_error *err)
+static int add_place(int place, int index, struct fl_facts *facts, struct fl_error *err)
 {
-  struct { uint64_t mode, attributes; uint32_t uid, gid, links, entries; int64_t modified[2], accessed[2]; ssize_t named; char names[ATTRIBUTES_BYTES]; } kept;
+  struct { uint64_t mode, attributes, bytes; uint32_t uid, gid, links, padding; int64_t modified[2], accessed[2]; ssize_t named; char names[ATTRIBUTES_BYTES]; } kept;
   struct statx now;
 
   memset(&kept, 0, sizeof kept);
-  fl_autoclose int place = open_directory(root, places[index]);
-  if (place < 0 || statx(place, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
+  if (statx(place, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "%s cannot be read", places[index]);
   kept.mode = now.stx_mode;
   kept.attributes = now.stx_attributes;
+  kept.bytes = now.stx_size;                   /* tmpfs: grows with each entry */
   kept.uid = now.stx_uid;
   kept.gid = now.stx_gid;
   kept.links = now.stx_nlink;
@@ -124,24 +140,19 @@ static int add_place(int root, int index, struct fl_facts *facts, struct fl_erro
   kept.accessed[0] = now.stx_atime.tv_sec;
   kept.accessed[1] = now.stx_atime.tv_nsec;
   kept.named = flistxattr(place, kept.names, sizeof kept.names);
-  fl_autoclosedir DIR *entries = fdopendir(fl_steal_fd(&place));
-  for (const struct dirent *entry; entries && (entry = readdir(entries));)
-    kept.entries += is_entry(entry);
   fl_facts_add(facts, &kept, sizeof kept - sizeof kept.names + (kept.named > 0 ? (size_t)kept.named : 0), "files in %s", places[index]);
   return 0;
 }
 
-int fl_scratch_facts(int root, struct fl_facts *facts, struct fl_error *err)
+int fl_scratch_facts(const struct fl_scratch *scratch, struct fl_facts *facts, struct fl_error *err)
 {
-  char path[64];
   struct statfs usage;
   uint64_t used[2];
   int r = 0;
 
   for (int i = 0; i < FL_SCRATCH_PLACES && r == 0; i++)
-    r = add_place(root, i, facts, err);
-  snprintf(path, sizeof path, "/proc/self/fd/%d", root);
-  if (r == 0 && statfs(path, &usage) < 0)
+    r = add_place(scratch->fd[i], i, facts, err);
+  if (r == 0 && fstatfs(scratch->fd[0], &usage) < 0)
     return fl_fail_errno(err, "statfs");
   used[0] = usage.f_blocks - usage.f_bfree;
   used[1] = usage.f_files - usage.f_ffree;

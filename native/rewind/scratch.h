@@ -10,10 +10,14 @@
 
 enum { FL_SCRATCH_PLACES = 4, FL_SCRATCH_DEPTH_MAX = 64 };
 
-struct fl_scratch { struct stat place[FL_SCRATCH_PLACES]; };
+struct fl_scratch {
+  struct stat place[FL_SCRATCH_PLACES];
+  int fd[FL_SCRATCH_PLACES];
+  struct { int64_t seconds, nanoseconds; } changed[FL_SCRATCH_PLACES];          /* as we left it: only the kernel sets this time */
+};
 
 /* root: the layer's root directory, O_PATH. */
 int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err);
-int fl_scratch_put(int root, const struct fl_scratch *scratch, struct fl_error *err);
-int fl_scratch_facts(int root, struct fl_facts *facts, struct fl_error *err);
+int fl_scratch_put(int root, struct fl_scratch *scratch, struct fl_error *err);
+int fl_scratch_facts(const struct fl_scratch *scratch, struct fl_facts *facts, struct fl_error *err);
 #endif

@@ -2,24 +2,54 @@
 #include "sys/pagemap.h"
 
 #include <errno.h>
-#include <sys/ioctl.h>
 
-struct page_region { uint64_t start, end, categories; };
-struct scan_request { uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_mask, return_mask; };
-
-enum { PAGE_IS_PRESENT = 1 << 3, PAGE_IS_SWAPPED = 1 << 4 };
-
-#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_request)
+enum { PROTECT_MATCHING = 1 << 0, REGIONS = 64 };
 
 int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at)
 {
-  struct page_region region = {.start = end};
-  struct scan_request request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)&region, .vec_len = 1, .max_pages = 1,
-                                 .any_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED, .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED};
-  int found = ioctl(pagemap, PAGEMAP_SCAN_IOCTL, &request);
+  struct fl_page_region region = {.start = end};
+  struct fl_page_scan request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)&region, .vec_len = 1, .max_pages = 1,
+                                 .any_mask = FL_PAGE_PRESENT | FL_PAGE_SWAPPED, .return_mask = FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
+  int found = ioctl(pagemap, FL_PAGEMAP_SCAN, &request);
 
   if (found < 0)
     return -errno;
   *ret_at = found ? region.start : end;
+  return 0;
+}
+
+int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)
+{
+  uint32_t count = 0;
+
+  while (start < end) {
+    struct fl_page_scan request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)(ret + count), .vec_len = most - count,
+                                   .return_mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN | FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
+    int found = count < most ? ioctl(pagemap, FL_PAGEMAP_SCAN, &request) : -1;
+
+    if (found < 0)
+      return count < most ? -errno : -E2BIG;
+    count += (uint32_t)found;
+    if (request.walk_end <= start)
+      break;
+    start = request.walk_end;
+  }
+  return (int)count;
+}
+
+int fl_pagemap_protect(int pagemap, uint64_t start, uint64_t end)
+{
+  struct fl_page_region unused[REGIONS];
+
+  while (start < end) {
+    struct fl_page_scan request = {.size = sizeof request, .flags = PROTECT_MATCHING, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)unused, .vec_len = REGIONS,
+                                   .mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN, .any_mask = FL_PAGE_PRESENT | FL_PAGE_SWAPPED, .return_mask = FL_PAGE_WRITTEN};
+
+    if (ioctl(pagemap, FL_PAGEMAP_SCAN, &request) < 0)
+      return -errno;
+    if (request.walk_end <= start)
+      return -EIO;
+    start = request.walk_end;
+  }
   return 0;
 }

@@ -2,7 +2,19 @@
 #ifndef FLASHD_PAGEMAP_H
 #define FLASHD_PAGEMAP_H
 #include <stdint.h>
+#include <sys/ioctl.h>
+
+struct fl_page_region { uint64_t start, end, categories; };
+struct fl_page_scan { uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_mask, return_mask; };
+
+#define FL_PAGEMAP_SCAN _IOWR('f', 16, struct fl_page_scan)
+
+enum { FL_PAGE_WATCHED = 1 << 0, FL_PAGE_WRITTEN = 1 << 1, FL_PAGE_PRESENT = 1 << 3, FL_PAGE_SWAPPED = 1 << 4 };       /* PAGE_IS_WPALLOWED, PAGE_IS_… */
 
 /* *ret_at: the first page in the range that is in memory or swapped out, or end. Negative errno where the kernel cannot tell. */
 int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at);
+/* Everything that is mapped between the two addresses, as stretches of pages of the same categories. How many; negative errno, -E2BIG when there are more. */
+int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most);
+/* From here on a write to any of the pages that are in memory there, and watched (userfaultfd, asynchronously), makes it a written one. */
+int fl_pagemap_protect(int pagemap, uint64_t start, uint64_t end);
 #endif

@@ -1,0 +1,109 @@
+/* See proc.h. */
+#include "rewind/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { ENTRIES_BYTES = 8192 };
+
+struct entry { uint64_t inode; int64_t next; uint16_t bytes; uint8_t type; char name[]; };      /* struct linux_dirent64 */
+
+const char *const fl_proc_names[FL_PROC_FILES] = {
+    [FL_PROC_AUXV] = "auxv", [FL_PROC_OOM_SCORE] = "oom_score_adj", [FL_PROC_COREDUMP_FILTER] = "coredump_filter", [FL_PROC_AUTOGROUP] = "autogroup", [FL_PROC_TIMERS] = "timers",
+    [FL_PROC_NET_DEV] = "net/dev", [FL_PROC_LOGIN] = "loginuid", [FL_PROC_SESSION] = "sessionid", [FL_PROC_ATTRIBUTES] = "attr/current", [FL_PROC_CGROUP] = "cgroup",
+    [FL_PROC_STAT] = "stat", [FL_PROC_MAPS] = "maps", [FL_PROC_PAGEMAP] = "pagemap", [FL_PROC_MEM] = "mem", [FL_PROC_FD] = "fd", [FL_PROC_TASK] = "task"};
+
+static bool is_number(const char *name)
+{
+  return name[0] >= '0' && name[0] <= '9';
+}
+
+static int ascending(const void *a, const void *b)
+{
+  return *(const int *)a - *(const int *)b;
+}
+
+static int list(int directory, int64_t from, int *ret_numbers, uint32_t most, int64_t *ret_first)
+{
+  char bytes[ENTRIES_BYTES] __attribute__((aligned(8)));
+  int64_t before = from;
+  uint32_t count = 0;
+  long length;
+
+  *ret_first = from;
+  if (lseek(directory, from, SEEK_SET) < 0)
+    return -errno;
+  while ((length = syscall(SYS_getdents64, directory, bytes, sizeof bytes)) > 0)
+    for (long at = 0; at < length;) {
+      const struct entry *entry = (const struct entry *)(bytes + at);
+
+      if (is_number(entry->name)) {
+        if (count == most)
+          return -E2BIG;
+        if (count == 0)
+          *ret_first = before;
+        ret_numbers[count++] = atoi(entry->name);
+      }
+      before = entry->next;
+      at += entry->bytes;
+    }
+  qsort(ret_numbers, count, sizeof ret_numbers[0], ascending);
+  return length < 0 ? -errno : (int)count;
+}
+
+int fl_proc_numbers(int directory, int64_t from, int *ret_numbers, uint32_t most)
+{
+  int64_t unused;
+
+  return list(directory, from, ret_numbers, most, &unused);
+}
+
+int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *err)
+{
+  char path[64];
+  int numbers[FL_PROC_PROCESSES];
+
+  ret->pid = pid;
+  snprintf(path, sizeof path, "/proc/%d", pid);
+  ret->directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  snprintf(path, sizeof path, "/proc/%d/root/proc", init);
+  ret->processes = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (ret->directory < 0 || ret->processes < 0)
+    return fl_fail_errno(err, "open_proc");
+  for (int i = 0; i < FL_PROC_FILES; i++) {
+    int flags = i == FL_PROC_MEM ? O_RDWR : O_RDONLY;
+
+    ret->file[i] = openat(ret->directory, fl_proc_names[i], flags | O_CLOEXEC);
+    if (ret->file[i] < 0 && i >= FL_PROC_FACTS)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "open_proc", "%s", fl_proc_names[i]);
+  }
+  int r = list(ret->processes, 0, numbers, FL_COUNT(numbers), &ret->processes_at);
+  return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "list_processes", "of %d", init) : 0;
+}
+
+int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err)
+{
+  char path[64];
+
+  snprintf(path, sizeof path, "task/%d/status", tid);
+  proc->status[index] = openat(proc->directory, path, O_RDONLY | O_CLOEXEC);
+  return proc->status[index] < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, errno, "open_proc", "%s", path) : 0;
+}
+
+ssize_t fl_proc_read(int fd, char *ret_text, size_t size)
+{
+  size_t length = 0;
+  ssize_t got = 0;
+
+  while (length < size - 1 && (got = pread(fd, ret_text + length, size - 1 - length, (off_t)length)) > 0)
+    length += (size_t)got;
+  ret_text[length] = 0;
+  return got < 0 ? -errno : length == size - 1 ? -E2BIG : (ssize_t)length;
+}

@@ -1,0 +1,35 @@
+/* Files of /proc that every restore reads: held open, so that reading one is one call. What belongs to the memory reads as empty when the process has executed another program meanwhile. */
+#ifndef FLASHD_REWIND_PROC_H
+#define FLASHD_REWIND_PROC_H
+#include <flashd/error.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "parasite/parasite.h"
+
+/* In the order in which they become facts, as far as they do. */
+enum fl_proc_file {
+  FL_PROC_AUXV, FL_PROC_OOM_SCORE, FL_PROC_COREDUMP_FILTER, FL_PROC_AUTOGROUP, FL_PROC_TIMERS, FL_PROC_NET_DEV, FL_PROC_LOGIN, FL_PROC_SESSION, FL_PROC_ATTRIBUTES, FL_PROC_CGROUP, FL_PROC_FACTS,
+  FL_PROC_STAT = FL_PROC_FACTS, FL_PROC_MAPS, FL_PROC_PAGEMAP, FL_PROC_MEM, FL_PROC_FD, FL_PROC_TASK, FL_PROC_FILES
+};
+
+enum { FL_PROC_PROCESSES = 64 };
+
+struct fl_proc {
+  pid_t pid;
+  int directory, file[FL_PROC_FILES];          /* /proc/PID; -1: there is no such file */
+  int status[FL_PARASITE_THREADS_MAX];         /* of each thread, in the snapshot's order */
+  int processes;                               /* /proc of the sandbox, as its init has it */
+  int64_t processes_at;                        /* where the numbers begin there */
+};
+
+extern const char *const fl_proc_names[FL_PROC_FILES];
+
+int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *err);
+int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err);
+/* From its beginning, terminated. The length, or a negative errno: -E2BIG when it does not fit. */
+ssize_t fl_proc_read(int fd, char *ret_text, size_t size);
+/* The numbers among a directory's names from there on, ascending. How many; -E2BIG when there are more. */
+int fl_proc_numbers(int directory, int64_t from, int *ret_numbers, uint32_t most);
+#endif

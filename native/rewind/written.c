@@ -1,0 +1,321 @@
+/* See written.h. */
+#include "rewind/written.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "rewind/watch.h"
+
+enum { PAGE_BYTES = 4096, RUN_PAGES = FL_WRITTEN_SETS, ENTRIES = 512, NEAR_PAGES = 32 };
+
+/* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
+#define ADDRESSES_END 0x7ffffffff000ull
+#define PAGEMAP_FILE (1ull << 61)
+#define PAGEMAP_SWAPPED (1ull << 62)
+#define PAGEMAP_PRESENT (1ull << 63)
+
+enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
+
+static void add(struct fl_stretches *stretches, uint64_t start, uint64_t end)
+{
+  if (stretches->count && stretches->at[stretches->count - 1].end == start)
+    stretches->at[stretches->count - 1].end = end;
+  else if (stretches->count == FL_WRITTEN_STRETCHES_MAX)
+    stretches->full = true;
+  else
+    stretches->at[stretches->count++] = (struct fl_stretch){start, end};
+}
+
+/* The first stretch that ends above the address. */
+static uint32_t find(const struct fl_stretches *stretches, uint64_t address)
+{
+  uint32_t low = 0, high = stretches->count;
+
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+
+    if (stretches->at[middle].end <= address)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* --- watching --- */
+
+struct merge { struct fl_written *written; uint32_t saved; };
+
+static void expect_saved(struct merge *merge, uint64_t below)
+{
+  const struct fl_memory *memory = merge->written->memory;
+
+  for (; merge->saved < memory->saved && memory->saved_at[merge->saved] < below; merge->saved++)
+    add(&merge->written->expected, memory->saved_at[merge->saved], memory->saved_at[merge->saved] + PAGE_BYTES);
+}
+
+static int expect_kept(void *context, uint64_t address, struct fl_error *err)
+{
+  struct merge *merge = context;
+
+  expect_saved(merge, address);
+  add(&merge->written->expected, address, address + PAGE_BYTES);
+  return merge->written->expected.full ? fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "watch", "too many stretches of memory") : 0;
+}
+
+/* The kernel's code cannot be watched. */
+static bool is_watched(const struct fl_layout *layout, const struct fl_area *area)
+{
+  return fl_memory_is_private(layout, area) && !area->special;
+}
+
+int fl_written_rewatch(const struct fl_written *written, struct fl_error *err)
+{
+  const struct fl_layout *layout = written->memory->layout;
+  int r = 0;
+
+  for (uint32_t i = 0; i < layout->areas && r == 0;) {
+    uint64_t start = layout->area[i].start, end = start;
+
+    for (; i < layout->areas && layout->area[i].start == end && is_watched(layout, &layout->area[i]); i++)
+      end = layout->area[i].end;
+    if (end > start)
+      r = fl_watch_range(written->watch, start, end, err);
+    else
+      i++;
+  }
+  return r;
+}
+
+static int ascending(const void *a, const void *b)
+{
+  const struct fl_stretch *one = a, *other = b;
+
+  return one->start < other->start ? -1 : one->start > other->start;
+}
+
+/* Neighbours together: what lies between them and is in memory is protected already. */
+static int protect(struct fl_written *written, struct fl_error *err)
+{
+  const struct fl_stretch *at = written->protect.at;
+
+  qsort(written->protect.at, written->protect.count, sizeof *at, ascending);
+  for (uint32_t i = 0, last; i < written->protect.count; i = last + 1) {
+    for (last = i; last + 1 < written->protect.count && at[last + 1].start - at[last].end <= NEAR_PAGES * PAGE_BYTES;)
+      last++;
+    int r = fl_pagemap_protect(written->proc->file[FL_PROC_PAGEMAP], at[i].start, at[last].end);
+    if (r < 0)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "watch", "pages at %#lx", at[i].start);
+  }
+  return 0;
+}
+
+/* Each stretch of pages of the same kind within a private mapping. */
+typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
+
+static int scan(struct fl_written *written, visit visit, struct fl_error *err)
+{
+  const struct fl_layout *layout = written->memory->layout;
+  int regions = fl_pagemap_scan(written->proc->file[FL_PROC_PAGEMAP], 0, ADDRESSES_END, written->region, FL_WRITTEN_STRETCHES_MAX), r = 0;
+  uint32_t at = 0;
+
+  if (regions < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, -regions, "rewind", "its pages cannot be scanned");
+  for (int i = 0; i < regions && r == 0; i++) {
+    const struct fl_page_region *region = &written->region[i];
+
+    while (at < layout->areas && layout->area[at].end <= region->start)
+      at++;
+    for (uint32_t area = at; area < layout->areas && layout->area[area].start < region->end && r == 0; area++) {
+      const struct fl_area *mapped = &layout->area[area];
+      const struct fl_page_region piece = {region->start > mapped->start ? region->start : mapped->start, region->end < mapped->end ? region->end : mapped->end, region->categories};
+
+      if (fl_memory_is_private(layout, mapped))
+        r = visit(written, mapped, &piece, err);
+    }
+  }
+  return r;
+}
+
+static int visit_first(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
+{
+  if (area->special)
+    return 0;
+  if (!(piece->categories & FL_PAGE_WATCHED))
+    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "watch", "memory at %#lx is not watched", area->start);
+  if (piece->categories & POPULATED)
+    add(&written->protect, piece->start, piece->end);
+  return 0;
+}
+
+int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct fl_error *err)
+{
+  struct merge merge = {written, 0};
+  int r = fl_memory_each_kept(written->memory, expect_kept, &merge, err);
+
+  expect_saved(&merge, UINT64_MAX);
+  written->watch = r < 0 ? r : fl_watch_open(batch, err);
+  if (written->watch < 0)
+    return written->watch;
+  r = fl_written_rewatch(written, err);
+  if (r == 0)
+    r = scan(written, visit_first, err);
+  if (r == 0)
+    r = protect(written, err);
+  if (r < 0)
+    fl_close(&written->watch);
+  return r;
+}
+
+/* --- what was written to --- */
+
+static bool is_zeroed(const struct fl_written *written, uint64_t address)
+{
+  for (uint32_t i = 0; i < written->zeros; i++)
+    if (written->zero_at[i] == address)
+      return true;
+  return false;
+}
+
+/* New memory without a file. */
+static int empty(struct fl_written *written, uint64_t start, uint64_t end, struct fl_error *err)
+{
+  for (; start < end && (is_zeroed(written, start) || written->zeros < FL_WRITTEN_ZEROS_MAX); start += PAGE_BYTES) {
+    if (!is_zeroed(written, start))
+      written->zero_at[written->zeros++] = start;
+    add(&written->write, start, start + PAGE_BYTES);
+  }
+  return start < end ? fl_memory_add_drop(written->memory, start, end, err) : 0;
+}
+
+/* In a file's mapping: its own pages are none of ours, copies of them are dropped. */
+static int uncopy(struct fl_written *written, const struct fl_area *area, uint64_t start, uint64_t end, struct fl_error *err)
+{
+  uint64_t entry[ENTRIES];
+  int r = 0;
+
+  while (start < end && r == 0) {
+    size_t count = (end - start) / PAGE_BYTES < ENTRIES ? (end - start) / PAGE_BYTES : ENTRIES;
+    ssize_t bytes = (ssize_t)(count * sizeof entry[0]);
+
+    if (pread(written->proc->file[FL_PROC_PAGEMAP], entry, (size_t)bytes, (off_t)(start / PAGE_BYTES * sizeof entry[0])) != bytes)
+      return fl_fail_errno(err, "read_pagemap");
+    for (size_t i = 0; i < count && r == 0; i++, start += PAGE_BYTES)
+      if ((entry[i] & PAGEMAP_SWAPPED) || ((entry[i] & PAGEMAP_PRESENT) && !(entry[i] & PAGEMAP_FILE)))
+        r = fl_memory_add_drop(written->memory, start, start + PAGE_BYTES, err);
+      else if (!area->special)
+        add(&written->protect, start, start + PAGE_BYTES);
+  }
+  return r;
+}
+
+static int visit_changed(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
+{
+  bool populated = piece->categories & POPULATED, clean = (piece->categories & FL_PAGE_WATCHED) && !(piece->categories & FL_PAGE_WRITTEN);
+  uint32_t next = find(&written->expected, piece->start);
+  int r = 0;
+
+  if (populated && clean)
+    return 0;
+  for (uint64_t at = piece->start; at < piece->end && r == 0;) {
+    const struct fl_stretch *expected = next < written->expected.count && written->expected.at[next].start < piece->end ? &written->expected.at[next] : NULL;
+    uint64_t known = expected ? (expected->start > at ? expected->start : at) : piece->end, end = expected && expected->end < piece->end ? expected->end : piece->end;
+
+    if (populated && at < known)
+      r = area->inode || area->special ? uncopy(written, area, at, known, err) : empty(written, at, known, err);
+    if (expected)
+      add(&written->write, known, end);
+    at = end;
+    next++;
+  }
+  return r;
+}
+
+static int visit_known(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
+{
+  if (!(piece->categories & FL_PAGE_WATCHED) && !area->special)
+    return -EAGAIN;
+  return visit_changed(written, area, piece, err);
+}
+
+int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
+{
+  struct fl_memory *memory = written->memory;
+
+  written->write.count = written->protect.count = memory->drops = 0;
+  int r = scan(written, visit_known, err);
+  *ret_known = r != -EAGAIN || err->code != FL_OK;
+  if (r < 0 && *ret_known)
+    return r;
+  counts->dropped = 0;
+  for (uint32_t i = 0; i < memory->drops; i++)
+    counts->dropped += (uint32_t)((memory->drop[i].end - memory->drop[i].start) / PAGE_BYTES);
+  return written->write.full || written->protect.full ? fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "too many stretches of memory have changed") : 0;
+}
+
+/* --- back --- */
+
+/* NULL: it cannot be read. */
+static const uint8_t *templates(struct fl_written *written, uint64_t address)
+{
+  typeof(&written->copy[0]) set = &written->copy[address / PAGE_BYTES % FL_WRITTEN_SETS];
+
+  for (uint32_t way = 0; way < FL_WRITTEN_WAYS; way++)
+    if (set->address[way] == address)
+      return set->bytes[way];
+  uint32_t way = set->next++ % FL_WRITTEN_WAYS;
+  set->address[way] = 0;
+  if (pread(written->memory->template_memory, set->bytes[way], PAGE_BYTES, (off_t)address) != PAGE_BYTES)
+    return NULL;
+  set->address[way] = address;
+  return set->bytes[way];
+}
+
+/* What the page held. */
+static const uint8_t *content(struct fl_written *written, uint64_t address)
+{
+  static const uint8_t nothing[PAGE_BYTES];
+  const uint8_t *saved = fl_memory_saved(written->memory, address);
+
+  return saved ? saved : is_zeroed(written, address) ? nothing : templates(written, address);
+}
+
+static int write_stretch(struct fl_written *written, const struct fl_stretch *stretch, struct fl_error *err)
+{
+  struct iovec page[RUN_PAGES];                /* of as many sets: none takes the place of another */
+
+  for (uint64_t at = stretch->start; at < stretch->end;) {
+    uint64_t start = at;
+    int pages = 0;
+
+    for (; pages < RUN_PAGES && at < stretch->end; pages++, at += PAGE_BYTES) {
+      page[pages] = (struct iovec){(void *)content(written, at), PAGE_BYTES};
+      if (!page[pages].iov_base)
+        return fl_fail(err, FL_ERR_SYSTEM, EFAULT, "read_template", "page %#lx", at);
+    }
+    if (pwritev(written->proc->file[FL_PROC_MEM], page, pages, (off_t)start) != (ssize_t)(at - start))
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EFAULT, "write_memory", "%d pages at %#lx", pages, start);
+  }
+  return 0;
+}
+
+int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
+{
+  const struct fl_memory *memory = written->memory;
+  int r = 0;
+
+  for (uint32_t i = 0; i < written->write.count && r == 0; i++) {
+    r = write_stretch(written, &written->write.at[i], err);
+    add(&written->protect, written->write.at[i].start, written->write.at[i].end);
+    counts->written += (uint32_t)((written->write.at[i].end - written->write.at[i].start) / PAGE_BYTES);
+  }
+  counts->own = counts->written;
+  for (uint32_t i = 0; i < memory->changings && r == 0; i++)   /* the kernel may have written there after the scan */
+    if (fl_memory_saved(memory, memory->changing[i]))
+      r = write_stretch(written, &(struct fl_stretch){memory->changing[i], memory->changing[i] + PAGE_BYTES}, err);
+  return r < 0 ? r : protect(written, err);
+}

@@ -1,0 +1,43 @@
+/*
+ * The pages that an instance has written to since it was what its snapshot says, and how they come to hold that again: memory.h's job where the kernel can watch pages (watch.h). One scan tells of all pages;
+ * what is read and written then are the pages that changed. Pages that are saved, and those that are the template's, are expected; what else is there was new:
+ *
+ *   expected, written to or gone   written back, from the keeper's copy or from the template
+ *   new, in memory without a file  written with zeros while they are few, so that the next request finds it in memory; else dropped
+ *   new, a copy of a file's page   dropped: it is the file's again
+ */
+#ifndef FLASHD_REWIND_WRITTEN_H
+#define FLASHD_REWIND_WRITTEN_H
+#include <flashd/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "inject/batch.h"
+#include "rewind/memory.h"
+#include "rewind/proc.h"
+#include "sys/pagemap.h"
+
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_SETS = 32, FL_WRITTEN_WAYS = 6, FL_WRITTEN_ZEROS_MAX = 64 };
+
+struct fl_stretch { uint64_t start, end; };
+struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
+
+struct fl_written {
+  int watch;                                   /* -1: the kernel cannot */
+  struct fl_memory *memory;
+  const struct fl_proc *proc;
+  struct fl_stretches expected, write, protect;
+  uint32_t zeros;
+  uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
+  struct { uint32_t next; uint64_t address[FL_WRITTEN_WAYS]; uint8_t bytes[FL_WRITTEN_WAYS][4096]; } copy[FL_WRITTEN_SETS];       /* of the template's pages that were written to last: they will be again */
+  struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
+};
+
+/* After the memory was saved: what is written to from now on is found. On failure nothing is watched. */
+int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct fl_error *err);
+/* *ret_known: every mapping is one that is watched. Else some were made since, by whomever: their flags have to be looked at, all have to be watched again, and scanned again. */
+int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err);
+int fl_written_rewatch(const struct fl_written *written, struct fl_error *err);
+/* From outside, last: what the scan has found. */
+int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err);
+#endif
