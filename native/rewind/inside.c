@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/prctl.h>
+#include <sys/ipc.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -23,46 +24,50 @@ enum { SIGSET_BYTES = 8, ROUNDS_MAX = 64, STATUS_BYTES = 8192 };
 enum { GET_MDWE = 66, GET_MEMORY_MERGE = 68, TIMER_RESTORE_IDS = 77, TIMER_RESTORE_IDS_GET = 2, SCHED_CORE = 62, SCHED_CORE_GET = 0, SYSCALL_DISPATCH = 59, MEMBARRIER_REGISTRATIONS = 1 << 9 };
 enum { SHM_INFO_CALL = 14, SEM_INFO_CALL = 19, MSG_INFO_CALL = 12 };
 enum { GET_CPUID = 0x1011, GET_XCOMP_PERMISSION = 0x1022, GET_XCOMP_GUEST_PERMISSION = 0x1024, GET_UNTAG_MASK = 0x4001, SHADOW_STACK_STATUS = 0x5005 };
-enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024 };
+enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024, OBJECT_BYTES = 128, OBJECTS_MAX = 256 };
 
-/* Where the memory for an answer goes. */
+/* Where the memory for an answer goes; when it is put back, what was answered: the result, the first number in the memory, the memory. */
 #define OUT (~0ull)
+#define RESULT (~1ull)
+#define ANSWER (~2ull)
+#define BYTES (~3ull)
 
-struct query { const char *name; long number; uint64_t argument[5]; uint32_t answer_bytes; };
+/* put: the call that makes the answer what it was; 0: there is none, or it has no way back. */
+struct query { const char *name; long number; uint64_t argument[5]; uint32_t answer_bytes; long put; uint64_t put_argument[3]; };
 
 static const struct query of_process[] = {
-    {"end of the heap", SYS_brk, {0}, 0},
-    {"personality", SYS_personality, {0xffffffff}, 0},
-    {"dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0},
-    {"subreaper", SYS_prctl, {PR_GET_CHILD_SUBREAPER, OUT}, 8},
-    {"huge pages", SYS_prctl, {PR_GET_THP_DISABLE}, 0},
-    {"refusal of writable code", SYS_prctl, {GET_MDWE}, 0},
-    {"merging of memory", SYS_prctl, {GET_MEMORY_MERGE}, 0},
-    {"ids of timers", SYS_prctl, {TIMER_RESTORE_IDS, TIMER_RESTORE_IDS_GET}, 0},
-    {"CPUID faulting", SYS_arch_prctl, {GET_CPUID}, 0},
-    {"extended state permitted", SYS_arch_prctl, {GET_XCOMP_PERMISSION, OUT}, 8},
-    {"extended guest state permitted", SYS_arch_prctl, {GET_XCOMP_GUEST_PERMISSION, OUT}, 8},
-    {"tagged addresses", SYS_arch_prctl, {GET_UNTAG_MASK, OUT}, 8},
-    {"memory barriers", SYS_membarrier, {MEMBARRIER_REGISTRATIONS}, 0},
-    {"System V shared memory", SYS_shmctl, {0, SHM_INFO_CALL, OUT}, 128},
-    {"System V semaphores", SYS_semctl, {0, 0, SEM_INFO_CALL, OUT}, 128},
-    {"System V queues", SYS_msgctl, {0, MSG_INFO_CALL, OUT}, 128},
+    {"end of the heap", SYS_brk, {0}, 0, 0, {0}},
+    {"personality", SYS_personality, {0xffffffff}, 0, SYS_personality, {RESULT}},
+    {"dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0, SYS_prctl, {PR_SET_DUMPABLE, RESULT}},
+    {"subreaper", SYS_prctl, {PR_GET_CHILD_SUBREAPER, OUT}, 8, SYS_prctl, {PR_SET_CHILD_SUBREAPER, ANSWER}},
+    {"huge pages", SYS_prctl, {PR_GET_THP_DISABLE}, 0, SYS_prctl, {PR_SET_THP_DISABLE, RESULT}},
+    {"refusal of writable code", SYS_prctl, {GET_MDWE}, 0, 0, {0}},
+    {"merging of memory", SYS_prctl, {GET_MEMORY_MERGE}, 0, 0, {0}},
+    {"ids of timers", SYS_prctl, {TIMER_RESTORE_IDS, TIMER_RESTORE_IDS_GET}, 0, 0, {0}},
+    {"CPUID faulting", SYS_arch_prctl, {GET_CPUID}, 0, 0, {0}},
+    {"extended state permitted", SYS_arch_prctl, {GET_XCOMP_PERMISSION, OUT}, 8, 0, {0}},
+    {"extended guest state permitted", SYS_arch_prctl, {GET_XCOMP_GUEST_PERMISSION, OUT}, 8, 0, {0}},
+    {"tagged addresses", SYS_arch_prctl, {GET_UNTAG_MASK, OUT}, 8, 0, {0}},
+    {"memory barriers", SYS_membarrier, {MEMBARRIER_REGISTRATIONS}, 0, 0, {0}},
+    {"System V shared memory", SYS_shmctl, {0, SHM_INFO_CALL, OUT}, 128, 0, {0}},
+    {"System V semaphores", SYS_semctl, {0, 0, SEM_INFO_CALL, OUT}, 128, 0, {0}},
+    {"System V queues", SYS_msgctl, {0, MSG_INFO_CALL, OUT}, 128, 0, {0}},
 };
 
 static const struct query of_thread[] = {
-    {"time stamp counter", SYS_prctl, {PR_GET_TSC, OUT}, 8},
-    {"memory errors", SYS_prctl, {PR_MCE_KILL_GET}, 0},
-    {"death signal", SYS_prctl, {PR_GET_PDEATHSIG, OUT}, 8},
-    {"kept capabilities", SYS_prctl, {PR_GET_KEEPCAPS}, 0},
-    {"secure bits", SYS_prctl, {PR_GET_SECUREBITS}, 0},
-    {"timer slack", SYS_prctl, {PR_GET_TIMERSLACK}, 0},
-    {"thread id's address", SYS_prctl, {PR_GET_TID_ADDRESS, OUT}, 8},
-    {"core scheduling", SYS_prctl, {SCHED_CORE, SCHED_CORE_GET, 0, 0, OUT}, 8},
-    {"shadow stack", SYS_arch_prctl, {SHADOW_STACK_STATUS, OUT}, 8},
-    {"priority of input and output", SYS_ioprio_get, {IOPRIO_OF_PROCESS, 0}, 0},
-    {"scheduling", SYS_sched_getattr, {0, OUT, SCHEDULING_BYTES, 0}, SCHEDULING_BYTES},
-    {"processors", SYS_sched_getaffinity, {0, PROCESSORS_BYTES, OUT}, PROCESSORS_BYTES},
-    {"alternative stack", SYS_sigaltstack, {0, OUT}, sizeof(stack_t)},
+    {"time stamp counter", SYS_prctl, {PR_GET_TSC, OUT}, 8, SYS_prctl, {PR_SET_TSC, ANSWER}},
+    {"memory errors", SYS_prctl, {PR_MCE_KILL_GET}, 0, 0, {0}},
+    {"death signal", SYS_prctl, {PR_GET_PDEATHSIG, OUT}, 8, SYS_prctl, {PR_SET_PDEATHSIG, ANSWER}},
+    {"kept capabilities", SYS_prctl, {PR_GET_KEEPCAPS}, 0, SYS_prctl, {PR_SET_KEEPCAPS, RESULT}},
+    {"secure bits", SYS_prctl, {PR_GET_SECUREBITS}, 0, 0, {0}},
+    {"timer slack", SYS_prctl, {PR_GET_TIMERSLACK}, 0, 0, {0}},
+    {"thread id's address", SYS_prctl, {PR_GET_TID_ADDRESS, OUT}, 8, 0, {0}},
+    {"core scheduling", SYS_prctl, {SCHED_CORE, SCHED_CORE_GET, 0, 0, OUT}, 8, 0, {0}},
+    {"shadow stack", SYS_arch_prctl, {SHADOW_STACK_STATUS, OUT}, 8, 0, {0}},
+    {"priority of input and output", SYS_ioprio_get, {IOPRIO_OF_PROCESS, 0}, 0, SYS_ioprio_set, {IOPRIO_OF_PROCESS, 0, RESULT}},
+    {"scheduling", SYS_sched_getattr, {0, OUT, SCHEDULING_BYTES, 0}, SCHEDULING_BYTES, SYS_sched_setattr, {0, BYTES, 0}},
+    {"processors", SYS_sched_getaffinity, {0, PROCESSORS_BYTES, OUT}, PROCESSORS_BYTES, SYS_sched_setaffinity, {0, RESULT, BYTES}},
+    {"alternative stack", SYS_sigaltstack, {0, OUT}, sizeof(stack_t), 0, {0}},
 };
 
 /* ret_answer: where the answers begin; they follow one another. */
@@ -281,7 +286,7 @@ static int check(const struct fl_batch *batch, const struct fl_inside_part *part
   return 0;
 }
 
-int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_facts *facts, struct fl_error *err)
+int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
   int r = fl_batch_finish(batch, err);
 
@@ -296,11 +301,163 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
     r = check(batch, &inside->process, 0, err);
   if (r < 0)
     return r;
-  add_answers(batch, 0, &inside->process, of_process, FL_COUNT(of_process), facts);
-  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++) {
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
     r = check(batch, &inside->part[i], i, err);
-    if (r == 0)
-      add_answers(batch, i, &inside->part[i], of_thread, FL_COUNT(of_thread), facts);
-  }
   return r;
+}
+
+void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts)
+{
+  add_answers(batch, 0, &inside->process, of_process, FL_COUNT(of_process), facts);
+  for (uint32_t i = 0; i < batch->tracee->threads; i++)
+    add_answers(batch, i, &inside->part[i], of_thread, FL_COUNT(of_thread), facts);
+}
+
+/* --- what is put back only when an answer is another one --- */
+
+int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
+{
+  inside->then_calls = malloc(batch->calls * sizeof *inside->then_calls);
+  inside->then_bytes = malloc(batch->used + 1);
+  if (!inside->then_calls || !inside->then_bytes)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "answers");
+  memcpy(inside->then_calls, batch->call, batch->calls * sizeof *inside->then_calls);
+  memcpy(inside->then_bytes, batch->byte, batch->used);
+  return 0;
+}
+
+static bool same_answers(const struct fl_batch *batch, const struct fl_inside *inside, const struct fl_inside_part *part, const struct query *query, size_t queries)
+{
+  const uint8_t *now = fl_batch_bytes(batch, part->answer);
+  size_t bytes = 0;
+
+  for (size_t i = 0; i < queries; i++) {
+    bytes += fl_batch_memory_bytes(query[i].answer_bytes);
+    if (batch->call[part->query + i].result != inside->then_calls[part->query + i].result)
+      return false;
+  }
+  return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
+}
+
+bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside)
+{
+  bool same = same_answers(batch, inside, &inside->process, of_process, FL_COUNT(of_process));
+
+  for (uint32_t i = 0; i < batch->tracee->threads && same; i++)
+    same = same_answers(batch, inside, &inside->part[i], of_thread, FL_COUNT(of_thread));
+  return !same;
+}
+
+struct wrong { uint32_t thread; const struct query *query; int64_t result; const uint8_t *bytes; };
+
+/* Of one part: answers that are not what they were and can be made so. The batch's layout is the same each time. */
+static uint32_t find_wrong(const struct fl_batch *batch, const struct fl_inside *inside, const struct fl_inside_part *part, uint32_t thread, const struct query *query, size_t queries, struct wrong *ret)
+{
+  uint64_t answer = part->answer;
+  uint32_t found = 0;
+
+  for (size_t i = 0; i < queries; i++) {
+    const uint8_t *now = query[i].answer_bytes ? fl_batch_bytes(batch, answer) : NULL, *then = now ? inside->then_bytes + (now - batch->byte) : NULL;
+    int64_t result = inside->then_calls[part->query + i].result;
+
+    if (query[i].put && (batch->call[part->query + i].result != result || (now && memcmp(now, then, query[i].answer_bytes) != 0)))
+      ret[found++] = (struct wrong){thread, &query[i], result, then};
+    answer += now ? fl_batch_memory_bytes(query[i].answer_bytes) : 0;
+  }
+  return found;
+}
+
+static void put_right(struct fl_batch *batch, const struct wrong *wrong)
+{
+  const struct query *query = wrong->query;
+  uint64_t argument[3];
+
+  for (size_t i = 0; i < FL_COUNT(argument); i++) {
+    int32_t number = 0;
+
+    if (query->put_argument[i] == ANSWER)
+      memcpy(&number, wrong->bytes, sizeof number);
+    argument[i] = query->put_argument[i] == RESULT ? (uint64_t)wrong->result : query->put_argument[i] == ANSWER ? (uint64_t)number : query->put_argument[i] == BYTES ?
+                  fl_batch_memory(batch, wrong->bytes, query->answer_bytes) : query->put_argument[i];
+  }
+  fl_batch_add(batch, query->put, argument[0], argument[1], argument[2], 0, 0);
+}
+
+/* Kinds of System V objects: what tells of all, of one by its place, and removes one; arguments are the id, for semaphores a number that is not used, and the command. */
+static const struct { long call; uint64_t all, one; bool numbered; } objects[] = {{SYS_shmctl, SHM_INFO_CALL, 15, false}, {SYS_semctl, SEM_INFO_CALL, 20, true}, {SYS_msgctl, MSG_INFO_CALL, 13, false}};
+
+static uint32_t add_object(struct fl_batch *batch, size_t kind, uint64_t id, uint64_t command)
+{
+  uint64_t room = fl_batch_memory(batch, NULL, OBJECT_BYTES);
+
+  return objects[kind].numbered ? fl_batch_add(batch, objects[kind].call, id, 0, command, room, 0) : fl_batch_add(batch, objects[kind].call, id, command, room, 0, 0);
+}
+
+static int remove_objects(struct fl_batch *batch, struct fl_error *err)
+{
+  int64_t last[FL_COUNT(objects)];
+  uint32_t first = 0;
+  int r;
+
+  fl_batch_begin(batch);
+  for (size_t kind = 0; kind < FL_COUNT(objects); kind++)
+    add_object(batch, kind, 0, objects[kind].all);
+  if ((r = fl_batch_run(batch, 0, err)) < 0)
+    return r;
+  for (size_t kind = 0; kind < FL_COUNT(objects); kind++)
+    last[kind] = batch->call[kind].result < OBJECTS_MAX ? batch->call[kind].result : OBJECTS_MAX;
+  fl_batch_begin(batch);
+  for (size_t kind = 0; kind < FL_COUNT(objects); kind++)
+    for (int64_t place = 0; place <= last[kind]; place++)
+      add_object(batch, kind, (uint64_t)place, objects[kind].one);
+  if ((r = fl_batch_run(batch, 0, err)) < 0)
+    return r;
+  fl_autofree int64_t *id = malloc(batch->calls * sizeof *id);
+  for (uint32_t i = 0; id && i < batch->calls; i++)
+    id[i] = batch->call[i].result;
+  fl_batch_begin(batch);
+  for (size_t kind = 0; id && kind < FL_COUNT(objects); first += (uint32_t)(last[kind++] + 1))
+    for (int64_t place = 0; place <= last[kind]; place++)
+      if (id[first + place] >= 0)
+        add_object(batch, kind, (uint64_t)id[first + place], IPC_RMID);
+  return batch->calls ? fl_batch_run(batch, 0, err) : 0;
+}
+
+/* Kinds stand last among the questions, so their answers do. */
+static bool has_objects(const struct fl_batch *batch, const struct fl_inside *inside, size_t kind)
+{
+  size_t at = 0;
+
+  for (size_t i = 0; i < FL_COUNT(of_process) - FL_COUNT(objects) + kind; i++)
+    at += fl_batch_memory_bytes(of_process[i].answer_bytes);
+  const uint8_t *now = (const uint8_t *)fl_batch_bytes(batch, inside->process.answer) + at;
+  return memcmp(now, inside->then_bytes + (now - batch->byte), OBJECT_BYTES) != 0;
+}
+
+int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+{
+  uint32_t threads = batch->tracee->threads, count = 0, thread = UINT32_MAX;
+  fl_autofree struct wrong *wrong = calloc(FL_COUNT(of_process) + threads * FL_COUNT(of_thread), sizeof *wrong);
+  bool removed = false;
+
+  if (!wrong)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "answers");
+  count = find_wrong(batch, inside, &inside->process, 0, of_process, FL_COUNT(of_process), wrong);
+  for (uint32_t i = 0; i < threads; i++)
+    count += find_wrong(batch, inside, &inside->part[i], i, of_thread, FL_COUNT(of_thread), wrong + count);
+  for (size_t kind = 0; kind < FL_COUNT(objects); kind++)
+    removed = removed || has_objects(batch, inside, kind);
+  int r = removed ? remove_objects(batch, err) : 0;
+  if (r < 0 || count == 0)
+    return r < 0 ? r : removed;
+  fl_batch_begin(batch);
+  for (uint32_t i = 0; i < count; i++) {
+    if (wrong[i].thread != thread)
+      fl_batch_part(batch, thread = wrong[i].thread);
+    put_right(batch, &wrong[i]);
+  }
+  r = fl_batch_start(batch, err);
+  if (r == 0)
+    r = fl_batch_finish(batch, err);
+  return r < 0 ? r : 1;
 }

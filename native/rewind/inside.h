@@ -2,6 +2,7 @@
 #ifndef FLASHD_REWIND_INSIDE_H
 #define FLASHD_REWIND_INSIDE_H
 #include <signal.h>
+#include <stdbool.h>
 
 #include "inject/batch.h"
 #include "rewind/facts.h"
@@ -22,11 +23,19 @@ struct fl_inside {
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
   uint32_t reaped;                             /* the call that does */
+  struct fl_batch_call *then_calls;
+  uint8_t *then_bytes;
   struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];
 };
 
 int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *ret, struct fl_error *err);
 /* Signals that wait are taken, timers stopped, dead children reaped, and every thread is asked what it knows, all at once: it goes on while the caller looks at the process from outside. */
 int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err);
-int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_facts *facts, struct fl_error *err);
+int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err);
+/* Right after it. The first answers are what later ones are compared with. */
+int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err);
+bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
+/* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
+int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
+void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts);
 #endif

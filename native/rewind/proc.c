@@ -6,12 +6,16 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 enum { ENTRIES_BYTES = 8192 };
+
+#define HEXADECIMAL "0x"
 
 struct entry { uint64_t inode; int64_t next; uint16_t bytes; uint8_t type; char name[]; };      /* struct linux_dirent64 */
 
@@ -65,10 +69,19 @@ int fl_proc_numbers(int directory, int64_t from, int *ret_numbers, uint32_t most
   return list(directory, from, ret_numbers, most, &unused);
 }
 
+/* Hexadecimal is read without a prefix, and written with one. */
+static void number(const struct fl_proc *proc, enum fl_proc_file file, const char *prefix, char ret_text[FL_PROC_NUMBER])
+{
+  char text[FL_PROC_NUMBER - 2];
+
+  ret_text[0] = 0;
+  if (proc->file[file] >= 0 && fl_proc_read(proc->file[file], text, sizeof text) > 0)
+    snprintf(ret_text, FL_PROC_NUMBER, "%s%s", prefix, text);
+}
+
 int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *err)
 {
   char path[64];
-  int numbers[FL_PROC_PROCESSES];
 
   ret->pid = pid;
   snprintf(path, sizeof path, "/proc/%d", pid);
@@ -84,8 +97,25 @@ int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *er
     if (ret->file[i] < 0 && i >= FL_PROC_FACTS)
       return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "open_proc", "%s", fl_proc_names[i]);
   }
-  int r = list(ret->processes, 0, numbers, FL_COUNT(numbers), &ret->processes_at);
-  return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "list_processes", "of %d", init) : 0;
+  number(ret, FL_PROC_OOM_SCORE, "", ret->oom_score);
+  number(ret, FL_PROC_COREDUMP_FILTER, HEXADECIMAL, ret->coredump_filter);
+  ret->process_count = list(ret->processes, 0, ret->process, FL_PROC_PROCESSES, &ret->processes_at);
+  return ret->process_count < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -ret->process_count, "list_processes", "of %d", init) : 0;
+}
+
+static void put(const struct fl_proc *proc, enum fl_proc_file file, const char *prefix, const char *then)
+{
+  char now[FL_PROC_NUMBER];
+
+  number(proc, file, prefix, now);
+  if (strcmp(now, then) != 0)
+    fl_file_write(proc->directory, fl_proc_names[file], then);
+}
+
+void fl_proc_put(const struct fl_proc *proc)
+{
+  put(proc, FL_PROC_OOM_SCORE, "", proc->oom_score);
+  put(proc, FL_PROC_COREDUMP_FILTER, HEXADECIMAL, proc->coredump_filter);
 }
 
 int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err)

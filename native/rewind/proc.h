@@ -14,7 +14,7 @@ enum fl_proc_file {
   FL_PROC_STAT = FL_PROC_FACTS, FL_PROC_MAPS, FL_PROC_PAGEMAP, FL_PROC_MEM, FL_PROC_FD, FL_PROC_TASK, FL_PROC_FILES
 };
 
-enum { FL_PROC_PROCESSES = 64 };
+enum { FL_PROC_PROCESSES = 64, FL_PROC_NUMBER = 24 };
 
 struct fl_proc {
   pid_t pid;
@@ -22,12 +22,16 @@ struct fl_proc {
   int status[FL_PARASITE_THREADS_MAX];         /* of each thread, in the snapshot's order */
   int processes;                               /* /proc of the sandbox, as its init has it */
   int64_t processes_at;                        /* where the numbers begin there */
+  char oom_score[FL_PROC_NUMBER], coredump_filter[FL_PROC_NUMBER];              /* as they are to be written */
+  int process_count, process[FL_PROC_PROCESSES];                /* at the snapshot */
 };
 
 extern const char *const fl_proc_names[FL_PROC_FILES];
 
 int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *err);
 int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err);
+/* The two that a process may write, when they are not what they were. Failing shows in the facts. */
+void fl_proc_put(const struct fl_proc *proc);
 /* From its beginning, terminated. The length, or a negative errno: -E2BIG when it does not fit. */
 ssize_t fl_proc_read(int fd, char *ret_text, size_t size);
 /* The numbers among a directory's names from there on, ascending. How many; -E2BIG when there are more. */

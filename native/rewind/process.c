@@ -131,6 +131,7 @@ int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, c
   struct fl_process_limits now;
   int r = add_processes(facts, proc, err);
 
+  fl_proc_put(proc);
   for (size_t i = 0; i < FL_COUNT(links); i++)
     fl_facts_add_link(facts, proc->directory, links[i]);
   for (int i = 0; i < FL_PROC_FACTS; i++)

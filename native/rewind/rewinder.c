@@ -9,7 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,7 +30,7 @@
 #include "rewind/written.h"
 #include "snapshot/rest.h"
 
-enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2 };
+enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2, REAPED = 16, PRIORITIES = 40 };
 
 struct thread {
   pid_t tid;
@@ -175,6 +178,69 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
+/* Whatever else there is in the sandbox is killed, and reaped by us or by the init. */
+static int end_processes(struct fl_rewinder *self, struct fl_error *err)
+{
+  const struct fl_proc *proc = &self->proc;
+  int now[FL_PROC_PROCESSES], count, r = 0;
+
+  for (int tries = 0;; tries++) {
+    count = fl_proc_numbers(proc->processes, proc->processes_at, now, FL_PROC_PROCESSES);
+    if (count == proc->process_count && memcmp(now, proc->process, (size_t)count * sizeof now[0]) == 0)
+      return 0;
+    if (tries == ENDING_TRIES || (count < 0 && count != -E2BIG))
+      return refuse(err, "processes do not end");
+    fl_batch_begin(&self->batch);
+    fl_batch_add(&self->batch, SYS_kill, (uint64_t)-1, SIGKILL, 0, 0, 0);
+    for (int i = 0; i < REAPED; i++)
+      fl_batch_add(&self->batch, SYS_wait4, (uint64_t)-1, 0, WNOHANG | __WALL, 0, 0);
+    if ((r = fl_batch_run(&self->batch, 0, err)) < 0)
+      return r;
+    if (tries > 0)
+      usleep(ENDING_US);
+  }
+}
+
+/* Its own priority can be had again only with leave, which it has for this moment. */
+static int repair_inside(struct fl_rewinder *self, struct fl_error *err)
+{
+  const struct rlimit64 leave = {PRIORITIES, PRIORITIES};
+
+  prlimit64(self->target.instance, RLIMIT_NICE, &leave, NULL);
+  int r = fl_inside_repair(&self->batch, &self->inside, err);
+  prlimit64(self->target.instance, RLIMIT_NICE, &(const struct rlimit64){self->limits.limit[RLIMIT_NICE][0], self->limits.limit[RLIMIT_NICE][1]}, NULL);
+  return r;
+}
+
+/* A segment of shared memory is gone when it is not mapped any more. */
+static int unmap_segments(struct fl_rewinder *self, struct fl_error *err)
+{
+  uint32_t repairs;
+  int r = fl_layout_read(self->target.instance, false, self->home, fl_batch_region_bytes(), &self->now, err);
+
+  return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
+}
+
+static int finish_inside(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
+{
+  int r = fl_inside_finish(&self->batch, &self->inside, err);
+
+  if (r == 0 && !self->inside.then_calls) {
+    r = fl_inside_remember(&self->batch, &self->inside, err);
+  } else if (r == 0 && fl_inside_differs(&self->batch, &self->inside)) {
+    r = repair_inside(self, err);
+    if (r > 0)
+      r = unmap_segments(self, err);
+    if (r == 0)
+      r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+    if (r == 0)
+      r = fl_inside_finish(&self->batch, &self->inside, err);
+  }
+  if (r == 0)
+    fl_inside_facts(&self->batch, &self->inside, facts);
+  return r;
+}
+
 /* Everything but memory and registers is put back, and then listed: what is inside by the process itself, meanwhile what is outside by us. */
 static int put_state(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
 {
@@ -191,7 +257,7 @@ static int put_state(struct fl_rewinder *self, struct fl_facts *facts, struct fl
     r = fl_scratch_put(self->target.scratch, &self->scratch, err);
   if (r == 0)
     r = fl_scratch_facts(&self->scratch, facts, err);
-  int finished = fl_inside_finish(&self->batch, &self->inside, facts, r < 0 ? &unused : err);
+  int finished = finish_inside(self, facts, r < 0 ? &unused : err);
   return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, facts, err);
 }
 
@@ -435,6 +501,8 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
     r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
   if (r == 0)
     r = end_new_threads(self, err);
+  if (r == 0)
+    r = end_processes(self, err);
   if (r == 0)
     r = put_state(self, &self->facts, err);
   phase_ends(report, FL_REWIND_STATE, &since);

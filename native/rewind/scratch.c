@@ -89,6 +89,16 @@ static bool is_untouched(const struct fl_scratch *scratch, int index)
          memcmp(&now.st_atim, &scratch->place[index].st_atim, sizeof now.st_atim) == 0;
 }
 
+/* What cannot be removed shows in the facts. */
+static void remove_attributes(int place)
+{
+  char names[ATTRIBUTES_BYTES];
+  ssize_t length = flistxattr(place, names, sizeof names);
+
+  for (ssize_t at = 0; at < length; at += (ssize_t)strlen(names + at) + 1)
+    fremovexattr(place, names + at);
+}
+
 static int put_place(int root, struct fl_scratch *scratch, int index)
 {
   const struct stat *then = &scratch->place[index];
@@ -101,6 +111,7 @@ static int put_place(int root, struct fl_scratch *scratch, int index)
   if (place < 0)
     return -errno;
   r = empty(place, 0);
+  remove_attributes(place);
   become(then->st_uid);
   if (r == 0 && (fchmod(place, then->st_mode & 07777) < 0 || futimens(place, times) < 0 || fstat(place, &now) < 0))
     return -errno;

@@ -1,6 +1,6 @@
-import os
+import socket
 
 
 def handler(event, context):
-  os.nice(1)
+  socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'counted', ('127.0.0.1', 4242))
   return {}

@@ -296,6 +296,79 @@ def connected():
   server.accept()[0].close()
 
 
+def forks():
+  if os.fork() == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    while True:
+      if os.fork():
+        time.sleep(20)
+      else:
+        break
+    time.sleep(20)
+    os._exit(0)
+  time.sleep(0.01)
+
+
+def death_signal():
+  found = ctypes.c_int()
+  C.prctl(2, ctypes.byref(found), 0, 0, 0)
+  return found.value or None
+
+
+def subreaper():
+  found = ctypes.c_int()
+  C.prctl(37, ctypes.byref(found), 0, 0, 0)
+  return found.value or None
+
+
+def attached():
+  C.shmat.restype = ctypes.c_void_p
+  at = C.shmat(system(29, 4343, 4096, 0o1600), None, 0)
+  ctypes.memmove(at, MARK, len(MARK))
+
+
+def replaced(flags=0):
+  """The same text in maps, and another mapping, perhaps with another flag."""
+  end = page_of('[heap]')[1]
+  C.mmap(end - 4096, 4096, 3, 0x32 | flags, -1, 0)
+  ctypes.memmove(end - 64, MARK, len(MARK))
+
+
+def replaced_found():
+  return MARK in ctypes.string_at(page_of('[heap]')[1] - 64, 64) or None
+
+
+def flags_of_heap():
+  text = open('/proc/self/smaps').read().split('[heap]')[1]
+  return set(re.search('VmFlags: (.*)', text)[1].split())
+
+
+def advised():
+  """Marks that stay on a mapping: of copies at a fork, dumps, huge pages, merging, order."""
+  start, end = page_of('[heap]')
+  for advice in (1, 2, 8, 10, 12, 14, 15, 16, 18, 102):
+    system(28, start, end - start, advice)
+  system(149, start, end - start)
+  system(462, start, end - start, 0)
+
+
+def advised_found():
+  return flags_of_heap() & {'rr', 'sr', 'dc', 'mg', 'hg', 'nh', 'dd', 'wf', 'lo', 'sl'} or None
+
+
+def unwritten():
+  """What a restore finds written pages by is what this asks the kernel to forget, if it may."""
+  remember('unwritten', MARK)
+  pages = os.open('/proc/self/pagemap', os.O_RDONLY)
+  room = ctypes.create_string_buffer(24 * 4096)
+  scan = struct.pack('<12Q', 96, 1, 0, 0x7ffffffff000, 0, ctypes.addressof(room), 4096, 0, 0, 2, 24, 2)
+  for _ in range(8):
+    C.ioctl(pages, ctypes.c_ulong(0xc0606610), ctypes.create_string_buffer(scan, 96))
+  with open('/proc/self/clear_refs', 'w') as file:
+    file.write('4')
+
+
 def sockets():
   return [line for name in ('tcp', 'udp', 'raw') for line in open(f'/proc/self/net/{name}').read().splitlines()[1:]] or None
 
@@ -365,23 +438,10 @@ PLACES = {
   'files': (tree, files),
   'times of a directory': (times, times_found),
   'a bound socket': (listening, sockets),
-  'a Landlock domain': (landlock, lambda: None),
-}
-HOSTILE = {
-  "the kernel's code": (vdso, lambda: MARK in ctypes.string_at(page_of('[vdso]')[1] - 64, 64) or None),
-  'the size of a pipe': (lambda: fcntl.fcntl(1, 1031, 4096 * 4), lambda: fcntl.fcntl(1, 1032) == 16384 or None),
-  'a hard limit': (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[1] == 7777 or None),
-  'the code of the libc': (libc_code, lambda: None),
-  'an unmapped library': (unmap_library, lambda: None if maps('libm') else 'unmapped'),
-  'nothing on descriptor 3': (lambda: os.dup2(os.open('/dev/null', os.O_RDWR), 103) and None, lambda: readable(103)),
-  'a beginning of the next answer': (spoken, lambda: None),
-  'an option of the data socket': (lambda: system(54, 3, 1, 20, ctypes.create_string_buffer(struct.pack('<qq', 77, 0), 16), 16), lambda: socket.socket(fileno=os.dup(3)).getsockopt(1, 20, 16)[:1] == b'M' or None),
-  'niceness': (lambda: os.nice(7), lambda: os.nice(0) or None),
-  'processors': (affinity, lambda: None),
+  'processors': (affinity, lambda: len(os.sched_getaffinity(0)) == 1 or None),
   'personality': (lambda: C.personality(0x0020000), lambda: C.personality(0xffffffff) or None),
   'dumpable': (lambda: C.prctl(4, 0, 0, 0, 0), lambda: C.prctl(3, 0, 0, 0, 0) != 1 or None),
-  'a group of processes': (lambda: C.prctl(36, 1, 0, 0, 0), lambda: None),
-  'refusal of code': (lambda: C.prctl(65, 1, 0, 0, 0), lambda: C.prctl(66, 0, 0, 0, 0) or None),
+  'a group of processes': (lambda: C.prctl(36, 1, 0, 0, 0), subreaper),
   'the badness': (write('oom_score_adj', '500'), standing('oom_score_adj', '500')),
   'what is dumped': (write('coredump_filter', '0x7'), standing('coredump_filter', '00000007')),
   'a child': (child, children),
@@ -389,9 +449,31 @@ HOSTILE = {
   'System V shared memory': (shared_memory, lambda: max(0, system(29, 4242, 0, 0)) or None),
   'a semaphore': (lambda: system(64, 4242, 1, 0o1600), lambda: max(0, system(64, 4242, 0, 0)) or None),
   'a queue of messages': (lambda: system(68, 4242, 0o1600), lambda: max(0, system(68, 4242, 0)) or None),
+  'an attribute of a directory': (attribute, lambda: os.listxattr('/home/function') or None),
+  'the policy of the scheduler': (lambda: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)), lambda: os.sched_getscheduler(0) == os.SCHED_BATCH or None),
+  'the priority of input and output': (lambda: system(251, 1, 0, 2 << 13 | 7), lambda: (system(252, 1, 0) & 7 == 7) or None),
+  'the death signal': (lambda: C.prctl(1, 12, 0, 0, 0), death_signal),
+  'children that fork': (forks, children),
+  'attached shared memory': (attached, lambda: maps('SYSV') or (max(0, system(29, 4343, 0, 0)) or None)),
+  'a mapping in the place of another': (replaced, replaced_found),
+  'advice on memory': (advised, advised_found),
+  'pages that are called unwritten': (unwritten, lambda: KEPT.get('unwritten')),
+  'a Landlock domain': (landlock, lambda: None),
+}
+HOSTILE = {
+  "the kernel's code": (vdso, lambda: MARK in ctypes.string_at(page_of('[vdso]')[1] - 64, 64) or None),
+  'a mapping of another kind in the place of another': (lambda: replaced(0x4000), lambda: replaced_found() or flags_of_heap() & {'nr'} or None),
+  'niceness': (lambda: os.nice(7), lambda: os.nice(0) or None),
+  'the size of a pipe': (lambda: fcntl.fcntl(1, 1031, 4096 * 4), lambda: fcntl.fcntl(1, 1032) == 16384 or None),
+  'a hard limit': (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[1] == 7777 or None),
+  'the code of the libc': (libc_code, lambda: None),
+  'an unmapped library': (unmap_library, lambda: None if maps('libm') else 'unmapped'),
+  'nothing on descriptor 3': (lambda: os.dup2(os.open('/dev/null', os.O_RDWR), 103) and None, lambda: readable(103)),
+  'a beginning of the next answer': (spoken, lambda: None),
+  'an option of the data socket': (lambda: system(54, 3, 1, 20, ctypes.create_string_buffer(struct.pack('<qq', 77, 0), 16), 16), lambda: socket.socket(fileno=os.dup(3)).getsockopt(1, 20, 16)[:1] == b'M' or None),
+  'refusal of code': (lambda: C.prctl(65, 1, 0, 0, 0), lambda: C.prctl(66, 0, 0, 0, 0) or None),
   'a POSIX queue': (lambda: system(240, b'kept', 0o102, 0o600, 0), lambda: max(0, system(240, b'kept', 0, 0, 0)) or None),
   'a deep tree': (deep_tree, files),
-  'an attribute of a directory': (attribute, lambda: os.listxattr('/home/function') or None),
   'a connection': (connected, sockets),
   'a filter': (own_filter, lambda: None),
   'dispatched system calls': (dispatch, lambda: None),
