@@ -5,28 +5,25 @@
 #include <flashd/protocol.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "rewind/watch.h"
 #include "sandbox/light.h"
+#include "sys/pagemap.h"
 
 enum { PAGE_BYTES = 4096, SOFT_DIRTY_BIT = 55 };
-
-/* struct pm_scan_arg of linux/fs.h (kernel 6.7), which Debian 12's headers lack. */
-struct scan_request { uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_mask, return_mask; };
-#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_request)
 
 static bool pagemap_scan(void)
 {
   static _Alignas(PAGE_BYTES) char page[PAGE_BYTES];
-  struct scan_request request = {.size = sizeof request, .start = (uint64_t)(uintptr_t)page, .end = (uint64_t)(uintptr_t)page + PAGE_BYTES};
   fl_autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  uint64_t unused;
 
-  return pagemap >= 0 && ioctl(pagemap, PAGEMAP_SCAN_IOCTL, &request) >= 0;
+  return pagemap >= 0 && fl_pagemap_next(pagemap, (uint64_t)(uintptr_t)page, (uint64_t)(uintptr_t)page + PAGE_BYTES, &unused) >= 0;
 }
 
 static bool soft_dirty(void)
@@ -50,6 +47,8 @@ uint32_t fl_features_probe(void)
 
   if (pagemap_scan())
     features |= FL_FEATURE_PAGEMAP_SCAN;
+  if ((features & FL_FEATURE_PAGEMAP_SCAN) && fl_watch_possible())
+    features |= FL_FEATURE_WRITE_WATCH;
   if (soft_dirty())
     features |= FL_FEATURE_SOFT_DIRTY;
   if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0)

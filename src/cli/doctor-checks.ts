@@ -127,7 +127,7 @@ function filesystemsCheck(filesystems: string): Check {
 
 function pagemapCheck(kernel: string): Check {
   const present = atLeast(kernel, [6, 7]);
-  return { name: 'pagemap scan', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'needs Linux 6.7' };
+  return { name: 'pagemap scan', state: present ? 'ok' : 'optional', detail: present ? 'present' : 'needs Linux 6.7; restores compare all pages ("requestIsolation": "restore")' };
 }
 
 export function landlockCheck(version: number | undefined): Check {

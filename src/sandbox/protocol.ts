@@ -50,6 +50,7 @@ export const PROTOCOL = {
   FL_FEATURE_SECCOMP_NOTIFY: 64,
   FL_FEATURE_LANDLOCK: 128,
   FL_FEATURE_PROCESS_ISOLATION: 256,
+  FL_FEATURE_WRITE_WATCH: 512,
 
   FL_RUNTIME_BOOTING: 1,
   FL_RUNTIME_READY: 2,
@@ -151,6 +152,7 @@ export const FEATURE_NAMES = [
   'seccomp-notify',
   'landlock',
   'process-isolation',
+  'write-watch',
 ] as const;
 
 /** Byte offsets of every field, by struct; `$size` is the struct's. */

@@ -26,6 +26,10 @@ const NOISY_TIMES = 3;
 const FLAT_AT = 4;
 const FLAT_TIMES = 2;
 const FILTER_PERCENT = 3;
+/** One restore after a hello. */
+const REWIND_US: Readonly<Record<string, number>> = { python: 400, ruby: 600, php: 600, node: 3000, java: 6000, 'python-numpy': 2000 };
+const HEAP_ADDS_US = 1000;
+const REWOUND_SHARE = 0.7;
 const WARM_PER_SECOND = 40_000;
 /** Cores this busy are the bound of concurrent starts; less would mean that they wait for something else. */
 const BUSY_PERCENT = 85;
@@ -76,6 +80,11 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     if (filtered === undefined || compared === undefined) continue;
     check(`filters: ≤ ${FILTER_PERCENT} % more than ${words}, in a program that calls the system without end`, (filtered / compared - 1) * 100, percent => percent <= FILTER_PERCENT, percent => `${percent.toFixed(1)} %`);
   }
+  for (const [kind, limit] of Object.entries(REWIND_US)) check(`restore ${kind}: p50 ≤ ${limit / 1000} ms`, p50(`rewind/${kind}/restore`), us => us <= limit, ms);
+  const [grown, hello] = [p50('rewind/python-heap/restore'), p50('rewind/python/restore')];
+  if (grown !== undefined && hello !== undefined) check(`restore python: 150 MB of heap add ≤ ${HEAP_ADDS_US / 1000} ms`, grown - hello, us => us <= HEAP_ADDS_US, ms);
+  const [restored, reused] = [p50('rewind/restore/throughput'), p50('rewind/reuse/throughput')];
+  if (restored !== undefined && reused !== undefined) check(`restored after each of 5 ms: ≥ ${REWOUND_SHARE * 100} % of the throughput of reuse`, (restored / reused) * 100, percent => percent >= REWOUND_SHARE * 100, percent => `${percent.toFixed(0)} %`);
   const [alone, several] = [1, FLAT_AT].map(connections => p50(`network/pooled/concurrency-${connections}`));
   if (alone !== undefined && several !== undefined) check(`networks from the pool: p50 of ${FLAT_AT} at once ≤ ${FLAT_TIMES} × that of one`, several / alone, ratio => ratio <= FLAT_TIMES, times);
   const [loud, quiet] = [rows.get('noisy/loud'), rows.get('noisy/quiet')];

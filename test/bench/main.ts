@@ -27,6 +27,7 @@ import { memorySystem } from './systems/memory.ts';
 import { networksSystem } from './systems/networks.ts';
 import { noisySystem } from './systems/noisy.ts';
 import { residentsSystem } from './systems/residents.ts';
+import { rewindSystem } from './systems/rewind.ts';
 import { runcSystem } from './systems/runc.ts';
 import { uwsBareSystem } from './systems/uws-bare.ts';
 import { workerdSystem } from './systems/workerd.ts';
@@ -75,6 +76,7 @@ function makeSystems(workspace: Workspace): System[] {
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), lightSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
     floorSystem(), uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
+    rewindSystem(workspace),
   ];
 }
 

@@ -96,7 +96,8 @@ enum fl_feature {                              /* HELLO_OK.features */
   FL_FEATURE_SOFT_DIRTY = 1 << 5,
   FL_FEATURE_SECCOMP_NOTIFY = 1 << 6,
   FL_FEATURE_LANDLOCK = 1 << 7,
-  FL_FEATURE_PROCESS_ISOLATION = 1 << 8        /* sandboxes of the light class can be had: Landlock restricts files, TCP and abstract sockets */
+  FL_FEATURE_PROCESS_ISOLATION = 1 << 8,       /* sandboxes of the light class can be had: Landlock restricts files, TCP and abstract sockets */
+  FL_FEATURE_WRITE_WATCH = 1 << 9              /* the kernel can watch which pages are written to: restores need not compare all (native/rewind/watch.h) */
 };
 
 struct fl_hello_ok {
