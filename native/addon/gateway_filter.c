@@ -12,7 +12,7 @@ static const int denied[] = {
   /* other programs: the gateway starts none, and must never become one */
   SYS_execve, SYS_execveat,
   /* other processes' memory and descriptors */
-  SYS_ptrace, SYS_pidfd_getfd, SYS_kcmp,
+  SYS_ptrace, SYS_pidfd_getfd, SYS_kcmp, SYS_process_vm_writev,
   /* mounts and roots */
   SYS_chroot, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_move_mount, SYS_open_tree, SYS_mount_setattr, SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick,
   /* namespaces; clone's flags are looked at as well */

@@ -26,19 +26,12 @@
 #include "rewind/memory.h"
 #include "rewind/process.h"
 #include "rewind/scratch.h"
+#include "rewind/threads.h"
 #include "rewind/watch.h"
 #include "rewind/written.h"
 #include "snapshot/rest.h"
 
-enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, SIGSET_BYTES = 8, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2, REAPED = 16, PRIORITIES = 40 };
-
-struct thread {
-  pid_t tid;
-  struct user_regs_struct regs;                /* an interrupted system call is made again */
-  uint64_t mask;
-  size_t xstate_bytes;
-  uint8_t xstate[FL_ARCH_XSTATE_MAX];
-};
+enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2, REAPED = 16, PRIORITIES = 40 };
 
 struct fl_rewinder {
   struct fl_rewind_target target;
@@ -47,8 +40,7 @@ struct fl_rewinder {
   struct fl_batch batch;
   uint8_t code[CODE_CHECKED_BYTES];            /* at the parasite's gadget, in the template */
   uint64_t home;                               /* where the batch's region lies */
-  uint32_t threads;
-  struct thread *thread;
+  struct fl_threads threads;
   struct fl_proc proc;
   struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
   size_t maps_bytes;
@@ -83,20 +75,6 @@ static int refuse(struct fl_error *err, const char *why)
   return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s", why);
 }
 
-/* It does not outlive us, and no signal but our breakpoint's can be delivered. */
-static int hold_threads(struct fl_rewinder *self, struct fl_error *err)
-{
-  const uint64_t all_but_trap = ~(1ull << (SIGTRAP - 1));
-
-  for (uint32_t i = 0; i < self->tracee.threads; i++) {
-    pid_t tid = self->tracee.thread[i].tid;
-
-    if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_SETSIGMASK, tid, (void *)SIGSET_BYTES, &all_but_trap) < 0)
-      return fl_fail_errno(err, "hold_threads");
-  }
-  return 0;
-}
-
 /* Remote calls go through the libc's code: it must still be the template's. */
 static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -105,50 +83,6 @@ static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
 
   self->tracee.call_at = self->parasite.gadget;
   return r < 0 ? r : memcmp(self->code, now, sizeof now) == 0 ? 0 : refuse(err, "the code of its libc was changed");
-}
-
-static int remember_threads(struct fl_rewinder *self, struct fl_error *err)
-{
-  int r = 0;
-
-  self->threads = self->tracee.threads;
-  self->thread = calloc(self->threads, sizeof *self->thread);
-  if (!self->thread)
-    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "threads");
-  for (uint32_t i = 0; i < self->threads && r == 0; i++) {
-    struct thread *thread = &self->thread[i];
-
-    struct __ptrace_rseq_configuration rseq = {0};
-
-    thread->tid = self->tracee.thread[i].tid;
-    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, (void *)sizeof rseq, &rseq) > 0)
-      fl_memory_changes_at(&self->memory, rseq.rseq_abi_pointer, rseq.rseq_abi_size);
-    thread->regs = self->tracee.thread[i].regs;
-    fl_arch_rewind_call(&thread->regs);
-    if (ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0)
-      return fl_fail_errno(err, "getsigmask");
-    r = fl_arch_get_xstate(thread->tid, thread->xstate, &thread->xstate_bytes, err);
-  }
-  return r;
-}
-
-/* In the order of the snapshot, what was born since behind them. */
-static int arrange_threads(struct fl_rewinder *self, struct fl_error *err)
-{
-  struct fl_tracee *tracee = &self->tracee;
-
-  for (uint32_t i = 0; i < self->threads; i++) {
-    uint32_t place = i;
-
-    while (place < tracee->threads && tracee->thread[place].tid != self->thread[i].tid)
-      place++;
-    if (place >= tracee->threads)
-      return refuse(err, "a thread of its runtime has ended");
-    struct fl_thread found = tracee->thread[place];
-    tracee->thread[place] = tracee->thread[i];
-    tracee->thread[i] = found;
-  }
-  return 0;
 }
 
 /* A directory has a link for each directory in it, and two more. */
@@ -165,12 +99,12 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   struct fl_tracee *tracee = &self->tracee;
   int r = 0;
 
-  for (uint32_t i = self->threads; i < tracee->threads && r == 0; i++)
+  for (uint32_t i = self->threads.count; i < tracee->threads && r == 0; i++)
     r = fl_tracee_end_thread(tracee, i, err);
   if (r < 0)
     return r;
-  tracee->threads = self->threads;
-  for (int tries = 0; count_threads(self) != self->threads; tries++) {
+  tracee->threads = self->threads.count;
+  for (int tries = 0; count_threads(self) != self->threads.count; tries++) {
     if (tries == ENDING_TRIES)
       return refuse(err, "threads do not end");
     usleep(ENDING_US);
@@ -261,20 +195,6 @@ static int put_state(struct fl_rewinder *self, struct fl_facts *facts, struct fl
   return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, facts, err);
 }
 
-static int put_registers(struct fl_rewinder *self, struct fl_error *err)
-{
-  int r = 0;
-
-  for (uint32_t i = 0; i < self->threads && r == 0; i++) {
-    struct thread *thread = &self->thread[i];
-
-    r = fl_arch_set_xstate(thread->tid, thread->xstate, thread->xstate_bytes, err);
-    if (r == 0 && (ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 || ptrace(PTRACE_SETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0))
-      r = fl_fail_errno(err, "setregs");
-  }
-  return r;
-}
-
 /* --- snapshot --- */
 
 static int describe(struct fl_rewinder *self, struct fl_error *err)
@@ -296,11 +216,11 @@ static int open_proc(struct fl_rewinder *self, struct fl_error *err)
 {
   int r = fl_proc_open(&self->proc, self->target.instance, self->target.init, err);
 
-  for (uint32_t i = 0; i < self->threads && r == 0; i++)
-    r = fl_proc_open_thread(&self->proc, i, self->thread[i].tid, err);
+  for (uint32_t i = 0; i < self->threads.count && r == 0; i++)
+    r = fl_proc_open_thread(&self->proc, i, self->threads.thread[i].tid, err);
   if (r == 0)
     self->tracee.memory = self->proc.file[FL_PROC_MEM];
-  return r < 0 || count_threads(self) == self->threads ? r : refuse(err, "the kernel does not count threads");
+  return r < 0 || count_threads(self) == self->threads.count ? r : refuse(err, "the kernel does not count threads");
 }
 
 static int read_maps(struct fl_rewinder *self, char *ret_text, size_t *ret_bytes, struct fl_error *err)
@@ -333,11 +253,11 @@ static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = check_gadget(self, err);
   if (r == 0)
-    r = remember_threads(self, err);
+    r = fl_threads_remember(&self->threads, &self->tracee, &self->memory, err);
   if (r == 0)
     r = open_proc(self, err);
   if (r == 0)
-    r = hold_threads(self, err);
+    r = fl_threads_hold(&self->tracee, err);
   if (r == 0 && !(self->home = fl_layout_gap(&self->then, fl_batch_region_bytes())))
     return refuse(err, "there is no room in the address space");
   if (r == 0)
@@ -376,7 +296,7 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
   if (r == 0)
     r = take_snapshot(self, err);
   if (r == 0)
-    r = put_registers(self, err);
+    r = fl_threads_put(&self->threads, err);
   if (r == 0)
     fl_tracee_release(&self->tracee);
   phase_ends(ret_report, FL_REWIND_FACTS, &since);
@@ -449,28 +369,6 @@ static int compare_facts(struct fl_rewinder *self, struct fl_error *err)
   return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;
 }
 
-static int compare_registers(const struct fl_rewinder *self, struct fl_error *err)
-{
-  for (uint32_t i = 0; i < self->threads; i++) {
-    const struct thread *thread = &self->thread[i];
-    fl_autofree uint8_t *xstate = malloc(FL_ARCH_XSTATE_MAX);
-    struct user_regs_struct regs;
-    size_t bytes = 0;
-    uint64_t mask;
-
-    if (!xstate || ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &mask) < 0)
-      return fl_fail_errno(err, "getregs");
-    int r = fl_arch_get_xstate(thread->tid, xstate, &bytes, err);
-    if (r < 0)
-      return r;
-    if (memcmp(&regs, &thread->regs, sizeof regs) != 0 || mask != thread->mask)
-      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "registers of thread %u: not as they were", i);
-    if (bytes != thread->xstate_bytes || memcmp(xstate, thread->xstate, bytes) != 0)
-      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "extended state of thread %u: not as it was", i);
-  }
-  return 0;
-}
-
 /* Everything once more, and all of the memory, while it is still stopped. What the facts say was compared already. */
 static int prove(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -480,7 +378,7 @@ static int prove(struct fl_rewinder *self, struct fl_error *err)
     return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "mappings: not as they were");
   if (r == 0)
     r = fl_memory_compare(&self->memory, err);
-  return r < 0 ? r : compare_registers(self, err);
+  return r < 0 ? r : fl_threads_compare(&self->threads, err);
 }
 
 static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_report *report, struct fl_error *err)
@@ -491,9 +389,9 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
 
   self->tracee.memory = self->proc.file[FL_PROC_MEM];
   if (r == 0)
-    r = hold_threads(self, err);
+    r = fl_threads_hold(&self->tracee, err);
   if (r == 0)
-    r = arrange_threads(self, err);
+    r = fl_threads_arrange(&self->threads, &self->tracee, err);
   if (r == 0)
     r = check_gadget(self, err);
   phase_ends(report, FL_REWIND_STOP, &since);
@@ -517,7 +415,7 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
   if (r == 0)
     r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put(&self->written, &counts, err);
   if (r == 0)
-    r = put_registers(self, err);
+    r = fl_threads_put(&self->threads, err);
   if (r == 0 && proven)
     r = prove(self, err);
   if (r == 0)

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "rewind/watch.h"
 
-enum { PAGE_BYTES = 4096, RUN_PAGES = FL_WRITTEN_SETS, ENTRIES = 512, NEAR_PAGES = 32 };
+enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32 };
 
 /* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
 #define ADDRESSES_END 0x7ffffffff000ull
@@ -259,63 +259,123 @@ int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts,
 
 /* --- back --- */
 
-/* NULL: it cannot be read. */
-static const uint8_t *templates(struct fl_written *written, uint64_t address)
-{
-  typeof(&written->copy[0]) set = &written->copy[address / PAGE_BYTES % FL_WRITTEN_SETS];
+/* Pages that are written by one call, ascending; and copies of the template's, those of the last restore turning into those of this one. */
+struct batch {
+  struct fl_written *written;
+  uint32_t pages, runs, passed, copies, free;
+  struct iovec from[BATCH_PAGES], to[BATCH_PAGES];
+  struct fl_copy copied[FL_WRITTEN_COPIES];
+  uint32_t free_slot[FL_WRITTEN_COPIES];
+  uint8_t room[PAGE_BYTES];                    /* for one that has to be read and has no slot */
+};
 
-  for (uint32_t way = 0; way < FL_WRITTEN_WAYS; way++)
-    if (set->address[way] == address)
-      return set->bytes[way];
-  uint32_t way = set->next++ % FL_WRITTEN_WAYS;
-  set->address[way] = 0;
-  if (pread(written->memory->template_memory, set->bytes[way], PAGE_BYTES, (off_t)address) != PAGE_BYTES)
-    return NULL;
-  set->address[way] = address;
-  return set->bytes[way];
+/* One by one, whatever rights the mapping has. */
+static int write_forcibly(const struct batch *batch, struct fl_error *err)
+{
+  uint32_t page = 0;
+
+  for (uint32_t run = 0; run < batch->runs; run++) {
+    uint64_t at = (uint64_t)(uintptr_t)batch->to[run].iov_base;
+
+    for (uint64_t end = at + batch->to[run].iov_len; at < end; at += PAGE_BYTES, page++)
+      if (pwrite(batch->written->proc->file[FL_PROC_MEM], batch->from[page].iov_base, PAGE_BYTES, (off_t)at) != PAGE_BYTES)
+        return fl_fail(err, FL_ERR_UNSUPPORTED, EFAULT, "write_memory", "page %#lx", at);
+  }
+  return 0;
 }
 
-/* What the page held. */
-static const uint8_t *content(struct fl_written *written, uint64_t address)
+static int flush(struct batch *batch, struct fl_error *err)
+{
+  ssize_t bytes = (ssize_t)batch->pages * PAGE_BYTES;
+  int r = batch->pages == 0 || process_vm_writev(batch->written->proc->pid, batch->from, batch->pages, batch->to, batch->runs, 0) == bytes ? 0 : write_forcibly(batch, err);
+
+  batch->pages = batch->runs = 0;
+  return r;
+}
+
+static void begin_copies(struct batch *batch)
+{
+  bool used[FL_WRITTEN_COPIES] = {false};
+
+  for (uint32_t i = 0; i < batch->written->copies; i++)
+    used[batch->written->copied[i].slot] = true;
+  for (uint32_t slot = 0; slot < FL_WRITTEN_COPIES; slot++)
+    if (!used[slot])
+      batch->free_slot[batch->free++] = slot;
+}
+
+static void end_copies(struct batch *batch)
+{
+  memcpy(batch->written->copied, batch->copied, batch->copies * sizeof batch->copied[0]);
+  batch->written->copies = batch->copies;
+}
+
+/* NULL: it cannot be read. */
+static const uint8_t *templates(struct batch *batch, uint64_t address, struct fl_error *err)
+{
+  struct fl_written *written = batch->written;
+
+  for (; batch->passed < written->copies && written->copied[batch->passed].address < address; batch->passed++)
+    batch->free_slot[batch->free++] = written->copied[batch->passed].slot;
+  if (batch->passed < written->copies && written->copied[batch->passed].address == address) {
+    batch->copied[batch->copies++] = written->copied[batch->passed];
+    return written->copy[written->copied[batch->passed++].slot];
+  }
+  uint8_t *to = batch->room;
+  if (batch->free > 0) {
+    uint32_t slot = batch->free_slot[--batch->free];
+
+    batch->copied[batch->copies++] = (struct fl_copy){address, slot};
+    to = written->copy[slot];
+  } else if (flush(batch, err) < 0) {
+    return NULL;
+  }
+  if (pread(written->memory->template_memory, to, PAGE_BYTES, (off_t)address) == PAGE_BYTES)
+    return to;
+  fl_fail(err, FL_ERR_SYSTEM, EFAULT, "read_template", "page %#lx", address);
+  return NULL;
+}
+
+static int write_page(struct batch *batch, uint64_t address, struct fl_error *err)
 {
   static const uint8_t nothing[PAGE_BYTES];
-  const uint8_t *saved = fl_memory_saved(written->memory, address);
+  const uint8_t *bytes = fl_memory_saved(batch->written->memory, address);
+  int r = batch->pages == BATCH_PAGES ? flush(batch, err) : 0;
 
-  return saved ? saved : is_zeroed(written, address) ? nothing : templates(written, address);
-}
-
-static int write_stretch(struct fl_written *written, const struct fl_stretch *stretch, struct fl_error *err)
-{
-  struct iovec page[RUN_PAGES];                /* of as many sets: none takes the place of another */
-
-  for (uint64_t at = stretch->start; at < stretch->end;) {
-    uint64_t start = at;
-    int pages = 0;
-
-    for (; pages < RUN_PAGES && at < stretch->end; pages++, at += PAGE_BYTES) {
-      page[pages] = (struct iovec){(void *)content(written, at), PAGE_BYTES};
-      if (!page[pages].iov_base)
-        return fl_fail(err, FL_ERR_SYSTEM, EFAULT, "read_template", "page %#lx", at);
-    }
-    if (pwritev(written->proc->file[FL_PROC_MEM], page, pages, (off_t)start) != (ssize_t)(at - start))
-      return fl_fail(err, FL_ERR_UNSUPPORTED, EFAULT, "write_memory", "%d pages at %#lx", pages, start);
-  }
+  if (r == 0 && !bytes)
+    bytes = is_zeroed(batch->written, address) ? nothing : templates(batch, address, err);
+  if (r < 0 || !bytes)
+    return r < 0 ? r : -EFAULT;
+  struct iovec *last = batch->runs ? &batch->to[batch->runs - 1] : NULL;
+  if (last && (uint64_t)(uintptr_t)last->iov_base + last->iov_len == address)
+    last->iov_len += PAGE_BYTES;
+  else
+    batch->to[batch->runs++] = (struct iovec){(void *)(uintptr_t)address, PAGE_BYTES};
+  batch->from[batch->pages++] = (struct iovec){(void *)bytes, PAGE_BYTES};
   return 0;
 }
 
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
 {
   const struct fl_memory *memory = written->memory;
+  fl_autofree struct batch *batch = calloc(1, sizeof *batch);
   int r = 0;
 
+  if (!batch)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
+  batch->written = written;
+  begin_copies(batch);
   for (uint32_t i = 0; i < written->write.count && r == 0; i++) {
-    r = write_stretch(written, &written->write.at[i], err);
+    for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end && r == 0; at += PAGE_BYTES, counts->written++)
+      r = write_page(batch, at, err);
     add(&written->protect, written->write.at[i].start, written->write.at[i].end);
-    counts->written += (uint32_t)((written->write.at[i].end - written->write.at[i].start) / PAGE_BYTES);
   }
+  end_copies(batch);
   counts->own = counts->written;
   for (uint32_t i = 0; i < memory->changings && r == 0; i++)   /* the kernel may have written there after the scan */
     if (fl_memory_saved(memory, memory->changing[i]))
-      r = write_stretch(written, &(struct fl_stretch){memory->changing[i], memory->changing[i] + PAGE_BYTES}, err);
+      r = write_page(batch, memory->changing[i], err);
+  if (r == 0)
+    r = flush(batch, err);
   return r < 0 ? r : protect(written, err);
 }

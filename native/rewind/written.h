@@ -17,7 +17,7 @@
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_SETS = 32, FL_WRITTEN_WAYS = 6, FL_WRITTEN_ZEROS_MAX = 64 };
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_COPIES = 224, FL_WRITTEN_ZEROS_MAX = 64 };
 
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
@@ -29,7 +29,9 @@ struct fl_written {
   struct fl_stretches expected, write, protect;
   uint32_t zeros;
   uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
-  struct { uint32_t next; uint64_t address[FL_WRITTEN_WAYS]; uint8_t bytes[FL_WRITTEN_WAYS][4096]; } copy[FL_WRITTEN_SETS];       /* of the template's pages that were written to last: they will be again */
+  uint32_t copies;
+  struct fl_copy { uint64_t address; uint32_t slot; } copied[FL_WRITTEN_COPIES];                /* ascending: the template's pages that were written to last, and will be again */
+  uint8_t copy[FL_WRITTEN_COPIES][4096];
   struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
 };
 

@@ -47,6 +47,7 @@ static void the_doors_are_closed(void)
   REFUSED(SYS_execveat, -1, "", NULL, NULL, 0x1000);
   REFUSED(SYS_ptrace, 0, 0, 0, 0);
   REFUSED(SYS_process_vm_readv, getpid(), NULL, 0, NULL, 0, 0);
+  REFUSED(SYS_process_vm_writev, getpid(), NULL, 0, NULL, 0, 0);
   REFUSED(SYS_mount, "", "/", "", 0, NULL);
   REFUSED(SYS_chroot, "/");
   REFUSED(SYS_open_tree, -1, "/", 1);

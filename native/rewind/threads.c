@@ -1,0 +1,101 @@
+/* See threads.h. */
+#include "rewind/threads.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+
+#include "base/cleanup.h"
+
+enum { SIGSET_BYTES = 8 };
+
+int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err)
+{
+  const uint64_t all_but_trap = ~(1ull << (SIGTRAP - 1));
+
+  for (uint32_t i = 0; i < tracee->threads; i++) {
+    pid_t tid = tracee->thread[i].tid;
+
+    if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_SETSIGMASK, tid, (void *)SIGSET_BYTES, &all_but_trap) < 0)
+      return fl_fail_errno(err, "hold_threads");
+  }
+  return 0;
+}
+
+int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err)
+{
+  int r = 0;
+
+  ret->count = tracee->threads;
+  ret->thread = calloc(ret->count, sizeof *ret->thread);
+  if (!ret->thread)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "threads");
+  for (uint32_t i = 0; i < ret->count && r == 0; i++) {
+    struct fl_saved_thread *thread = &ret->thread[i];
+    struct __ptrace_rseq_configuration rseq = {0};
+
+    thread->tid = tracee->thread[i].tid;
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, thread->tid, (void *)sizeof rseq, &rseq) > 0)
+      fl_memory_changes_at(memory, rseq.rseq_abi_pointer, rseq.rseq_abi_size);
+    thread->regs = tracee->thread[i].regs;
+    fl_arch_rewind_call(&thread->regs);
+    if (ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0)
+      return fl_fail_errno(err, "getsigmask");
+    r = fl_arch_get_xstate(thread->tid, thread->xstate, &thread->xstate_bytes, err);
+  }
+  return r;
+}
+
+int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *tracee, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < threads->count; i++) {
+    uint32_t place = i;
+
+    while (place < tracee->threads && tracee->thread[place].tid != threads->thread[i].tid)
+      place++;
+    if (place >= tracee->threads)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "a thread of its runtime has ended");
+    struct fl_thread found = tracee->thread[place];
+    tracee->thread[place] = tracee->thread[i];
+    tracee->thread[i] = found;
+  }
+  return 0;
+}
+
+int fl_threads_put(const struct fl_threads *threads, struct fl_error *err)
+{
+  int r = 0;
+
+  for (uint32_t i = 0; i < threads->count && r == 0; i++) {
+    const struct fl_saved_thread *thread = &threads->thread[i];
+
+    r = fl_arch_set_xstate(thread->tid, thread->xstate, thread->xstate_bytes, err);
+    if (r == 0 && (ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 || ptrace(PTRACE_SETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0))
+      r = fl_fail_errno(err, "setregs");
+  }
+  return r;
+}
+
+int fl_threads_compare(const struct fl_threads *threads, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < threads->count; i++) {
+    const struct fl_saved_thread *thread = &threads->thread[i];
+    fl_autofree uint8_t *xstate = malloc(FL_ARCH_XSTATE_MAX);
+    struct user_regs_struct regs;
+    size_t bytes = 0;
+    uint64_t mask;
+
+    if (!xstate || ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &mask) < 0)
+      return fl_fail_errno(err, "getregs");
+    int r = fl_arch_get_xstate(thread->tid, xstate, &bytes, err);
+    if (r < 0)
+      return r;
+    if (memcmp(&regs, &thread->regs, sizeof regs) != 0 || mask != thread->mask)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "registers of thread %u: not as they were", i);
+    if (bytes != thread->xstate_bytes || memcmp(xstate, thread->xstate, bytes) != 0)
+      return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "extended state of thread %u: not as it was", i);
+  }
+  return 0;
+}

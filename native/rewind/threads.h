@@ -1,0 +1,32 @@
+/* The threads of an instance, their registers, extended state and signal masks: as they were when the snapshot was taken, and put back last. */
+#ifndef FLASHD_REWIND_THREADS_H
+#define FLASHD_REWIND_THREADS_H
+#include <flashd/error.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "inject/arch/x86_64/frame.h"
+#include "inject/tracee.h"
+#include "rewind/memory.h"
+
+struct fl_saved_thread {
+  pid_t tid;
+  struct user_regs_struct regs;                /* an interrupted system call is made again */
+  uint64_t mask;
+  size_t xstate_bytes;
+  uint8_t xstate[FL_ARCH_XSTATE_MAX];
+};
+
+struct fl_threads { uint32_t count; struct fl_saved_thread *thread; };
+
+/* Stopped as they are: they do not outlive us, and no signal but our breakpoint's can be delivered. */
+int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err);
+/* The memory is told where the kernel writes for each. */
+int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err);
+/* In the tracee: in the order of the snapshot, what was born since behind them. */
+int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *tracee, struct fl_error *err);
+int fl_threads_put(const struct fl_threads *threads, struct fl_error *err);
+/* -EBUSY: something is not as it was. */
+int fl_threads_compare(const struct fl_threads *threads, struct fl_error *err);
+#endif
