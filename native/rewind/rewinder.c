@@ -16,8 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "inject/arch/x86_64/frame.h"
 #include "inject/batch.h"
 #include "rewind/facts.h"
 #include "rewind/files.h"
