@@ -237,8 +237,10 @@ static int watch(struct fl_rewinder *self, struct fl_error *err)
   self->written.watch = -1;
   self->written.memory = &self->memory;
   self->written.proc = &self->proc;
-  if (!fl_watch_possible() || fl_written_watch(&self->written, &self->batch, &unused) < 0)
+  if (!fl_watch_possible())
     return 0;
+  if (fl_written_watch(&self->written, &self->batch, &unused) < 0)
+    return fl_files_close(&self->batch, &self->proc, &self->files, err);      /* none of those it took stays inside */
   return read_maps(self, self->maps, &self->maps_bytes, err);
 }
 

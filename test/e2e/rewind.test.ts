@@ -91,9 +91,9 @@ async function findIn(name: string, pid: number, place: string): Promise<Found |
 }
 
 /** A kernel that cannot watch written pages, as far as flashd can see. */
-const UNWATCHED = ['unshare', '--mount', 'sh', '-c', 'mount --bind /dev/null /dev/userfaultfd && exec "$@"', 'sh'];
+const UNWATCHED = ['unshare', '--mount', 'sh', '-c', '{ [ ! -e /dev/userfaultfd ] || mount --bind /dev/null /dev/userfaultfd; } && exec "$@"', 'sh'];
 
-for (const watched of [true, false]) describe(watched ? 'rewound in place' : 'rewound in place, by comparing frames', { skip: !watched && !existsSync('/dev/userfaultfd') }, () => {
+for (const watched of [true, false]) describe(watched ? 'rewound in place' : 'rewound in place, by comparing frames', () => {
   let name: string, usual: Flashd;
   let places: string[], hostile: string[];
   before(async () => {
