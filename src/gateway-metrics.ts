@@ -71,6 +71,7 @@ function registerInstances(metrics: Metrics, { dispatcher, pools }: Sources): vo
 function registerRewinds(metrics: Metrics, { pools: { counters } }: Sources): void {
   metrics.counter('flashd_rewinds_total', 'Instances made into what they were before their request', () => counters.rewinds);
   metrics.counter('flashd_rewinds_failed_total', 'Instances ended because they could not be', () => counters.rewindsFailed);
+  metrics.counter('flashd_instances_reused_total', 'Instances that go from function to function, each time that one got it', () => counters.reused);
   metrics.counter('flashd_rewound_pages_total', 'Pages written back or dropped by that', () => counters.pagesRewound);
   metrics.counter('flashd_rewind_seconds_total', 'Time that took, by phase', () => REWIND_PHASE_NAMES.map((phase, index) => ({ labels: { phase }, value: counters.rewindPhaseUs[index]! / 1e6 })));
 }
@@ -81,6 +82,9 @@ function registerSandboxd(metrics: Metrics, { sandbox, stats }: Sources): void {
     sandbox.runtimes.map(({ name, templates }) => ({ labels: { runtime: name }, value: templates })),
   );
   metrics.gauge('flashd_spares', 'Forks parked ahead of need', () => stats()?.spares ?? 0);
+  metrics.gauge('flashd_resting', "Instances that are nobody's, and go from function to function", () => stats()?.resting ?? 0);
+  metrics.counter('flashd_rests_total', 'Instances given back and made into what they were before they had a function', () => stats()?.rests ?? 0);
+  metrics.counter('flashd_rests_failed_total', 'Instances that ended in place of that, because they could not be or for any other reason', () => stats()?.restsFailed ?? 0);
   metrics.gauge('flashd_sandboxes_pooled', 'Sandboxes kept ready', () => stats()?.sandboxesPooled ?? 0);
   metrics.gauge('flashd_sandboxes_building', 'Sandboxes being built', () => stats()?.sandboxesBuilding ?? 0);
   metrics.gauge('flashd_sandboxes_ending', 'Sandboxes being taken down', () => stats()?.sandboxesEnding ?? 0);

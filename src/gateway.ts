@@ -154,7 +154,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     if (oomKills > 0) logs.limit(labels, `out of memory: ${oomKills} killed, at ${memoryPeakBytes} bytes`);
     if (pidsRefused > 0) logs.limit(labels, `out of processes: ${pidsRefused} refused beyond ${limits.pids}`);
   };
-  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, holdBundle, report, onTemplate, onRewindRefused, onLimitMet });
+  const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, acrossFunctions: config.reuseAcrossFunctions === 1, holdBundle, report, onTemplate, onRewindRefused, onLimitMet });
   const dispatcher = new Dispatcher({
     registry, pools, queueMax: config.queueMax, readyWaitMs: READY_WAIT_MS, bandwidth: config, refusal: (manifest) => notAllowed(manifest, config), learning: (name) => syscalls.learning(name),
   });
@@ -254,6 +254,7 @@ function gatewayReport(config: Config, version: string, sandbox: SandboxClient, 
     functions,
     instances: pools.instances,
     instancesMax: config.maxInstances,
+    acrossFunctions: config.reuseAcrossFunctions === 1,
     memoryBytes: pools.memoryBytes,
     memoryBudgetBytes: config.memoryBudgetMb * MIB,
     sandboxd: {

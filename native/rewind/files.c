@@ -48,6 +48,12 @@ static int read_info(const struct fl_files *files, uint32_t index, char *ret, st
   return length < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-length, "rewind", "descriptor %d cannot be read", files->number[index]) : (int)length;
 }
 
+/* Of a file that is read in place: each instance has opened it itself. -1: it has none. */
+static int64_t position_of(const struct stat *status, const char *info)
+{
+  return S_ISREG(status->st_mode) && strncmp(info, "pos:", 4) == 0 ? strtoll(info + 4, NULL, 10) : -1;
+}
+
 static uint64_t eventfd_count(const char *info)
 {
   const char *line = strstr(info, "eventfd-count:");
@@ -139,6 +145,7 @@ static int learn_file(const struct fl_proc *proc, struct fl_files *ret, uint32_t
   if (S_ISSOCK(status.st_mode))
     learn_options(fd, ret->unknown[i].bits);
   ret->eventfd[i] = eventfd_count(info);
+  ret->position[i] = position_of(&status, info);
   ret->flags[i] = fcntl(fd, F_GETFL) & ~O_CLOEXEC;
   return 0;
 }
@@ -206,6 +213,8 @@ static int put_contents(pid_t pid, const struct fl_files *files, uint32_t i, int
 {
   char info[INFO_BYTES];
 
+  if (files->position[i] >= 0 && S_ISREG(status->st_mode))
+    lseek(fd, files->position[i], SEEK_SET);
   if (files->number[i] <= FL_DATA_FD)
     return 0;
   if (files->eventfd[i] != UINT64_MAX) {

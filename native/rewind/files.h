@@ -14,6 +14,7 @@ struct fl_files {
   uint32_t count;
   int number[FL_FILES_MAX], info[FL_FILES_MAX], flags[FL_FILES_MAX];           /* info: what the kernel tells of that number, held open */
   uint64_t eventfd[FL_FILES_MAX];
+  int64_t position[FL_FILES_MAX];              /* -1: it has none */
   struct { uint64_t bits[2]; } unknown[FL_FILES_MAX];                           /* options that such a socket does not have */
   struct fl_files_pipe pipe[FL_FILES_MAX];
 };

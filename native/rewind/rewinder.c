@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "inject/batch.h"
+#include "rewind/binding.h"
 #include "rewind/facts.h"
 #include "rewind/files.h"
 #include "rewind/inside.h"
@@ -50,7 +51,11 @@ struct fl_rewinder {
   struct fl_process_limits limits;
   struct fl_memory memory;
   struct fl_written written;
+  struct fl_binding binding;                   /* of one that goes from function to function; learnt when it rests for the first time */
+  bool learnt, bound;                          /* bound: it is a function's */
 };
+
+enum ending { GOES_ON, GOES_ON_PROVEN, RESTS, RESTS_PROVEN };
 
 static uint64_t now_ns(void)
 {
@@ -381,7 +386,19 @@ static int prove(struct fl_rewinder *self, struct fl_error *err)
   return r < 0 ? r : fl_threads_compare(&self->threads, err);
 }
 
-static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_report *report, struct fl_error *err)
+/* What was in its way, descriptors and mappings of the function's files, is gone. The facts are those of one that is nobody's. */
+static int unbind(struct fl_rewinder *self, struct fl_error *err)
+{
+  const struct fl_descriptors *carried = &self->parasite.descriptors;
+  int r = fl_binding_ready(&self->binding, &self->batch, carried, err);
+
+  self->bound = false;
+  if (r == 0)
+    r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
+  return r < 0 ? r : put_state(self, &self->facts, err);
+}
+
+static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
 {
   struct fl_memory_counts counts = {0};
   uint64_t since = now_ns();
@@ -402,10 +419,16 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
   if (r == 0)
     r = end_processes(self, err);
   if (r == 0)
+    r = fl_tracee_forget_waits(&self->tracee, err);
+  if (r == 0 && self->bound)
+    r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
+  if (r == 0)
     r = put_state(self, &self->facts, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)
     r = restore_layout(self, report, &counts, err);
+  if (r == 0 && self->bound)
+    r = unbind(self, err);
   phase_ends(report, FL_REWIND_LAYOUT, &since);
   if (r == 0)
     r = compare_facts(self, err);
@@ -416,9 +439,9 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
     r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put(&self->written, &counts, err);
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
-  if (r == 0 && proven)
+  if (r == 0 && (ending == GOES_ON_PROVEN || ending == RESTS_PROVEN))
     r = prove(self, err);
-  if (r == 0)
+  if (r == 0 && ending < RESTS)
     fl_tracee_release(&self->tracee);
   phase_ends(report, FL_REWIND_MEMORY, &since);
   report->own_pages = counts.own;
@@ -430,5 +453,40 @@ static int restore(struct fl_rewinder *self, bool proven, struct fl_rewind_repor
 int fl_rewinder_restore(struct fl_rewinder *self, bool proven, struct fl_rewind_report *ret_report, struct fl_error *err)
 {
   *ret_report = (struct fl_rewind_report){0};
-  return restore(self, proven, ret_report, err);
+  return restore(self, proven ? GOES_ON_PROVEN : GOES_ON, ret_report, err);
+}
+
+/* --- from function to function --- */
+
+int fl_rewinder_rest(struct fl_rewinder *self, struct fl_rewind_report *ret_report, struct fl_error *err)
+{
+  enum ending ending = self->learnt ? RESTS : RESTS_PROVEN;        /* the first time there is time, and it is known that all of its runtime can be put back */
+  int r = self->learnt ? 0 : fl_binding_learn(self->target.instance, self->target.init, &self->binding, err);
+
+  *ret_report = (struct fl_rewind_report){0};
+  self->learnt = true;
+  if (r == 0)
+    r = restore(self, ending, ret_report, err);
+  for (uint32_t i = 0; i < self->threads.count; i++)
+    self->tracee.thread[i].regs = self->threads.thread[i].regs;
+  if (r == 0)
+    r = fl_threads_hold(&self->tracee, err);
+  if (r == 0)                                  /* proven, and nothing of it runs until it is bound: what that needs is done now */
+    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+  return r < 0 ? r : fl_binding_ready(&self->binding, &self->batch, &self->parasite.descriptors, err);
+}
+
+int fl_rewinder_bind(struct fl_rewinder *self, const int *fds, int mount, struct fl_error *err)
+{
+  int r = fl_binding_put(&self->binding, &self->batch, &self->parasite.descriptors, fds, mount, err);
+
+  if (r == 0)
+    r = fl_batch_close(&self->batch, err);
+  if (r == 0)
+    r = fl_threads_put(&self->threads, err);
+  if (r == 0) {
+    self->bound = true;
+    fl_tracee_release(&self->tracee);
+  }
+  return r;
 }

@@ -32,4 +32,8 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 /* 0: it is what it was. Else: it is stopped for good, and is to be killed. proven: before it goes on, all of its memory and registers are read and compared byte for byte as well; err names
  * the first difference. */
 int fl_rewinder_restore(struct fl_rewinder *rewinder, bool proven, struct fl_rewind_report *ret_report, struct fl_error *err);
+/* The same, the first time proven, for one that goes from function to function: what it had of its function is taken from it, and it stays stopped. */
+int fl_rewinder_rest(struct fl_rewinder *rewinder, struct fl_rewind_report *ret_report, struct fl_error *err);
+/* One that rests becomes a function's and goes on. fds: standard output, standard error, data; mount: of the bundle. Nothing is closed. */
+int fl_rewinder_bind(struct fl_rewinder *rewinder, const int *fds, int mount, struct fl_error *err);
 #endif

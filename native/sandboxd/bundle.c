@@ -24,3 +24,16 @@ int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err)
   *ret_mount = fl_steal_fd(&mount);
   return 0;
 }
+
+int fl_bundle_none(int *ret_mount, struct fl_error *err)
+{
+  fl_autoclose int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+  if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+    return fl_fail_errno(err, "fsopen");
+  int mount = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  if (mount < 0)
+    return fl_fail_errno(err, "fsmount");
+  *ret_mount = mount;
+  return 0;
+}

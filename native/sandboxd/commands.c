@@ -81,6 +81,10 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
       reply.spares += fl_spares_count(daemon, &(struct fl_spare_kind){.runtime = i, .network = network}, true);
   for (uint32_t i = 0; i < daemon->instances; i++)
     reply.instances += daemon->instance[i]->create_request != 0;
+  for (uint32_t i = 0; i < daemon->instances; i++)
+    reply.resting += daemon->instance[i]->state == FL_INSTANCE_RESTED;
+  reply.rests = daemon->rests;
+  reply.rests_failed = daemon->rests_failed;
   reply.layouts = layouts(daemon);
   reply.functions = daemon->functions;
   reply.template_rotations = daemon->template_rotations;

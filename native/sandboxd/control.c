@@ -74,8 +74,10 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 
 static int check_create(const struct fl_create *create, struct fl_error *err)
 {
-  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND)) || create->reserved)
+  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND | FL_CREATE_ACROSS)) || create->reserved)
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", create->runtime, create->flags);
+  if ((create->flags & FL_CREATE_ACROSS) && ((create->flags & (FL_CREATE_CANDIDATE | FL_CREATE_REWOUND)) || create->function || create->network != FL_NETWORK_NONE))
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create across functions: flags %#x, network %u", create->flags, create->network);
   int r = fl_egress_check(create->network, &create->egress, err);
   return r < 0 ? r : fl_limits_check(&create->limits, err);
 }
@@ -84,6 +86,8 @@ static int check_intercepted(const struct fl_create_intercepted *create, struct 
 {
   int r = check_create(&create->create, err);
 
+  if (r == 0 && (create->create.flags & FL_CREATE_ACROSS))
+    return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "what is intercepted stays its function's");
   return r < 0 ? r : fl_intercept_check(&create->intercept, err);
 }
 
@@ -123,7 +127,7 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "yield: %u", ret_request->yield.yields);
     return 0;
   case FL_MSG_DESTROY:
-    if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)FL_DESTROY_EXPECT_EXIT) || ret_request->destroy.reserved)
+    if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)(FL_DESTROY_EXPECT_EXIT | FL_DESTROY_REST)) || ret_request->destroy.flags == (FL_DESTROY_EXPECT_EXIT | FL_DESTROY_REST) || ret_request->destroy.reserved)
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "destroy: flags %#x", ret_request->destroy.flags);
     return 0;
   default:

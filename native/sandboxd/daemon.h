@@ -10,6 +10,7 @@
  *   probe.c      a template's first fork, which shows what every fork will write to
  *   bundle.c     a version's directory as a mount
  *   keepers.c    a process beside each instance that is rewound
+ *   rested.c     instances that go from one function to another
  *   functions.c  function templates: freeze an instance, make its image a template
  *   names.c      the forwarder of host names: started, told of policies, answered
  *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
@@ -53,6 +54,8 @@ enum fl_instance_state {
   FL_INSTANCE_PARKED,                          /* a spare: forked and isolated, not yet any function's */
   FL_INSTANCE_STARTING,                        /* assigned */
   FL_INSTANCE_RUNNING,
+  FL_INSTANCE_RESTING,                         /* rested.c: nobody's, and described */
+  FL_INSTANCE_RESTED,                          /* nobody's, and stopped until it is somebody's */
   FL_INSTANCE_ENDING                           /* killed or failed; gone once its process is reaped */
 };
 
@@ -79,6 +82,13 @@ struct fl_instance {
   pid_t keeper;                                /* keepers.c; 0: it has none */
   int keeper_fd;                               /* our end of its socket, or -1 */
   uint64_t keeper_request;                     /* what it is at work on, or 0 */
+  uint32_t keeper_index;                       /* by which it is known to the loop: the id changes with the function */
+  bool across;                                 /* rested.c: it was made to go from function to function */
+  int far;                                     /* the other end of what its data socket is while it is nobody's, or -1 */
+  uint64_t rested_ns;                          /* since when it rests */
+  bool bound;                                  /* it is a function's, and not by having been made for it */
+  bool handed_on;                              /* it has been a function's that is done with it */
+  uint64_t cpu_before_us;                      /* what it had used by then */
   bool candidate, ahead;                       /* FL_CREATE_CANDIDATE; FL_CREATE_AHEAD, of a function template */
   int bundle;                                  /* a candidate's directory, or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
@@ -109,6 +119,9 @@ LIST_HEAD(fl_spare_list, fl_instance);
 /* Whose spares, and with which network: a runtime's (function is NULL), or a function's. */
 struct fl_spare_kind { uint32_t runtime, network; struct fl_function *function; };
 struct fl_demand { double taken; uint64_t counted_ns, taken_ns, pause_until_ns; struct fl_spare_list spares; };
+
+/* Of a runtime: how many were asked for in vain since they were last made, and with which limits. */
+struct fl_rested { uint32_t missed; struct fl_limits limits; };
 
 enum fl_function_state { FL_FUNCTION_FREEZING = 1, FL_FUNCTION_STARTING, FL_FUNCTION_READY, FL_FUNCTION_RETIRING };
 
@@ -142,6 +155,9 @@ struct fl_daemon {
   uint32_t instances, waiting;                 /* living; of those, WAITING: for a sandbox of either kind of network */
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */
   uint64_t instances_due_ns, functions_due_ns; /* no deadline of any is earlier */
+  struct fl_rested rested[FL_RUNTIMES_MAX];
+  uint64_t rests, rests_failed;                /* how often one was given back and rewound, or ended as a function's */
+  uint64_t rested_due_ns;                      /* nothing is to be done for them before */
   uint64_t sweep_ns, sweep_took_ns;            /* when to look for children whose end no signal told, 0: never; how long it took the last time */
   uint32_t template_slots;
   struct fl_template_slot template_slot[FL_TEMPLATES_MAX];
@@ -188,6 +204,8 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
 void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind *kind);
 /* The same for a template's probe; fds are in the order of a CREATE, the last one a mount. */
 int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
+/* One that belongs to nobody until it is bound. far: the other end of its data socket; taken over, like fds, in every case. */
+int fl_starts_create_rested(struct fl_daemon *daemon, uint32_t runtime, const struct fl_limits *limits, int *fds, int far, struct fl_error *err);
 /* There may be sandboxes again for those that wait for one. */
 void fl_starts_retry_waiting(struct fl_daemon *daemon);
 /* Those of them that have names cannot be had. */
@@ -212,6 +230,10 @@ void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report);
 void fl_instances_distrust(const struct fl_template *template, const struct fl_fork_report *report);
 /* cpu_us: of the process and the children it has waited for. */
+/* It has been bound to the function that asked for it. */
+void fl_instances_bound(struct fl_daemon *daemon, struct fl_instance *instance);
+/* ENDED: it is not the function's any more, and goes on as nobody's. */
+void fl_instances_tell_end(struct fl_daemon *daemon, struct fl_instance *instance);
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us);
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);
@@ -231,6 +253,23 @@ void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index);
 bool fl_keepers_reaped(struct fl_daemon *daemon, pid_t pid);
 /* The instance is over. */
 void fl_keepers_end(struct fl_daemon *daemon, struct fl_instance *instance);
+
+/* rested.c */
+/* One that can be bound, or NULL. / There was none. */
+struct fl_instance *fl_rested_find(const struct fl_daemon *daemon, uint32_t runtime, const struct fl_limits *limits);
+void fl_rested_missed(struct fl_daemon *daemon, uint32_t runtime, const struct fl_limits *limits);
+/* FAST PATH. It becomes the function's whose descriptors it holds. */
+int fl_rested_bind(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err);
+/* It was made, and waits. */
+void fl_rested_made(struct fl_daemon *daemon, struct fl_instance *instance);
+/* Its function is done with it. False: it cannot rest, and is to be ended. */
+bool fl_rested_again(struct fl_daemon *daemon, struct fl_instance *instance);
+/* err: what its keeper has come to, FL_OK when all went well. */
+void fl_rested_answered(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err);
+void fl_rested_run(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_rested_deadline_ns(const struct fl_daemon *daemon);
+/* Somebody needs its sandbox: one ends. False: none rests. */
+bool fl_rested_give_way(struct fl_daemon *daemon);
 
 /* templates.c */
 /* Before the base is built: whether flashd's own binary stands in for any runtime's program. It is decided once, since the base is. */
@@ -256,6 +295,8 @@ void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot
 
 /* bundle.c: a mount of its own, to be moved to where it is needed. */
 int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err);
+/* Of nobody: an empty file system. */
+int fl_bundle_none(int *ret_mount, struct fl_error *err);
 
 /* functions.c */
 void fl_functions_freeze(struct fl_daemon *daemon, const struct fl_freeze *freeze);

@@ -32,6 +32,7 @@ void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
     fl_close(&instance->fds[i]);
   fl_close(&instance->assignment);
   fl_close(&instance->bundle);
+  fl_close(&instance->far);
   free(instance->policy);
   fl_names_forget(daemon, instance);
   fl_keepers_end(daemon, instance);
@@ -90,10 +91,14 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
     fl_probe_running(daemon, instance->probe, instance->pid);
     return;
   }
+  if (instance->across && !instance->create_request) {
+    fl_rested_made(daemon, instance);
+    return;
+  }
   const struct fl_fork_report *report = &instance->report;
   struct fl_created created = {
       .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
-      .slot = instance->sandbox.slot, .pooled = instance->pooled, .from_function = instance->function != NULL};
+      .slot = instance->sandbox.slot, .pooled = instance->pooled, .from_function = instance->function != NULL, .reused = instance->across};
   uint64_t at[FL_PHASES], before = instance->accepted_ns;
 
   /* A spare's first phases were over before it was asked for: they took none of this request's time. */
@@ -109,26 +114,55 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
   fl_daemon_send(daemon, &created, sizeof created);
 }
 
+void fl_instances_bound(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  instance->report = (struct fl_fork_report){.assigned_ns = instance->accepted_ns};
+  instance->report.phase_ns[FL_PHASE_DESCRIPTORS] = fl_daemon_now_ns();
+  instance->bound = true;
+  daemon->forks++;
+  announce(daemon, instance);
+}
+
+/* Of its present function alone. What a cgroup has held at most tells of all that it was, so that is unknown of the second one on. */
+static void add_usage(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t cpu_us, struct fl_ended *ended)
+{
+  struct fl_cgroup_report usage = {0};
+
+  fl_parts_report(daemon->parts, &instance->sandbox, &usage);
+  uint64_t total_us = usage.cpu_us ? usage.cpu_us : cpu_us;
+  ended->oom_kills = usage.oom_kills;
+  ended->pids_refused = usage.pids_refused;
+  ended->memory_peak_bytes = instance->handed_on ? 0 : usage.memory_peak_bytes;
+  ended->cpu_us = total_us > instance->cpu_before_us ? total_us - instance->cpu_before_us : 0;
+  instance->cpu_before_us = total_us;
+}
+
+void fl_instances_tell_end(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  struct fl_ended ended = {.header = fl_control_header(FL_MSG_ENDED, sizeof ended, instance->destroy_request), .instance = instance->id, .how = FL_END_DESTROYED};
+
+  add_usage(daemon, instance, 0, &ended);
+  instance->handed_on = true;
+  if (!instance->silent)
+    fl_daemon_send(daemon, &ended, sizeof ended);
+}
+
 /* Its process is gone, or never came to be: the last word to the gateway, and the sandbox goes. */
 static void finish(struct fl_daemon *daemon, struct fl_instance *instance, int status, uint64_t cpu_us)
 {
   struct fl_ended ended = {.header = fl_control_header(FL_MSG_ENDED, sizeof ended, instance->destroy_request), .instance = instance->id};
-  struct fl_cgroup_report usage = {0};
   bool ours = instance->killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
   if (instance->create_request && !instance->announced) {
     fl_instances_refuse(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "fork", "the child ended before it was ready"});
   } else if (instance->resumed) {
-    fl_parts_report(daemon->parts, &instance->sandbox, &usage);
+    add_usage(daemon, instance, cpu_us, &ended);
     ended.how = ours ? FL_END_DESTROYED : WIFSIGNALED(status) ? FL_END_SIGNALED : FL_END_EXITED;
     ended.status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    ended.oom_kills = usage.oom_kills;
-    ended.pids_refused = usage.pids_refused;
-    ended.memory_peak_bytes = usage.memory_peak_bytes;
-    ended.cpu_us = usage.cpu_us ? usage.cpu_us : cpu_us;
     if (instance->create_request && !instance->silent)
       fl_daemon_send(daemon, &ended, sizeof ended);
   }
+  daemon->rests_failed += instance->bound;
   fl_parts_end(daemon->parts, &instance->sandbox);
   fl_instances_forget(daemon, instance);
 }
@@ -254,6 +288,8 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
     return;
   }
   instance->destroy_request = destroy->header.request;
+  if (destroy->flags & FL_DESTROY_REST && fl_rested_again(daemon, instance))
+    return;
   if (destroy->flags & FL_DESTROY_EXPECT_EXIT)
     fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_EXIT_GRACE_MS * MILLISECOND);
   else
@@ -303,7 +339,7 @@ bool fl_instances_template_unused(struct fl_daemon *daemon, const struct fl_temp
 
     if (instance->template != template || instance->layout != template->boot)
       continue;
-    if (instance->state == FL_INSTANCE_PARKED)
+    if (instance->state == FL_INSTANCE_PARKED || instance->state == FL_INSTANCE_RESTING || instance->state == FL_INSTANCE_RESTED)
       fl_instances_kill(instance);
     unused = unused && instance->state != FL_INSTANCE_FORKING && instance->state != FL_INSTANCE_STARTING;
   }
@@ -323,7 +359,7 @@ void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns)
       continue;
     }
     instance->deadline_ns = 0;
-    if (instance->state == FL_INSTANCE_RUNNING)
+    if (instance->state == FL_INSTANCE_RUNNING || instance->state == FL_INSTANCE_RESTING)
       fl_instances_kill(instance);
     else if (instance->parked)
       fl_instances_kill(instance);

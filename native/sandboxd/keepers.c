@@ -13,26 +13,23 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "rewind/rewinder.h"
-#include "sandboxd/daemon.h"
+#include "sandboxd/keepers.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
 enum { MILLISECOND = 1000000, SOCKET_FD = 3, SCRATCH_FD = 4 };
 
-struct answer { struct fl_rewind_report report; struct fl_error error; };
-
 /* --- the keeper --- */
 
-static int answer(const struct answer *answer)
+static int answer(const struct fl_keeper_answer *answer)
 {
   return fl_packet_send(SOCKET_FD, answer, sizeof *answer, NULL, 0);
 }
 
-__attribute__((noreturn)) static void keep(const struct fl_rewind_target *target, int socket, pid_t parent)
+__attribute__((noreturn)) static void keep(const struct fl_rewind_target *target, bool across, int socket, pid_t parent)
 {
   struct fl_rewinder *rewinder = NULL;
-  struct answer done = {0};
+  struct fl_keeper_answer done = {0};
   uint8_t order;
 
   /* Whatever sandboxd has open would stay open with this process. Neither number is one of the two that are moved: sandboxd's lowest ones are its own. */
@@ -40,9 +37,13 @@ __attribute__((noreturn)) static void keep(const struct fl_rewind_target *target
     _exit(1);
   prctl(PR_SET_NAME, "flashd-keeper", 0, 0, 0);
   const struct fl_rewind_target own = {target->template, target->instance, target->init, target->parasite_at, SCRATCH_FD};
+  if (across) {
+    fl_rested_keep(&own, SOCKET_FD);
+    _exit(0);
+  }
   int r = fl_rewinder_snapshot(&own, &rewinder, &done.report, &done.error);
   while (answer(&done) >= 0 && r == 0 && recv(SOCKET_FD, &order, sizeof order, 0) == sizeof order) {
-    done = (struct answer){0};
+    done = (struct fl_keeper_answer){0};
     r = fl_rewinder_restore(rewinder, order == FL_MSG_VERIFY, &done.report, &done.error);
   }
   _exit(0);
@@ -58,7 +59,7 @@ static void refuse(struct fl_daemon *daemon, const struct fl_rewind *request, co
   fl_commands_refuse(daemon, request->header.request, &err);
 }
 
-static int start(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
+int fl_keepers_start(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
   const struct fl_template *template = instance->template;
   struct fl_rewind_target target = {template->pid, instance->pid, instance->sandbox.init_pid, template->infection.parasite_at, instance->sandbox.scratch_fd};
@@ -74,9 +75,10 @@ static int start(struct fl_daemon *daemon, struct fl_instance *instance, struct 
   if (keeper < 0)
     return fl_fail_errno(err, "fork");
   if (keeper == 0)
-    keep(&target, theirs, self);
+    keep(&target, instance->across, theirs, self);
   instance->keeper = keeper;
   instance->keeper_fd = fl_steal_fd(&ours);
+  instance->keeper_index = (uint32_t)instance->id;
   return 0;
 }
 
@@ -86,7 +88,7 @@ static void snapshot(struct fl_daemon *daemon, struct fl_instance *instance, con
 
   if (!instance->rewound || instance->network == FL_NETWORK_LIGHT || instance->keeper_fd >= 0 || !instance->function || instance->function->state != FL_FUNCTION_READY || instance->layout != instance->template->boot)
     refuse(daemon, request, "is not one to be rewound");
-  else if (start(daemon, instance, &err) < 0)
+  else if (fl_keepers_start(daemon, instance, &err) < 0)
     fl_commands_refuse(daemon, request->header.request, &err);
   else
     instance->keeper_request = request->header.request;
@@ -99,7 +101,7 @@ void fl_keepers_ask(struct fl_daemon *daemon, const struct fl_rewind *request)
   struct fl_instance *instance = fl_instances_find(daemon, request->instance);
   const uint8_t order = (uint8_t)request->header.type;
 
-  if (!instance || instance->state != FL_INSTANCE_RUNNING || instance->destroy_request || instance->keeper_request) {
+  if (!instance || instance->state != FL_INSTANCE_RUNNING || instance->destroy_request || instance->keeper_request || instance->across) {
     refuse(daemon, request, "cannot be rewound now");
   } else if (request->header.type == FL_MSG_SNAPSHOT) {
     snapshot(daemon, instance, request);
@@ -135,7 +137,7 @@ static void give_up(struct fl_daemon *daemon, struct fl_instance *instance, cons
 static struct fl_instance *by_index(const struct fl_daemon *daemon, uint32_t index)
 {
   for (uint32_t i = 0; i < daemon->instances; i++)
-    if ((uint32_t)daemon->instance[i]->id == index)
+    if (daemon->instance[i]->keeper_fd >= 0 && daemon->instance[i]->keeper_index == index)
       return daemon->instance[i];
   return NULL;
 }
@@ -143,16 +145,22 @@ static struct fl_instance *by_index(const struct fl_daemon *daemon, uint32_t ind
 void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index)
 {
   struct fl_instance *instance = by_index(daemon, index);
-  struct answer done;
+  struct fl_keeper_answer done;
 
-  if (!instance || instance->keeper_fd < 0)
+  if (!instance)
     return;
   ssize_t length = recv(instance->keeper_fd, &done, sizeof done, MSG_DONTWAIT);
   if (length < 0 && errno == EAGAIN)
     return;
   if (length != (ssize_t)sizeof done) {
+    done.error = (struct fl_error){FL_ERR_CHILD_LOST, 0, "rewind", "the instance could not be looked at"};
     fl_close(&instance->keeper_fd);
-    give_up(daemon, instance, &(struct fl_error){FL_ERR_CHILD_LOST, 0, "rewind", "the instance could not be looked at"});
+    if (instance->across)
+      fl_rested_answered(daemon, instance, &done.error);
+    else
+      give_up(daemon, instance, &done.error);
+  } else if (instance->across) {
+    fl_rested_answered(daemon, instance, &done.error);
   } else if (done.error.code != FL_OK) {
     fl_daemon_log("instance %lu: %s: %s", instance->id, done.error.op, done.error.detail);
     give_up(daemon, instance, &done.error);

@@ -7,7 +7,6 @@
 #include <flashd/frame.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,17 +21,6 @@ static const struct fl_pack_file *warmup(const struct fl_pack_runtime *runtime)
   return NULL;
 }
 
-/* /function of the probe: an empty file system. The warm-up's handler stands among the runtime's own files. */
-static int empty_mount(void)
-{
-  fl_autoclose int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
-
-  if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-    return -errno;
-  int mount = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-  return mount < 0 ? -errno : mount;
-}
-
 int fl_probe_start(struct fl_daemon *daemon, uint32_t index, struct fl_error *err)
 {
   struct fl_template_slot *slot = &daemon->template_slot[index];
@@ -44,9 +32,11 @@ int fl_probe_start(struct fl_daemon *daemon, uint32_t index, struct fl_error *er
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return fl_fail_errno(err, "socketpair");
   fl_autoclose int ours = pair[0], theirs = pair[1];
-  fl_autoclose int out = open("/dev/null", O_WRONLY | O_CLOEXEC), log = dup(out), mount = empty_mount();
-  if (out < 0 || log < 0 || mount < 0)
-    return fl_fail(err, FL_ERR_SYSTEM, mount < 0 ? -mount : errno, "probe", "preparing descriptors");
+  fl_autoclose int out = open("/dev/null", O_WRONLY | O_CLOEXEC), log = dup(out), mount = -1;
+  if (out < 0 || log < 0)
+    return fl_fail_errno(err, "probe");
+  if (fl_bundle_none(&mount, err) < 0)         /* the warm-up's handler stands among the runtime's own files */
+    return -err->errno_value;
   if (send(ours, frames->bytes, frames->size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)frames->size)
     return fl_fail_errno(err, "send_warmup");
   int fds[FL_CREATE_DESCRIPTORS] = {fl_steal_fd(&theirs), fl_steal_fd(&out), fl_steal_fd(&log), fl_steal_fd(&mount)};

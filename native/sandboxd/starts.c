@@ -22,7 +22,7 @@ static struct fl_instance *enlist(struct fl_daemon *daemon, const struct fl_spar
   if (!instance)
     return NULL;
   *instance = (struct fl_instance){.id = ++daemon->next_instance, .state = FL_INSTANCE_WAITING, .limits = daemon->options.defaults, .runtime = kind->runtime, .function = kind->function, .network = kind->network, .serving = kind->network,
-                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .keeper_fd = -1, .accepted_ns = fl_daemon_now_ns()};
+                                   .fds = {-1, -1, -1, -1}, .assignment = -1, .bundle = -1, .keeper_fd = -1, .far = -1, .accepted_ns = fl_daemon_now_ns()};
   daemon->instance[daemon->instances++] = instance;
   daemon->waiting++;
   return instance;
@@ -219,11 +219,16 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   struct fl_error err = {0};
   struct fl_spare_kind kind = kind_of(daemon, create);
   bool ahead = kind.function && (create->flags & FL_CREATE_AHEAD);
-  struct fl_instance *instance = NULL, *spare = ahead ? NULL : fl_spares_best(daemon, &kind);
+  bool across = create->flags & FL_CREATE_ACROSS && create->runtime < daemon->pack->count;
+  struct fl_instance *instance = NULL, *spare = across ? fl_rested_find(daemon, create->runtime, &create->limits) : NULL;
   struct fl_intercept *kept = NULL;
   struct fl_names *names = NULL;
   int mount = -1;
 
+  if (across && !spare)
+    fl_rested_missed(daemon, create->runtime, &create->limits);
+  if (!spare && !ahead)
+    spare = fl_spares_best(daemon, &kind);
   if ((create->egress.flags & FL_EGRESS_NAMES) && daemon->names_network < 0)
     spare = NULL;                              /* it is not to wait for the forwarder in one */
   nudge(daemon, spare);
@@ -233,6 +238,8 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
            !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {
+    if (err.code == FL_ERR_FULL)
+      fl_rested_give_way(daemon);
     free(kept);
     free(names);
     fl_close(&mount);
@@ -243,7 +250,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   fl_spares_leave(instance);
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
-  instance->rewound = (create->flags & FL_CREATE_REWOUND) && !policy;
+  instance->rewound = ((create->flags & FL_CREATE_REWOUND) && !policy) || across;
   instance->ahead = ahead;
   instance->serving = create->network;
   instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
@@ -252,12 +259,13 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->policy = kept;
   instance->names = names;
   instance->accepted_ns = now;
-  instance->pooled = instance->state == FL_INSTANCE_PARKED;
+  instance->pooled = instance->state == FL_INSTANCE_PARKED || instance->state == FL_INSTANCE_RESTED;
   take_fds(instance, mount, fds);
-  fl_spares_taken(daemon, &kind, now);
+  if (instance->state != FL_INSTANCE_RESTED)
+    fl_spares_taken(daemon, &kind, now);
   if (instance->state == FL_INSTANCE_WAITING) {
     start(daemon, instance);
-  } else if (assign(daemon, instance, &err) < 0) {
+  } else if ((instance->state == FL_INSTANCE_RESTED ? fl_rested_bind(daemon, instance, &err) : assign(daemon, instance, &err)) < 0) {
     fl_instances_refuse(daemon, instance, &err);
     fl_instances_kill(instance);
   }
@@ -270,6 +278,22 @@ int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *sl
   if (!instance)
     return fl_fail(err, FL_ERR_FULL, EAGAIN, "probe", "no room for a probe");
   instance->probe = slot;
+  take_fds(instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
+  start(daemon, instance);
+  return 0;
+}
+
+int fl_starts_create_rested(struct fl_daemon *daemon, uint32_t runtime, const struct fl_limits *limits, int *fds, int far, struct fl_error *err)
+{
+  struct fl_instance *instance = enlist(daemon, &(struct fl_spare_kind){.runtime = runtime});
+
+  if (!instance) {
+    fl_close(&far);
+    return fl_fail(err, FL_ERR_FULL, EAGAIN, "rest", "no room");
+  }
+  instance->across = instance->rewound = true;
+  instance->far = far;
+  instance->limits = *limits;
   take_fds(instance, fl_steal_fd(&fds[CREATE_BUNDLE]), fds);
   start(daemon, instance);
   return 0;

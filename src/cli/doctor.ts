@@ -51,7 +51,7 @@ function print(output: Output, checks: readonly Check[], gateway: GatewayReport 
   output.table([
     ['gateway', `flashd ${gateway.version}, pid ${gateway.pid}, up ${Math.round(gateway.uptimeSeconds)} s, listening on ${gateway.listen}`],
     ['functions', String(gateway.functions)],
-    ['instances', `${gateway.instances} of at most ${gateway.instancesMax}`],
+    ['instances', `${gateway.instances} of at most ${gateway.instancesMax}${gateway.acrossFunctions ? '; those of the same runtime and limits may go from function to function' : ''}`],
     ['memory', `${Math.round(gateway.memoryBytes / MIB)} MB of at most ${Math.round(gateway.memoryBudgetBytes / MIB)} MB`],
     ['sandboxd', sandboxd.connected ? `connected; cgroups ${sandboxd.cgroups}; ${features.join(', ')}` : 'not connected'],
     ...gateway.runtimes.map((runtime) => [

@@ -83,6 +83,8 @@ export const OPTIONS = {
 
   allowProcessIsolation: integer(0, 0, 1, '1: a function may ask for "isolation": "process", which is weaker: for functions that you trust more than others'),
 
+  reuseAcrossFunctions: integer(0, 0, 1, '1: an instance that its function is done with may become one of another function of the same runtime and limits, after it was proven to be what it was before it had any'),
+
   interpreters: text('host', "programs of the runtimes: host, flashd itself only where it can stand in for one that is not installed; own, flashd itself wherever it can", { values: ['host', 'own'] }),
   spares: integer(4, 0, 1024, 'forks of each language template kept parked at least, complete but for the function; 0: none ever'),
   templates: integer(availableParallelism() > 1 ? 2 : 1, 1, 64, 'replicas of each language template', '2, or 1 on a machine with one core'),

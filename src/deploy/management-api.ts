@@ -83,6 +83,8 @@ export type GatewayReport = {
   functions: number;
   instances: number;
   instancesMax: number;
+  /** Whether they may go from one function to another. */
+  acrossFunctions: boolean;
   memoryBytes: number;
   memoryBudgetBytes: number;
   sandboxd: { connected: boolean; cgroups: string; features: Record<string, boolean> };

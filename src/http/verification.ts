@@ -36,8 +36,18 @@ export async function verifyRewinds(dispatcher: Dispatcher, name: string, restor
   return { requests, restores: proof.proven, failure: proof.failure ?? null };
 }
 
+/** Content types with a body that keeps to them: what only refuses garbage has seen little of its code. */
+const BODIES: readonly (readonly [type: string, body: () => Buffer])[] = [
+  ['application/octet-stream', () => randomBytes(randomInt(BODY_BYTES_MAX))],
+  ['text/plain', () => Buffer.from(randomBytes(randomInt(BODY_BYTES_MAX / 2)).toString('hex').replaceAll('0', ' '))],
+  ['text/csv', () => Buffer.from(Array.from({ length: 1 + randomInt(20) }, () => `${randomInt(1000)},${randomBytes(6).toString('hex')}`).join('\r\n'))],
+  ['application/json', () => Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: randomInt(20) }, () => [randomBytes(4).toString('hex'), randomInt(2) === 0 ? randomInt(1000) : [randomBytes(6).toString('hex')]]))))],
+];
+
 function randomCall(): Parameters<typeof invokeLocally>[2] {
   const method = METHODS[randomInt(METHODS.length)]!;
-  const body = method === 'GET' || method === 'DELETE' ? Buffer.alloc(0) : randomBytes(randomInt(BODY_BYTES_MAX));
-  return { method, path: `/${randomBytes(randomInt(24)).toString('hex')}`, query: `q=${randomBytes(randomInt(24)).toString('hex')}`, headers: [['x-random', randomBytes(8).toString('hex')]], bodyBase64: body.toString('base64') };
+  const [type, bodyOf] = BODIES[randomInt(BODIES.length)]!;
+  const body = method === 'GET' || method === 'DELETE' ? Buffer.alloc(0) : bodyOf();
+  const headers: [string, string][] = [['x-random', randomBytes(8).toString('hex')], ...(body.length > 0 ? [['content-type', type] as [string, string]] : [])];
+  return { method, path: `/${randomBytes(randomInt(24)).toString('hex')}`, query: `q=${randomBytes(randomInt(24)).toString('hex')}`, headers, bodyBase64: body.toString('base64') };
 }

@@ -12,6 +12,11 @@ export type Bounds = {
   readonly maxInstances: number;
 };
 
+/** Whether an instance of the one function may have been another's, and become another's again: what differs between functions has to be replaceable, and "fresh" says that it is to be new. */
+export function mayGoAcross({ egress, isolation, interception, requestIsolation }: { readonly egress?: unknown; readonly isolation?: unknown; readonly interception?: unknown; readonly requestIsolation: string }): boolean {
+  return egress === undefined && isolation === undefined && interception === undefined && requestIsolation !== 'fresh';
+}
+
 export type Load = {
   /** Instances that count against maxInstances: the ending ones still occupy a sandbox. */
   readonly instances: number;

@@ -28,6 +28,10 @@ export class PooledInstance implements InstanceOwner {
   #lastId = 0;
   /** It was asked for as a fork of the function's template. */
   #fromTemplate = false;
+  /** It may become another function's. */
+  #across = false;
+  /** It is nobody's already, as far as the shared bounds go: like sandboxd's spares. */
+  resting = false;
   /** Results that it has given so far: 0 while its first one is still to come. */
   answered = 0;
   /** Monotonic milliseconds; valid while nothing is in flight. */
@@ -80,9 +84,10 @@ export class PooledInstance implements InstanceOwner {
   }
 
   /** Once, by the pool. */
-  attach(instance: Instance, fromTemplate: boolean): void {
+  attach(instance: Instance, fromTemplate: boolean, across: boolean): void {
     this.#instance = instance;
     this.#fromTemplate = fromTemplate;
+    this.#across = across;
   }
 
   /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. rewound: when it was described. */
@@ -161,8 +166,18 @@ export class PooledInstance implements InstanceOwner {
     this.#instance?.destroy(expectExit);
   }
 
+  /** It is done with what it was for, and end will be called. */
+  leave(): void {
+    this.resting = this.#across && this.#slots.length === 0 && this.created?.reused !== false;
+  }
+
+  end(): void {
+    if (this.resting) this.#instance?.rest();
+    else this.destroy();
+  }
+
   onCreated(created: Created): void {
-    this.#pool.created(created.fromFunction === this.#fromTemplate);
+    this.#pool.created(created.fromFunction === this.#fromTemplate, created.reused);
     // What was found before there was anybody to tell is told now.
     this.#yields = false;
     this.#yield(this.#pool.worksLong);

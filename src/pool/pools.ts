@@ -16,12 +16,14 @@ const TEMPLATE_SHARE = 0.5;
 /** Standbys that load their code at one time. */
 const WARMING_MAX = 4;
 
-export type PoolCounters = { created: number; evicted: number; expired: number; rewinds: number; rewindsFailed: number; pagesRewound: number; rewindPhaseUs: number[] };
+export type PoolCounters = { created: number; reused: number; evicted: number; expired: number; rewinds: number; rewindsFailed: number; pagesRewound: number; rewindPhaseUs: number[] };
 
 export type PoolsOptions = {
   readonly sandbox: Sandbox;
   readonly bounds: Bounds;
   readonly usageIntervalMs: number;
+  /** Whether the operator permits that instances go from one function to another. */
+  readonly acrossFunctions?: boolean;
   /** Keeps a bundle's files where they are until the returned function is called: instances have them mounted. */
   readonly holdBundle: (digest: string) => () => void;
   readonly report: (error: unknown) => void;
@@ -35,7 +37,7 @@ export type PoolsOptions = {
 
 export class Pools {
   readonly sandbox: Sandbox;
-  readonly counters: PoolCounters = { created: 0, evicted: 0, expired: 0, rewinds: 0, rewindsFailed: 0, pagesRewound: 0, rewindPhaseUs: REWIND_PHASE_NAMES.map(() => 0) };
+  readonly counters: PoolCounters = { created: 0, reused: 0, evicted: 0, expired: 0, rewinds: 0, rewindsFailed: 0, pagesRewound: 0, rewindPhaseUs: REWIND_PHASE_NAMES.map(() => 0) };
   readonly looks = new Looks(() => this.#look());
   readonly #options: PoolsOptions;
   readonly #pools = new Set<VersionPool>();
@@ -70,6 +72,10 @@ export class Pools {
     let idle = 0;
     for (const pool of this.#pools) idle += pool.idle;
     return idle;
+  }
+
+  get acrossFunctions(): boolean {
+    return this.#options.acrossFunctions === true;
   }
 
   get starving(): boolean {
@@ -198,13 +204,13 @@ export class Pools {
 
   ending(instance: PooledInstance): void {
     this.#instances--;
-    this.#ending++;
+    if (!instance.resting) this.#ending++;
     this.#memoryBytes -= instance.memoryBytes;
   }
 
   gone(instance: PooledInstance): void {
     if (instance.condemned) {
-      this.#ending--;
+      if (!instance.resting) this.#ending--;
     } else {
       this.#instances--;
       this.#memoryBytes -= instance.memoryBytes;

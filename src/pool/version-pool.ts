@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
-import { estimateBytes, shouldYield } from './policy.ts';
+import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
 import type { PoolCounters, Pools } from './pools.ts';
@@ -64,6 +64,8 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   readonly standbys: Standbys;
   readonly template: FunctionTemplateMaker;
   readonly rewinds: Rewinds;
+  /** Its forks of the language template may have been another function's, and become another's. */
+  readonly #across: boolean;
   #instanceSpec: InstanceSpec | undefined;
   #releaseBundle: (() => void) | undefined;
   #keepWarm: NodeJS.Timeout | undefined;
@@ -78,6 +80,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.spec = spec;
     this.#pools = pools;
     this.#demand = demand;
+    this.#across = pools.acrossFunctions && mayGoAcross(spec);
     this.standbys = new Standbys(this, spec.standbys);
     this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp }, spec.standbys > 0);
     this.rewinds = new Rewinds(this);
@@ -197,13 +200,17 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.#draining = true;
     this.standbys.close();
     this.template.close();
-    for (const instance of [...this.#all]) this.evict(instance);
+    for (const instance of [...this.#all]) {
+      this.discard(instance);
+      instance.destroy();
+    }
     this.#closeIfDrained();
   }
 
   evict(instance: PooledInstance): void {
+    if (!instance.condemned) instance.leave();
     this.discard(instance);
-    instance.destroy();
+    instance.end();
   }
 
   *idleInstances(): Generator<PooledInstance> {
@@ -299,8 +306,9 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   }
 
   /** asTold: forked from what it was to be forked from. */
-  created(asTold: boolean): void {
+  created(asTold: boolean, reused: boolean): void {
     this.#pools.counters.created++;
+    if (reused) this.#pools.counters.reused++;
     if (!asTold) this.template.lost();
   }
 
@@ -346,8 +354,9 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
+    const across = this.#across && origin.template === 0;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound }), origin.template !== 0);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across }), origin.template !== 0, across);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;
@@ -379,9 +388,10 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
 
   /** It has served its last request. */
   #retire(instance: PooledInstance, afterMs: number): void {
+    instance.leave();
     this.replace(instance);
     // Not in this turn: the client that was just answered wants the processor.
-    setTimeout(() => instance.destroy(), afterMs).unref();
+    setTimeout(() => instance.end(), afterMs).unref();
   }
 
   #expire(): void {

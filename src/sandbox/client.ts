@@ -103,7 +103,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
   }
 
-  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead, rewound = false }: Origin = FROM_LANGUAGE): Instance {
+  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead, rewound = false, across }: Origin = FROM_LANGUAGE): Instance {
     const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
@@ -113,7 +113,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     let channel: ChannelId;
     try {
       if (spec.egress !== undefined && spec.egress.names.length > 0) this.addon.sendControl(encodeNames(request, spec.egress.names));
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound), spec.bundleFd);
+      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound, across), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }

@@ -33,11 +33,11 @@ export function encodeHello(request: number): Buffer {
 }
 
 /** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network; rewound: it is to be rewound. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception, rewound = false): Buffer {
+export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception, rewound = false, across = false): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = interception === undefined ? packet(PROTOCOL.FL_MSG_CREATE, at.$size, request) : packet(PROTOCOL.FL_MSG_CREATE_INTERCEPTED, INTERCEPT_LAYOUT.fl_create_intercepted.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
-  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0) | (rewound ? PROTOCOL.FL_CREATE_REWOUND : 0), at.flags);
+  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0) | (rewound ? PROTOCOL.FL_CREATE_REWOUND : 0) | (across ? PROTOCOL.FL_CREATE_ACROSS : 0), at.flags);
   if (from !== 0) writeU64(bytes, at.function, from);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.memory_bytes, limits.memoryBytes);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.tmp_bytes, limits.tmpBytes);
@@ -84,11 +84,11 @@ export function encodeNames(request: number, names: EgressPolicy['names']): Buff
   return bytes;
 }
 
-export function encodeDestroy(request: number, instance: number, expectExit: boolean): Buffer {
+export function encodeDestroy(request: number, instance: number, how: 'kill' | 'expect-exit' | 'rest'): Buffer {
   const at = LAYOUT.fl_destroy;
   const bytes = packet(PROTOCOL.FL_MSG_DESTROY, at.$size, request);
   writeU64(bytes, at.instance, instance);
-  bytes.writeUInt32LE(expectExit ? PROTOCOL.FL_DESTROY_EXPECT_EXIT : 0, at.flags);
+  bytes.writeUInt32LE(how === 'kill' ? 0 : how === 'rest' ? PROTOCOL.FL_DESTROY_REST : PROTOCOL.FL_DESTROY_EXPECT_EXIT, at.flags);
   return bytes;
 }
 
@@ -224,6 +224,7 @@ function decodeCreated(bytes: Buffer, request: number): Created {
     slot: bytes.readUInt32LE(at.slot),
     pooled: bytes.readUInt32LE(at.pooled) === 1,
     fromFunction: bytes.readUInt32LE(at.from_function) === 1,
+    reused: bytes.readUInt32LE(at.reused) === 1,
     phases,
   };
 }
@@ -276,6 +277,9 @@ function decodeStats(bytes: Buffer, request: number): Stats {
     layouts: bytes.readUInt32LE(at.layouts),
     functions: bytes.readUInt32LE(at.functions),
     rssBytes: readU64(bytes, at.rss_bytes),
+    resting: readU64(bytes, at.resting),
+    rests: readU64(bytes, at.rests),
+    restsFailed: readU64(bytes, at.rests_failed),
   };
 }
 

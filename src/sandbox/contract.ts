@@ -79,6 +79,8 @@ export interface Instance {
   yield(yields: boolean): void;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
+  /** As destroy, of one that works on nothing: what is left of it may become another function's, if it goes from function to function. */
+  rest(): void;
 }
 
 /** Where the output of instances goes. An empty chunk ends that stream; a chunk may be reused afterwards. */
@@ -100,8 +102,8 @@ export interface SandboxListener {
 }
 
 /** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it; rewound: it is to
- * be rewound, and is told nothing, INIT included, before Instance.init is called. */
-export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean };
+ * be rewound, and is told nothing, INIT included, before Instance.init is called; across: it may have been another function's, and become another's. */
+export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean; readonly across?: boolean };
 /** bytes: memory that it has of its own. */
 export type FunctionTemplate = { readonly template: number; readonly bytes: number };
 

@@ -34,6 +34,8 @@ export class GuardedInstance implements Instance {
   #ended: Ended | undefined;
   #closed = false;
   #expectExit = false;
+  /** What it is may go on as another function's: its channel stays open until it has ended as this one's. */
+  #resting = false;
   #over = false;
   #wait: NodeJS.Timeout | undefined;
   /** A result that has overtaken CREATED. */
@@ -68,7 +70,7 @@ export class GuardedInstance implements Instance {
   }
 
   #send(type: number, flags: number, id: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean {
-    if (this.#closed || this.#broken !== undefined) return false;
+    if (this.#closed || this.#broken !== undefined || this.#resting) return false;
     try {
       this.#host.addon.send(this.channel, type, flags, id, millisecondsLeft, meta, body);
       return true;
@@ -97,11 +99,19 @@ export class GuardedInstance implements Instance {
     this.#startWait();
   }
 
+  rest(): void {
+    if (this.#broken !== undefined || this.#ended !== undefined) return this.destroy();
+    if (this.#closed || this.#resting) return;
+    this.#resting = true;
+    if (this.created !== undefined) this.#sendDestroy();
+    this.#startWait();
+  }
+
   /** From the client: CREATED. */
   handleCreated(created: Created): void {
     this.created = created;
     this.labels.instance = created.instance;
-    if (this.#closed) this.#sendDestroy();
+    if (this.#closed || this.#resting) this.#sendDestroy();
     if (!this.#over) this.owner.onCreated(created);
     this.#deliver();
   }
@@ -125,13 +135,13 @@ export class GuardedInstance implements Instance {
   /** From the client: ENDED. What the instance wrote before its end may still be on its way through the data socket, so that one's end is waited for. */
   handleEnded(ended: Ended): void {
     this.#ended = ended;
-    if (this.#closed) this.#finish();
+    if (this.#closed || this.#resting) this.#finish();
     else this.#startWait();
   }
 
   /** From the client: the data socket ended or broke the protocol. */
   handleBroken(broken: Broken): void {
-    if (this.#closed || this.#broken !== undefined) return;
+    if (this.#closed || this.#broken !== undefined || this.#resting) return;
     this.#deliver();
     this.#broken = broken;
     this.owner.onBroken(broken);
@@ -153,7 +163,7 @@ export class GuardedInstance implements Instance {
   }
 
   #sendDestroy(): void {
-    this.#host.addon.sendControl(encodeDestroy(this.#host.nextRequest(), this.id, this.#expectExit));
+    this.#host.addon.sendControl(encodeDestroy(this.#host.nextRequest(), this.id, this.#resting && !this.#closed ? 'rest' : this.#expectExit ? 'expect-exit' : 'kill'));
   }
 
   #startWait(): void {

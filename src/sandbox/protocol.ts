@@ -88,6 +88,7 @@ export const PROTOCOL = {
   FL_CREATE_CANDIDATE: 1,
   FL_CREATE_AHEAD: 2,
   FL_CREATE_REWOUND: 4,
+  FL_CREATE_ACROSS: 8,
 
   FL_REWIND_PHASES: 5,
   FL_REWIND_STOP: 0,
@@ -106,6 +107,7 @@ export const PROTOCOL = {
   FL_PHASE_SEAL: 7,
 
   FL_DESTROY_EXPECT_EXIT: 1,
+  FL_DESTROY_REST: 2,
 
   FL_END_EXITED: 1,
   FL_END_SIGNALED: 2,
@@ -177,7 +179,7 @@ export const LAYOUT = {
   fl_rewind: { header: 0, instance: 16, $size: 24 },
   fl_rewound: { header: 0, instance: 16, own_pages: 24, written_pages: 28, dropped_pages: 32, mappings: 36, phase_us: 40, reserved: 60, $size: 64 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },
-  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, phase_ns: 40, $size: 72 },
+  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, reused: 40, reserved: 44, phase_ns: 48, $size: 80 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
   fl_destroy: { header: 0, instance: 16, flags: 24, reserved: 28, $size: 32 },
   fl_ended: {
@@ -209,7 +211,10 @@ export const LAYOUT = {
     template_restarts: 80,
     template_rotations: 88,
     rss_bytes: 96,
-    $size: 104,
+    resting: 104,
+    rests: 112,
+    rests_failed: 120,
+    $size: 128,
   },
   fl_usage: { header: 0, after: 16, $size: 24 },
   fl_usage_ok: { header: 0, count: 16, more: 20, entry: 24, $size: 1048 },
@@ -255,6 +260,8 @@ export type Created = {
   readonly pooled: boolean;
   /** Forked from its function's template. */
   readonly fromFunction: boolean;
+  /** It goes from function to function, and was rewound since it was another one's. */
+  readonly reused: boolean;
   /** Nanoseconds, by PHASE_NAMES. */
   readonly phases: readonly number[];
 };
@@ -300,6 +307,10 @@ export type Stats = {
   /** Function templates. */
   readonly functions: number;
   readonly rssBytes: number;
+  /** Instances that go from function to function: how many are nobody's; how often one was given back, or could not be. */
+  readonly resting: number;
+  readonly rests: number;
+  readonly restsFailed: number;
 };
 export type Usage = {
   readonly type: 'usage';

@@ -14,6 +14,7 @@ import { printReport } from './report.ts';
 import { makeRatios, makeRows, type Row } from './rows.ts';
 import type { Series, System } from './series.ts';
 import { bwrapSystem } from './systems/bwrap.ts';
+import { diverseSystems } from './systems/diverse.ts';
 import { DockerDaemon } from './systems/docker-daemon.ts';
 import { dockerSystem } from './systems/docker.ts';
 import { execSystem } from './systems/exec.ts';
@@ -76,7 +77,7 @@ function makeSystems(workspace: Workspace): System[] {
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), lightSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
     floorSystem(), uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
-    rewindSystem(workspace),
+    rewindSystem(workspace), ...diverseSystems(workspace),
   ];
 }
 

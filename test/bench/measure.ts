@@ -15,6 +15,7 @@ export const GROUPS: readonly Group[] = [
   { name: 'memory', title: 'memory', turns: () => 1 },
   { name: 'filter', title: 'what the filters cost', turns: n => Math.ceil(n / 100) },
   { name: 'network', title: 'starts at once, in networks from the pool and in new ones', turns: () => 1 },
+  { name: 'diverse', title: 'more functions than there is room for', turns: () => 3 },
   { name: 'noise', title: 'one function beside noisy ones', turns: () => 3 },
   { name: 'resident', title: 'a thousand functions at once', turns: () => 24 },
 ];

@@ -2,6 +2,7 @@
 import type { Machine } from './machine.ts';
 import { percentile, type Row, type Rows } from './rows.ts';
 import { LANGUAGES, MAIN_LANGUAGES, type Language } from './series.ts';
+import { DIVERSE_FACTORS, DIVERSE_KINDS, DIVERSE_LANGUAGES, type DiverseKind } from './systems/diverse.ts';
 import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
 import { RESIDENTS } from './systems/residents.ts';
 
@@ -69,6 +70,10 @@ function makePanels(rows: Rows): Panel[] {
     [`network/pooled/concurrency-${connections}`, `${connections} at once, pooled`, 'flashd'] as const,
     [`network/fresh/concurrency-${connections}`, `${connections} at once, new`, 'exec'] as const,
   ]), timeScale);
+  for (const language of DIVERSE_LANGUAGES) {
+    add(`${TITLES[language]}: more functions than there is room for`, 'response at the HTTP client, of one of them at random, with 1, 2 and 4 times as many functions as instances may live; grey: all of them boot the language',
+      DIVERSE_FACTORS.flatMap(factor => DIVERSE_KINDS.map(kind => [`diverse/${language}/x${factor}/${kind}`, `${factor}×, ${DIVERSE_TEXT[kind]}`, kind === 'boot' ? 'exec' : 'flashd'] as const)), timeScale);
+  }
   add('Beside noisy neighbours', 'response at the HTTP client; the grey one: while they are silent', [['noisy/loud', 'loud', 'flashd'], ['noisy/quiet', 'quiet', 'exec']], timeScale);
   add(`The first request to each of ${RESIDENTS} functions, from its standby`, 'first response at the HTTP client; the grey ones: one function per language', LANGUAGES.flatMap(language => [
     [`resident/${RESIDENTS}/${language}/first`, `${TITLES[language]}, ${RESIDENTS} functions`, 'flashd'] as const,
@@ -88,6 +93,8 @@ function makePanels(rows: Rows): Panel[] {
 }
 
 const TITLES: Readonly<Record<Language, string>> = { python: 'Python', c: 'C', node: 'Node.js', java: 'Java', ruby: 'Ruby', php: 'PHP', perl: 'Perl' };
+
+const DIVERSE_TEXT: Readonly<Record<DiverseKind, string>> = { 'reuse': 'reused', 'function-template': 'function template', 'language-template': 'language template', 'boot': 'boot' };
 
 const SYSTEM_TEXT: Readonly<Record<string, string>> = {
   exec: 'plain exec, no isolation', bwrap: 'bwrap, namespaces only', runc: 'runc run', docker: 'docker run',

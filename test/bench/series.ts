@@ -6,7 +6,7 @@ export type Samples = ReadonlyMap<string, readonly number[]>;
 export type Unit = 'us' | 's' | 'req/s' | 'starts/s' | '%' | 'kB' | 'functions';
 
 /** Series of one group are measured together, interleaved; a group's systems are the only ones that run meanwhile. */
-export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory' | 'resident' | 'noise' | 'network' | 'filter';
+export type GroupName = 'start' | 'concurrency' | 'latency' | 'throughput' | 'memory' | 'resident' | 'noise' | 'network' | 'filter' | 'diverse';
 
 export type Series = {
   /** Of its main row; others that it yields stand below the prefixes in `also`. */
@@ -43,7 +43,7 @@ export function unitOf(row: string): Unit {
   if (row.startsWith('memory/')) return 'kB';
   if (row.endsWith('-seconds')) return 's';
   if (row.includes('/count/')) return 'functions';
-  if (row.endsWith('/cpu-busy')) return '%';
+  if (row.endsWith('/cpu-busy') || row.endsWith('/warm')) return '%';
   if (row.endsWith('/throughput')) return /^(cold|light)\//.test(row) ? 'starts/s' : 'req/s';
   return row.endsWith('/throughput-per-core') ? 'starts/s' : 'us';
 }

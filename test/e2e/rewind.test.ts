@@ -198,13 +198,20 @@ test('verify: a function that is not rewound cannot be', async () => {
   await assert.rejects(flashd.cli('verify', name), /: 100\n.*are not rewound/s);
 });
 
-test('fresh: the next request gets another instance, and finds nothing', async () => {
-  const name = await deploy('python', 'fresh');
-  const { places } = JSON.parse((await ask(name, 'list')).text) as { places: string[] };
+/** Where each instance has the same process id, inside. */
+const KEEPS_PID = ['ruby'];
+
+for (const language of LANGUAGES.filter((each) => each !== 'executable')) test(`fresh: the next request gets another instance, and finds nothing: ${language}`, { timeout: 120_000 }, async (t) => {
+  const name = await deploy(language, 'fresh');
+  const listed = JSON.parse((await ask(name, 'list')).text) as string[] | { places: string[]; hostile: string[] };
   const seen = new Set<number>();
-  for (const place of places.slice(0, 4)) for (const what of ['hide', 'find']) {
-    const { pid, found = null } = JSON.parse((await ask(name, what, place)).text) as Found;
-    assert.deepEqual([found, seen.has(pid)], [null, false]);
-    seen.add(pid);
-  }
+  for (const place of Array.isArray(listed) ? listed : [...listed.places, ...listed.hostile]) await t.test(place, async () => {
+    for (const what of ['hide', 'find']) {
+      const { status, text } = await ask(name, what, place);
+      if (what === 'hide' && status !== 200) continue;          // some of it is the end of the process that does it
+      const { pid, found = null } = JSON.parse(text) as Found;
+      assert.deepEqual([found, seen.has(pid) && !KEEPS_PID.includes(language)], [null, false]);
+      seen.add(pid);
+    }
+  });
 });

@@ -20,5 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if ((request.header.type == FL_MSG_CREATE || request.header.type == FL_MSG_CREATE_INTERCEPTED) && (data[0] != FL_CREATE_DESCRIPTORS || fl_limits_check(&request.create.limits, NULL) < 0 ||
                                                       fl_egress_check(request.create.network, &request.create.egress, NULL) < 0))
     abort();
+  if (request.header.type == FL_MSG_CREATE_INTERCEPTED && (request.create.flags & FL_CREATE_ACROSS))
+    abort();
+  if (request.header.type == FL_MSG_CREATE && (request.create.flags & FL_CREATE_ACROSS) &&
+      ((request.create.flags & (FL_CREATE_CANDIDATE | FL_CREATE_REWOUND)) || request.create.function || request.create.network != FL_NETWORK_NONE))
+    abort();
   return 0;
 }

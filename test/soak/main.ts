@@ -1,8 +1,11 @@
-/** `npm run soak`: what takes too long for `npm test`. COLD_STARTS=N changes the number. */
+/** `npm run soak`: what takes too long for `npm test`. COLD_STARTS=N and RESTORES=N change the numbers. */
 import { coldStartsLeaveNothing } from '../e2e/cold-starts.ts';
+import { examplesAreTheirSnapshots } from '../e2e/example-restores.ts';
 import { sandboxIsAsDescribed } from './runtimetest/main.ts';
 
 console.log(`soak: ${await sandboxIsAsDescribed()} checks of runtimetest pass inside a sandbox, and what differs is listed`);
+const restores = Number(process.env['RESTORES'] ?? 1000);
+await examplesAreTheirSnapshots(restores, (name, { restores: compared, requests, seconds }) => console.log(`soak: ${name} was its snapshot after each of ${compared} restores, in ${requests} events of ours beside its own and ${seconds.toFixed(0)} s`));
 const count = Number(process.env['COLD_STARTS'] ?? 10_000);
 const started = performance.now();
 const { before, after } = await coldStartsLeaveNothing(count);

@@ -208,6 +208,7 @@ enum { FL_CREATE_DESCRIPTORS = 4 };
 enum fl_create_flags {
   FL_CREATE_CANDIDATE = 1,                     /* to be frozen: it will not serve a request */
   FL_CREATE_REWOUND = 4,                       /* SNAPSHOT and REWIND will be asked for: some calls that cannot be undone are refused to it */
+  FL_CREATE_ACROSS = 8,                        /* it may be one that was another function's, and was rewound since; loopback only, of no function template, not intercepted */
   FL_CREATE_AHEAD = 2                          /* no request waits for it: of a function template, it is forked with no more pages of its own than it writes */
 };
 
@@ -254,6 +255,8 @@ struct fl_created {
   uint32_t slot;                               /* of the sandbox; host uid = uid base + slot * 65536 + 1000 */
   uint32_t pooled;                             /* 1: the sandbox came from the pool, 0: built on demand */
   uint32_t from_function;                      /* 1: forked from the function template */
+  uint32_t reused;                             /* 1: it has been another function's, or was made to go from one to another */
+  uint32_t reserved;                           /* 0 */
   uint32_t phase_ns[FL_PHASES];
 };
 
@@ -266,7 +269,8 @@ struct fl_failed {
 };
 
 enum fl_destroy_flags {
-  FL_DESTROY_EXPECT_EXIT = 1                   /* its data socket has ended: wait a moment for its own exit status before killing it */
+  FL_DESTROY_EXPECT_EXIT = 1,                  /* its data socket has ended: wait a moment for its own exit status before killing it */
+  FL_DESTROY_REST = 2                          /* its data socket is open still: what is left of it may become another function's, if it can be rewound. ENDED comes when it is, or has ended */
 };
 
 struct fl_destroy {
@@ -296,6 +300,7 @@ struct fl_stats_ok {
   uint32_t layouts;                            /* distinct address-space layouts among them: templates they were forked from */
   uint32_t functions;                          /* function templates */
   uint64_t forks, forks_failed, sandboxes_built, sandboxes_on_demand, template_restarts, template_rotations, rss_bytes;
+  uint64_t resting, rests, rests_failed;       /* nobody's, and go from function to function; given back and rewound; ended as a function's */
 };
 
 struct fl_usage {

@@ -120,9 +120,18 @@ static void receive(struct connection *c) {
   c->used += got;
 }
 
-static void one_by_one(int port, const char *path, long first, long count, long gap_us, struct sample *samples) {
+/* splitmix64: as good as random, and the same in each run. */
+static long scattered(long number, long among) {
+  uint64_t z = (uint64_t)number * 0x9e3779b97f4a7c15u + 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return (long)((z ^ z >> 31) % (uint64_t)among);
+}
+
+/* among: 0, or how many numbers there are, of which each request has one at random. */
+static void one_by_one(int port, const char *path, long first, long among, long count, long gap_us, struct sample *samples) {
   for (long i = 0; i < count; i++) {
-    make_request(port, path, first + i);
+    make_request(port, path, among ? scattered(first + i, among) : first + i);
     if (gap_us) usleep(gap_us);
     send_request(&connections[0]);
     do receive(&connections[0]);
@@ -184,9 +193,9 @@ static void load(long connection_count, long windows, long window_ms) {
 }
 
 int main(int argc, char **argv) {
-  bool requests = (argc == 7 || argc == 8) && !strcmp(argv[1], "requests");
+  bool requests = argc >= 7 && argc <= 9 && !strcmp(argv[1], "requests");
   if (!requests && !(argc == 7 && !strcmp(argv[1], "load"))) {
-    fprintf(stderr, "usage: http-client requests PORT PATH CONNECTIONS COUNT GAP_US [FIRST]\n       http-client load PORT PATH CONNECTIONS WINDOWS WINDOW_MS\n");
+    fprintf(stderr, "usage: http-client requests PORT PATH CONNECTIONS COUNT GAP_US [FIRST [AMONG]]\n       http-client load PORT PATH CONNECTIONS WINDOWS WINDOW_MS\n");
     return 100;
   }
   int port = atoi(argv[2]);
@@ -201,7 +210,7 @@ int main(int argc, char **argv) {
   struct sample *samples = calloc(count, sizeof *samples);
   if (!samples) die("calloc");
   int64_t started = now_ns();
-  if (connection_count == 1) one_by_one(port, argv[3], argc == 8 ? atol(argv[7]) : 0, count, last, samples);
+  if (connection_count == 1) one_by_one(port, argv[3], argc > 7 ? atol(argv[7]) : 0, argc > 8 ? atol(argv[8]) : 0, count, last, samples);
   else at_once(connection_count, count, samples);
   int64_t elapsed = now_ns() - started;
   for (long i = 0; i < count; i++) printf("%lld\t%s\t%s\n", (long long)samples[i].duration_ns, samples[i].start, samples[i].timing);

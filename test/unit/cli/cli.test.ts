@@ -74,6 +74,7 @@ async function setUp(t: TestContext, overrides: Partial<ManagementOptions> = {})
       functions: 1,
       instances: 2,
       instancesMax: 3,
+      acrossFunctions: true,
       memoryBytes: 0,
       memoryBudgetBytes: 0,
       sandboxd: { connected: true, cgroups: 'v2', features: { landlock: true } },

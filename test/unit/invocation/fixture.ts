@@ -9,6 +9,7 @@ import { bodyBytes, type ResponseBody } from '../../../src/sandbox/contract.ts';
 import { FakeAddon } from '../sandbox/fake-addon.ts';
 
 export type FixtureOptions = {
+  acrossFunctions?: boolean;
   maxInstances?: number;
   memoryBudgetBytes?: number;
   queueMax?: number;
@@ -84,6 +85,7 @@ export async function fixture(options: FixtureOptions = {}) {
     sandbox,
     bounds: { memoryBudgetBytes: options.memoryBudgetBytes ?? 2 ** 40, maxInstances: options.maxInstances ?? 100 },
     usageIntervalMs: options.usageIntervalMs ?? 1_000_000,
+    acrossFunctions: options.acrossFunctions ?? false,
     holdBundle: (digest) => {
       held.push(digest);
       return () => void held.splice(held.indexOf(digest), 1);

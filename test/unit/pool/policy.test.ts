@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { admit, estimateBytes, shouldYield, victim } from '../../../src/pool/policy.ts';
+import { admit, estimateBytes, mayGoAcross, shouldYield, victim } from '../../../src/pool/policy.ts';
 
 const MIB = 1024 * 1024;
 const bounds = { memoryBudgetBytes: 100 * MIB, maxInstances: 4 };
@@ -31,4 +31,10 @@ test('the victim is the one that was idle first', () => {
 
 test('a pool yields only while it stays ahead of the starving one', () => {
   assert.deepEqual([shouldYield(1, 0), shouldYield(2, 0), shouldYield(3, 2), shouldYield(4, 2)], [false, true, false, true]);
+});
+
+test('an instance goes from function to function only where nothing differs that cannot be replaced', () => {
+  for (const requestIsolation of ['reuse', 'restore']) assert.equal(mayGoAcross({ requestIsolation }), true);
+  assert.equal(mayGoAcross({ requestIsolation: 'fresh' }), false);
+  for (const differs of [{ egress: {} }, { isolation: 'process' }, { interception: {} }]) assert.equal(mayGoAcross({ requestIsolation: 'reuse', ...differs }), false);
 });

@@ -68,6 +68,72 @@ describe('request isolation', () => {
   });
 });
 
+describe('across functions', () => {
+  const served = async (acrossFunctions: boolean, manifest: object = {}) => {
+    const all = await fixture({ acrossFunctions });
+    all.registry.deploy('hello', { keepWarmSeconds: 0, ...manifest });
+    all.submit('hello');
+    await turns();
+    const channel = all.addon.channels[0]!;
+    return { ...all, channel, across: (channel.flags & PROTOCOL.FL_CREATE_ACROSS) !== 0 };
+  };
+
+  test('an instance is asked for that may have been another function\'s, and is given back with its channel still open', async () => {
+    const { addon, channel, across, pools } = await served(true);
+    assert.ok(across);
+    addon.respond(channel.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([channel.destroyed, channel.rested, channel.openAtEnd, channel.closed, pools.instances], [true, true, true, true, 0]);
+  });
+
+  test('one that was made for its function is ended', async () => {
+    const all = await fixture({ acrossFunctions: true });
+    all.addon.reuses = false;
+    all.registry.deploy('hello', { keepWarmSeconds: 0 });
+    all.submit('hello');
+    await turns();
+    all.addon.respond(all.addon.channels[0]!.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([all.addon.channels[0]!.destroyed, all.addon.channels[0]!.rested], [true, false]);
+  });
+
+  test('one that failed its request is not given back', async () => {
+    const { addon, channel } = await served(true);
+    addon.fault(channel.requests[0]!, 1);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([channel.destroyed, channel.rested], [true, false]);
+  });
+
+  test('one that is asked to rest and never ends is given up after a while', async () => {
+    const { addon, channel, pools } = await served(true);
+    addon.endsWhenDestroyed = false;
+    addon.respond(channel.requests[0]!);
+    await setTimeout(200);
+    assert.deepEqual([channel.rested, channel.closed, pools.instances], [true, true, 0]);
+  });
+
+  test('one that rests makes room at once: it is nobody\'s', async () => {
+    const { addon, registry, submit } = await fixture({ acrossFunctions: true, maxInstances: 1 });
+    for (const name of ['one', 'other']) registry.deploy(name, {});
+    addon.endsWhenDestroyed = false;
+    submit('one');
+    await turns();
+    addon.respond(addon.channels[0]!.requests[0]!);
+    const second = submit('other');
+    await turns();
+    addon.respond(addon.channels[1]!.requests[0]!);
+    assert.deepEqual([addon.channels[0]!.rested, second.outcome], [true, '200 hello']);
+  });
+
+  for (const [name, acrossFunctions, manifest] of [['the operator', false, {}], ['fresh', true, { requestIsolation: 'fresh' }], ['a network', true, { network: 'egress' }]] as const) test(`${name} keeps it its function's`, async () => {
+    const { addon, channel, across } = await served(acrossFunctions, manifest);
+    assert.equal(across, false);
+    addon.respond(channel.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([channel.destroyed, channel.rested], [true, false]);
+  });
+});
+
 describe('standbys at the bound', () => {
   test('one that had no room is made when an instance is over', async () => {
     const { addon, registry, submit } = await fixture();

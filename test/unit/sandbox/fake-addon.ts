@@ -6,7 +6,7 @@ import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.t
 import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
-export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
+export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; rested?: boolean; openAtEnd?: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
 export type EndOptions = { how?: number; status?: number; oomKills?: number; pidsRefused?: number };
 
 export class FakeAddon implements Addon {
@@ -34,6 +34,8 @@ export class FakeAddon implements Addon {
     { name: 'native', state: PROTOCOL.FL_RUNTIME_READY },
   ];
   instancesMax = 100;
+  /** Who may be given an instance that goes from function to function is. */
+  reuses = true;
   usage = new Map<number, number>();
   #instances = 0;
   #templates = 0;
@@ -77,6 +79,8 @@ export class FakeAddon implements Addon {
         const instance = Number(bytes.readBigUInt64LE(LAYOUT.fl_destroy.instance));
         const channel = this.channels.findLast((each) => each.instance === instance)!;
         channel.destroyed = true;
+        channel.rested = bytes.readUInt32LE(LAYOUT.fl_destroy.flags) === PROTOCOL.FL_DESTROY_REST;
+        channel.openAtEnd = !channel.closed;
         if (this.endsWhenDestroyed) this.#soon(() => this.ended(channel, { how: PROTOCOL.FL_END_DESTROYED }));
         return;
       }
@@ -145,6 +149,7 @@ export class FakeAddon implements Addon {
     const bytes = packet(PROTOCOL.FL_MSG_CREATED, LAYOUT.fl_created.$size, request);
     bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_created.instance);
     bytes.writeUInt32LE(channel.from === 0 ? 0 : 1, LAYOUT.fl_created.from_function);
+    bytes.writeUInt32LE(channel.flags & PROTOCOL.FL_CREATE_ACROSS && this.reuses ? 1 : 0, LAYOUT.fl_created.reused);
     for (let phase = 0; phase < PROTOCOL.FL_PHASES; phase++) bytes.writeUInt32LE((phase + 1) * 1000, LAYOUT.fl_created.phase_ns + 4 * phase);
     this.events.onControl(bytes);
   }

@@ -102,9 +102,11 @@ describe('control protocol', () => {
     const pulse = encodePulse(1, 7, 3);
     assert.deepEqual([pulse.readBigUInt64LE(16), pulse.readUInt32LE(24), pulse.length], [7n, 3, 32]);
     assert.deepEqual([encodeFreeze(1, 2 ** 33).readBigUInt64LE(16), encodeForget(1, 7).readBigUInt64LE(16)], [2n ** 33n, 7n]);
-    const destroy = encodeDestroy(9, 2 ** 33, true);
+    const destroy = encodeDestroy(9, 2 ** 33, 'expect-exit');
     assert.equal(destroy.readBigUInt64LE(16), 2n ** 33n);
     assert.equal(destroy.readUInt32LE(24), 1);
+    assert.deepEqual([encodeDestroy(9, 1, 'kill').readUInt32LE(24), encodeDestroy(9, 1, 'rest').readUInt32LE(24)], [0, 2]);
+    assert.equal(encodeCreate(1, 2, limits, 0, false, false, undefined, false, undefined, false, true).readUInt32LE(20), 8);
     assert.deepEqual([encodeHello(1).length, encodeStats(1).length, encodeUsage(1, 5).length], [16, 16, 24]);
   });
 

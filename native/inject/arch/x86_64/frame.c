@@ -96,11 +96,19 @@ void fl_arch_rewind_call(struct user_regs_struct *regs)
   /* Never restarted by the kernel, yet nothing has happened: waits that a stop alone cut short. */
   bool cut_short = result == -EINTR && (nr == SYS_epoll_wait || nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2 || nr == SYS_rt_sigtimedwait);
 
-  if (nr >= 0 && (restart || cut_short)) {
+  /* The kernel was about to go on with a wait that an earlier stop had cut short, and only it knows which. Its caller is told of an interruption, as in a fork, where it is forgotten. */
+  if (nr == SYS_restart_syscall && restart) {
+    regs->rax = (uint64_t)-EINTR;
+  } else if (nr >= 0 && (restart || cut_short)) {
     regs->rax = regs->orig_rax;
     regs->rip -= 2;
   }
   regs->orig_rax = (uint64_t)-1;
+}
+
+bool fl_arch_is_kept(const struct user_regs_struct *regs)
+{
+  return (int64_t)regs->orig_rax >= 0 && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK;
 }
 
 int fl_arch_get_xstate(pid_t tid, uint8_t ret_image[FL_ARCH_XSTATE_MAX], size_t *ret_size, struct fl_error *err)

@@ -32,6 +32,8 @@ bool fl_arch_rests(const struct user_regs_struct *regs);
 
 /* If a system call was interrupted by the stop: makes it happen again, from its start. */
 void fl_arch_rewind_call(struct user_regs_struct *regs);
+/* The kernel has kept of it how to go on. */
+bool fl_arch_is_kept(const struct user_regs_struct *regs);
 /* Points the thread at entry(argument) with a stack of its own. */
 void fl_arch_set_entry(struct user_regs_struct *regs, uint64_t entry, uint64_t stack_top, uint64_t argument);
 

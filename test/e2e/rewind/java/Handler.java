@@ -14,7 +14,7 @@ public class Handler {
 
   public Object handle(Map<String, Object> event) throws Exception {
     String[] path = ((String) event.get("rawPath")).split("/");
-    if (path[1].equals("list")) return List.of("variable", "property", "thread local", "memory", "file", "descriptor", "thread", "code");
+    if (path[1].equals("list")) return List.of("variable", "property", "thread local", "memory", "file", "descriptor", "thread", "code", "shared");
     Map<String, Object> answer = new HashMap<>();
     answer.put("pid", ProcessHandle.current().pid());
     answer.put("found", path[1].equals("hide") ? hide(path[2].replace("%20", " ")) : find(path[2].replace("%20", " ")));
@@ -28,6 +28,7 @@ public class Handler {
       case "thread local" -> LOCAL.set("kept");
       case "memory" -> much = new byte[24][1 << 20];
       case "file" -> Files.writeString(Path.of("/tmp/kept"), "kept");
+      case "shared" -> Files.writeString(Path.of("/dev/shm/kept"), "kept");
       case "descriptor" -> open = new FileOutputStream("/tmp/open");
       case "thread" -> new Thread(() -> sleep(20_000)).start();
       default -> kept = String.valueOf(busy());
@@ -41,6 +42,7 @@ public class Handler {
       case "thread local" -> LOCAL.get();
       case "memory" -> much == null ? null : "kept";
       case "file" -> new File("/tmp/kept").exists() ? "kept" : null;
+      case "shared" -> new File("/dev/shm/kept").exists() ? "kept" : null;
       case "descriptor" -> open != null || new File("/tmp/open").exists() ? "kept" : null;
       case "thread" -> Thread.getAllStackTraces().keySet().stream().anyMatch(each -> each.getName().equals("Thread-0")) ? "kept" : null;
       default -> kept;

@@ -12,6 +12,9 @@ const PLACES = {
   descriptor: [() => { globalThis.fd = fs.openSync('/tmp', 'r'); }, () => fs.readdirSync('/proc/self/fd').map(Number).filter((fd) => { try { return fs.readlinkSync(`/proc/self/fd/${fd}`) === '/tmp'; } catch { return false; } })[0] ?? null],
   timer: [() => { globalThis.timer = setInterval(() => fs.writeFileSync('/tmp/beat', ''), 1); }, () => (fs.existsSync('/tmp/beat') ? 'kept' : null)],
   signal: [() => { process.on('SIGUSR2', () => {}); }, () => process.listenerCount('SIGUSR2') || null],
+  shared: [() => { fs.writeFileSync('/dev/shm/kept', ''); }, () => (fs.existsSync('/dev/shm/kept') ? 'kept' : null)],
+  umask: [() => { process.umask(0o70); }, () => (process.umask(0o22) === 0o70 ? 'kept' : null)],
+  title: [() => { process.title = 'kept'; }, () => (process.title === 'kept' ? 'kept' : null)],
   directory: [() => { process.chdir('/usr'); }, () => (process.cwd() === '/function' ? null : process.cwd())],
 };
 

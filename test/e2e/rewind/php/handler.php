@@ -10,6 +10,8 @@ function places(): array
         'file' => [function () { file_put_contents('/tmp/kept', 'kept'); }, fn () => file_exists('/tmp/kept') ? 'kept' : null],
         'descriptor' => [function () { $GLOBALS['file'] = fopen('/tmp/open', 'w'); }, fn () => isset($GLOBALS['file']) || file_exists('/tmp/open') ? 'kept' : null],
         'seed' => [function () { mt_srand(7); }, fn () => mt_rand() === (function () { mt_srand(7); return mt_rand(); })() ? 'kept' : null],
+        'shared' => [function () { file_put_contents('/dev/shm/kept', 'kept'); }, fn () => file_exists('/dev/shm/kept') ? 'kept' : null],
+        'umask' => [function () { umask(070); }, fn () => umask(022) === 070 ? 'kept' : null],
         'directory' => [function () { chdir('/usr'); }, fn () => getcwd() === '/function' ? null : getcwd()],
     ];
 }
