@@ -11,13 +11,15 @@ const BURST = 8;
 /** Spares that nobody took go after five seconds; the pool has forgotten a demand of its ceiling (4) after six, and gives up what it kept for that, a part each second. */
 const IDLE_MS = 12_000;
 const SETTLE_MS = 15_000;
+/** Of the server's log, told with a failure. */
+const LOG_CHARACTERS = 3000;
 /** Pool and spares breathe; a leak of one of anything per start is a hundred times this. */
 const TOLERANCE: Footprint = { processes: 6, cgroups: 30, networks: 6, links: 6, mounts: 0, descriptors: 90, sandboxdKiB: 512 };
 
 async function coldStarts(flashd: Flashd, name: string, count: number): Promise<void> {
   for (let done = 0; done < count; done += BURST) {
     const answers = await Promise.all(Array.from({ length: BURST }, () => flashd.http('GET', `/function/${name}`)));
-    for (const answer of answers) assert.equal(answer.status, 200, answer.body.toString());
+    for (const answer of answers) assert.equal(answer.status, 200, `${answer.body}${flashd.output.slice(-LOG_CHARACTERS)}`);
   }
 }
 
