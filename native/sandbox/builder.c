@@ -262,7 +262,7 @@ static int clean_or_remove(struct builder *builder, const struct removal *remova
 /* No init takes them along. What does not have the uid yet (a fork that never got so far) is found by its cgroup. */
 static void kill_light(const struct builder *builder, const struct removal *removal, int64_t now)
 {
-  fl_light_kill(&builder->config, removal->slot);
+  fl_light_kill(&builder->light, &builder->config, removal->slot);
   if (now >= removal->list_at)
     fl_cgroup_kill(builder->host, removal->slot);
 }

@@ -287,15 +287,22 @@ void fl_light_remove(struct fl_light *light, uint32_t slot)
   leave(light->own);
 }
 
-/* kill(-1) reaches all processes of its caller's at once: none of them forks past it. As that user, without a capability, it reaches nobody else. */
-void fl_light_kill(const struct fl_parts_config *config, uint32_t slot)
+/*
+ * kill(-1) reaches all processes of its caller's at once: none of them forks past it. As that user, without a capability, it reaches nobody else; from inside of the room, nobody outside of it, whose uid somebody
+ * may have given away twice. When the room has ended, so has everybody in it.
+ */
+void fl_light_kill(const struct fl_light *light, const struct fl_parts_config *config, uint32_t slot)
 {
   uid_t uid = uid_of(config, slot);
-  pid_t pid = fork();
+  pid_t pid = has_room(light) ? fork() : -1;
 
   if (pid == 0) {
-    if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || getuid() != uid || geteuid() != uid)
-      _exit(1);
+    pid_t inside = setns(light->room, CLONE_NEWPID) < 0 ? -1 : fork();       /* only children are inside */
+
+    if (inside > 0)
+      waitpid(inside, NULL, 0);
+    if (inside != 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || getuid() != uid || geteuid() != uid)
+      _exit(inside <= 0);
     kill(-1, SIGKILL);
     _exit(0);
   }

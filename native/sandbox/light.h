@@ -43,8 +43,8 @@ struct fl_light_tree { int scratch_fd, root_fd, ruleset_fd; };
 int fl_light_open(struct fl_light *light, uint32_t slots, struct fl_error *err);
 /* Makes the slot's tree and ruleset, and first the room when there is none. *ret_tree is the caller's to close, after an error too. */
 int fl_light_build(struct fl_light *light, const struct fl_parts_config *config, const struct fl_networks *networks, uint32_t slot, struct fl_light_tree *ret_tree, struct fl_error *err);
-/* Kills whoever has the slot's uid, however many they are and however fast they fork. */
-void fl_light_kill(const struct fl_parts_config *config, uint32_t slot);
+/* Kills whoever in the room has the slot's uid, however many they are and however fast they fork. */
+void fl_light_kill(const struct fl_light *light, const struct fl_parts_config *config, uint32_t slot);
 /* Nobody lives in the tree any more. */
 void fl_light_remove(struct fl_light *light, uint32_t slot);
 

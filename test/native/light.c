@@ -269,12 +269,26 @@ static void one_is_kept_from_another(void)
   fl_parts_close(parts);
 }
 
+/* Of another flashd with the same range of uids, say. */
+static pid_t start_stranger(uid_t uid)
+{
+  pid_t pid = fork();
+
+  if (pid == 0) {
+    CHECK(setresuid(uid, uid, uid) == 0);
+    for (;;)
+      pause();
+  }
+  return pid;
+}
+
 static void whatever_forks_is_ended(void)
 {
   struct fl_parts *parts = open_parts(SLOTS);
   struct fl_sandbox sandbox = take(parts, FL_NETWORK_LIGHT);
   pid_t pid = start(&sandbox, probe_bomb);
   uid_t uid = uid_of(sandbox.slot);
+  pid_t stranger = start_stranger(uid);
 
   for (int turn = 0; turn < 100 && processes_of(uid) <= 4; turn++)
     usleep(10000);
@@ -283,7 +297,8 @@ static void whatever_forks_is_ended(void)
   CHECK(instance_wait(parts, pid) == SIGKILL);
   fl_parts_end(parts, &sandbox);
   CHECK(parts_pump(parts, parts_settled, 5000));
-  CHECK(processes_of(uid) == 0);
+  CHECK(processes_of(uid) == 1 && kill(stranger, 0) == 0 && waitpid(stranger, NULL, WNOHANG) == 0);
+  CHECK(kill(stranger, SIGKILL) == 0 && waitpid(stranger, NULL, 0) == stranger);
   fl_parts_close(parts);
 }
 
