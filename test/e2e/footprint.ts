@@ -91,7 +91,8 @@ export function footprint(supervisor: number): Footprint {
     cgroups: cgroups(cgroupName(supervisor)).length,
     networks: new Set(processes.flatMap(({ pid }) => attempt(() => readlinkSync(`/proc/${pid}/ns/net`)) ?? [])).size,
     links: links(cgroupName(supervisor)).length,
-    mounts: readFileSync(`/proc/${sandboxd}/mountinfo`, 'utf8').split('\n').filter((line) => line.includes('flashd')).length,
+    // Named networks are those of laboratories of other tests.
+    mounts: readFileSync(`/proc/${sandboxd}/mountinfo`, 'utf8').split('\n').filter((line) => line.includes('flashd') && !line.includes('netns')).length,
     descriptors: daemons.reduce((sum, { pid }) => sum + (attempt(() => readdirSync(`/proc/${pid}/fd`).length) ?? 0), 0),
     sandboxdKiB: Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${sandboxd}/status`, 'utf8'))![1]),
   };
