@@ -13,6 +13,7 @@
 #include "inject/tracee.h"
 #include "sandbox/policy.h"
 
+/* FEW_PAGES: 192 KiB, well within what a standby may have of its own. */
 enum { PAGE_BYTES = 4096, FEW_PAGES = 48, SCRATCH_BYTES = FL_HOT_RUNS_MAX * sizeof(struct iovec) + PAGE_BYTES };
 
 static int register_pages(struct fl_tracee *tracee, const struct fl_hot_runs *runs, struct fl_error *err)

@@ -53,7 +53,7 @@ enum { FL_SHARED_PIDS = 16 };
 /* Pages that a child will need, see inject/hot.h. FL_TOUCH_LATE: written to as well; the one kind of those that a child that is made ahead of need, and sparing with memory, touches. */
 enum fl_touch { FL_TOUCH_READ = 0, FL_TOUCH_WRITE, FL_TOUCH_LATE };
 struct fl_parasite_touch { uint64_t start; uint32_t bytes, kind; };
-/* few: it touches the others too. */
+/* few: there are so few that such a child touches the others too. */
 struct fl_parasite_touches { uint32_t count, few; struct fl_parasite_touch touch[FL_PARASITE_TOUCHES_MAX]; };
 
 struct fl_parasite {

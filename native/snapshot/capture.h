@@ -1,6 +1,6 @@
 /*
  * From an instance that has loaded its function, and waits, to the image of a function template (parasite/image.h). The instance is hostile: it is asked only through the kernel, and
- * what cannot be carried, or cannot be seen, is refused with its name. Runs in a process of its own (sandboxd/images.c): it may block.
+ * what cannot be carried, or cannot be seen, is refused with its name. Runs in a process of its own (sandboxd/functions.c): it may block.
  */
 #ifndef FLASHD_CAPTURE_H
 #define FLASHD_CAPTURE_H

@@ -86,9 +86,9 @@ export interface Addon {
    */
   startPulse(host: string, port: number, request: Uint8Array, periodMs: number): void;
   stopPulse(): void;
-  /** SO_PEERCRED of a connected unix socket. */
   /** Landlock's version on this kernel; 0: there is none. */
   landlock(): number;
+  /** SO_PEERCRED of a connected unix socket. */
   peer(fd: number): { pid: number; uid: number; gid: number };
   /** close(2), for descriptors handed between the parts above. */
   closeFd(fd: number): void;

@@ -18,22 +18,6 @@
 enum { SLOTS = 8 };
 
 static const struct fl_prefix range = { 0x0ae00000, 12 };        /* 10.224.0.0/12 */
-static struct fl_egress egress;
-static struct fl_egress_maker maker;
-
-static int make_part(uint32_t slot)
-{
-  struct fl_error error = { 0 };
-  int network;
-
-  must(fl_egress_part_make(&maker, slot, fl_egress_address(&egress, slot), &error), &error);
-  must(fl_network_loopback(&error), &error);
-  network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-  enter(host);
-  CHECK(network >= 0);
-  return network;
-}
-
 static void grant(uint32_t slot, const struct fl_egress_policy *policy)
 {
   struct fl_error error = { 0 };
