@@ -277,6 +277,8 @@ static long await_announced(struct child *child, int32_t fd)
 /* Everything so far was done ahead of need; from here on it is a function's. Without an assignment (sandboxd closed the socket) there is nothing to do. */
 static long park(struct child *child, int32_t fd)
 {
+  uint32_t first = child->fork->plan.known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
+
   child->report.kind = FL_PARKED;
   long result = fl_report(child->self, &child->report);
 
@@ -284,14 +286,16 @@ static long park(struct child *child, int32_t fd)
   if (result < 0)
     return result;
   do {
-    result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned, 0);
+    result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned + first, 0);
     if (result == -FL_EAGAIN)
       result = await_announced(child, fd);
   } while (result == -FL_EAGAIN || result == -FL_EINTR);
   if (result == -FL_EPIPE)
     fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
   child->report.assigned_ns = fl_now();
-  return result < 0 ? result : result == FL_ASSIGNED_FDS + (child->assignment.intercept != 0) ? 0 : -FL_EPROTO;
+  if (first && (child->assignment.intercept || child->assignment.rewound || child->assignment.reserve))
+    return -FL_EPROTO;
+  return result < 0 ? result : result == FL_ASSIGNED_FDS - (long)first + (child->assignment.intercept != 0) ? 0 : -FL_EPROTO;
 }
 
 static long carry(const struct fl_parasite *self)
@@ -316,7 +320,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_CARRY: return carry(self);
   case FL_STEP_TOUCH: return touch(&self->touches, step->arg != 0);
   case FL_STEP_PARK: return park(child, fd);
-  case FL_STEP_BUNDLE: return mount_bundle(child->assigned[FL_ASSIGNED_BUNDLE]);
+  case FL_STEP_BUNDLE: return mount_bundle(fd < 0 ? child->assigned[FL_ASSIGNED_BUNDLE] : fd);
   case FL_STEP_CGROUP: return fl_syscall(FL_NR_write, fd, (long)"0", 1, 0, 0);
   case FL_STEP_NULL: return open_null();
   case FL_STEP_DESCRIPTOR: return place(child->assigned[step->arg], (int32_t)step->arg, step->arg == FL_DATA_FD ? FL_O_CLOEXEC : 0);

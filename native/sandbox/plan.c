@@ -10,6 +10,7 @@
 #include "sandbox/parts.h"
 
 enum { MEMLOCK_BYTES = 64 << 10, MSGQUEUE_BYTES = 800 << 10, SIGPENDING_MAX = 1024, FIXED_LIMITS = 4 };
+enum { RANKS_PER_STEP = 8 };
 
 #define INSTANCE_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
@@ -68,10 +69,20 @@ static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, ui
     plan->step[plan->steps++] = (struct fl_step){op, fd, arg, value};
 }
 
+/* Of what is known it takes when to do it, too. */
+static void add_finish(struct fl_plan *plan, uint16_t bundle)
+{
+  if (plan->known)
+    add(plan, FL_STEP_BUNDLE, bundle, 0, 0);
+  add(plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
+  add(plan, FL_STEP_CAPABILITIES, FL_NO_FD, 0, 0);
+  add(plan, FL_STEP_SEAL, FL_NO_FD, 0, 0);
+}
+
 int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, struct fl_error *err)
 {
   uint32_t root = FL_FD_CGROUP + inputs->cgroup_joins;
-  struct fl_plan plan = {.fds = root + (inputs->light ? FL_LIGHT_FDS : 0), .isolation = inputs->light ? FL_ISOLATION_LIGHT : FL_ISOLATION_FULL};
+  struct fl_plan plan = {.fds = root + (inputs->light ? FL_LIGHT_FDS : inputs->known), .isolation = inputs->light ? FL_ISOLATION_LIGHT : FL_ISOLATION_FULL, .known = inputs->known};
 
   add(&plan, FL_STEP_SESSION, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_NAMESPACES, FL_FD_INIT, 0, INSTANCE_NAMESPACES);
@@ -89,17 +100,19 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
     add(&plan, FL_STEP_LANDLOCK, (uint16_t)(root + 1), inputs->landlock_flags, 0);
   add(&plan, FL_STEP_THREADS, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_TOUCH, FL_NO_FD, inputs->ahead, 0);
+  if (inputs->known)
+    add_finish(&plan, (uint16_t)root);
   add(&plan, FL_STEP_PARK, FL_FD_ASSIGNMENT, 0, 0);
-  add(&plan, inputs->light ? FL_STEP_DIRECTORY : FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
+  if (!inputs->known)
+    add(&plan, inputs->light ? FL_STEP_DIRECTORY : FL_STEP_BUNDLE, FL_NO_FD, 0, 0);
   for (uint32_t number = FL_ASSIGNED_STDOUT; number <= FL_ASSIGNED_DATA; number++)
     add(&plan, FL_STEP_DESCRIPTOR, FL_NO_FD, number, 0);
   add(&plan, FL_STEP_START, FL_NO_FD, 0, 0);
   add(&plan, FL_STEP_CLOSE_REST, FL_NO_FD, 0, 0);
   for (uint32_t i = 0; i < FL_ASSIGNED_LIMITS; i++)
     add(&plan, FL_STEP_LIMIT, FL_NO_FD, assigned_resource[i], i);
-  add(&plan, FL_STEP_DUMPABLE, FL_NO_FD, 0, 0);
-  add(&plan, FL_STEP_CAPABILITIES, FL_NO_FD, 0, 0);
-  add(&plan, FL_STEP_SEAL, FL_NO_FD, 0, 0);
+  if (!inputs->known)
+    add_finish(&plan, FL_NO_FD);
   add(&plan, FL_STEP_RESUME, FL_NO_FD, 0, 0);
   int r = fl_plan_check(&plan, err);
   if (r == 0)
@@ -109,7 +122,9 @@ int fl_plan_make(const struct fl_plan_inputs *inputs, struct fl_plan *ret_plan, 
 
 static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, uint32_t seen)
 {
-  if (rules[step->op].fd ? step->fd >= plan->fds : step->fd != FL_NO_FD)
+  bool fd = rules[step->op].fd || (plan->known && step->op == FL_STEP_BUNDLE);
+
+  if (fd ? step->fd >= plan->fds : step->fd != FL_NO_FD)
     return false;
   switch (step->op) {
   case FL_STEP_NAMESPACES: return step->fd == FL_FD_INIT && step->value == INSTANCE_NAMESPACES;
@@ -120,29 +135,40 @@ static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, u
   case FL_STEP_TOUCH: return step->arg <= 1;
   case FL_STEP_BOUNDING: return step->arg >= 40 && step->arg < 64;
   case FL_STEP_IDENTITY: return plan->isolation == FL_ISOLATION_LIGHT ? step->arg > FL_UIDS_PER_SLOT && step->arg % FL_UIDS_PER_SLOT == FL_INNER_UID : step->arg > 0 && step->arg < FL_UIDS_PER_SLOT;
-  case FL_STEP_CGROUP: return step->fd >= FL_FD_CGROUP && step->fd < plan->fds - (plan->isolation == FL_ISOLATION_LIGHT ? FL_LIGHT_FDS : 0);
+  case FL_STEP_CGROUP: return step->fd >= FL_FD_CGROUP && step->fd < plan->fds - (plan->isolation == FL_ISOLATION_LIGHT ? FL_LIGHT_FDS : plan->known);
+  case FL_STEP_BUNDLE: return !plan->known || (step->fd == plan->fds - 1 && step->fd >= FL_FD_CGROUP);
   case FL_STEP_ROOT: return step->fd == plan->fds - FL_LIGHT_FDS && step->fd >= FL_FD_CGROUP;
   case FL_STEP_LANDLOCK: return step->fd == plan->fds - 1 && (step->arg == 0 || step->arg == FL_LANDLOCK_QUIET);
   default: return true;
   }
 }
 
+/* Where a step stands in the order. */
+static uint32_t rank(const struct fl_plan *plan, uint16_t op)
+{
+  static const uint8_t before_park[FL_STEP_OPS] = {[FL_STEP_BUNDLE] = 1, [FL_STEP_DUMPABLE] = 2, [FL_STEP_CAPABILITIES] = 3, [FL_STEP_SEAL] = 4};
+
+  uint32_t early = plan->known ? before_park[op] : 0;
+
+  return (early ? FL_STEP_TOUCH : op) * (uint32_t)RANKS_PER_STEP + early;
+}
+
 int fl_plan_check(const struct fl_plan *plan, struct fl_error *err)
 {
   uint8_t seen[FL_STEP_OPS] = {0};
-  uint16_t last = 0;
+  uint32_t last = 0;
 
-  if (plan->steps > FL_PLAN_STEPS_MAX || plan->fds > FL_PLAN_FDS_MAX || plan->fds < FL_FD_CGROUP || plan->isolation >= FL_ISOLATIONS || plan->reserved)
+  if (plan->steps > FL_PLAN_STEPS_MAX || plan->fds > FL_PLAN_FDS_MAX || plan->fds < FL_FD_CGROUP || plan->isolation >= FL_ISOLATIONS || plan->known > (plan->isolation == FL_ISOLATION_FULL))
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "%u steps, %u descriptors", plan->steps, plan->fds);
   for (uint32_t i = 0; i < plan->steps; i++) {
     const struct fl_step *step = &plan->step[i];
 
-    if (step->op == 0 || step->op >= FL_STEP_OPS || step->op < last)
-      return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "step %u: op %u after %u", i, step->op, last);
+    if (step->op == 0 || step->op >= FL_STEP_OPS || rank(plan, step->op) < last)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "step %u: op %u is out of order", i, step->op);
     seen[step->op]++;
     if (seen[step->op] > rules[step->op].times[plan->isolation].most || !step_valid(plan, step, seen[step->op]))
       return fl_fail(err, FL_ERR_BAD_MESSAGE, EINVAL, "plan", "step %u: %s", i, rules[step->op].name);
-    last = step->op;
+    last = rank(plan, step->op);
   }
   for (uint32_t op = 1; op < FL_STEP_OPS; op++)
     if (seen[op] < rules[op].times[plan->isolation].least)

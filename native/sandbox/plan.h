@@ -27,6 +27,9 @@
  *
  * No capability is left when the first instruction of the runtime executes, and no step after `capabilities` needs one.
  *
+ * A spare of a function template waits for less: its function is known. `bundle`, `dumpable`, `capabilities` and `seal` stand before `park` then, in this order, and of the steps after it none needs what they
+ * take away. Not so for a function with interception, or that is rewound: filters of their own come last, since they may refuse what those steps do.
+ *
  * An instance of the light class (sandbox/light.h) has a plan of its own, out of the same steps but `bundle`, and with three others. What differs:
  *
  *   namespaces   of the room that it shares with the others of its class
@@ -59,7 +62,7 @@ enum fl_step_op {
   FL_STEP_THREADS,
   FL_STEP_TOUCH,                               /* arg 1: sparingly */
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
-  FL_STEP_BUNDLE,
+  FL_STEP_BUNDLE,                              /* known; fd: the mount */
   FL_STEP_DIRECTORY,                           /* light */
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
   FL_STEP_START,
@@ -86,7 +89,7 @@ enum fl_isolation { FL_ISOLATION_FULL = 0, FL_ISOLATION_LIGHT, FL_ISOLATIONS };
 struct fl_plan {
   uint32_t steps, fds;
   uint32_t isolation;                          /* enum fl_isolation: by whose rules it is checked, and how the steps that both classes have are done */
-  uint32_t reserved;                           /* 0 */
+  uint32_t known;                              /* 1: in the order of those whose function is known */
   struct fl_step step[FL_PLAN_STEPS_MAX];
 };
 
@@ -98,16 +101,17 @@ struct fl_plan_inputs {
   bool light;
   uint32_t landlock_flags;                     /* light */
   bool ahead;                                  /* no request waits for it: memory before speed */
+  bool known;                                  /* its function is known, and has nothing that begins later than the seal; not light */
 };
 
-/* Order in which the descriptors must be attached. Light: after the cgroup's follow the root and the ruleset. */
+/* Order in which the descriptors must be attached. After the cgroup's follow in the light class the root and the ruleset, and where the function is known its bundle. */
 enum fl_plan_fd { FL_FD_INIT = 0, FL_FD_ASSIGNMENT, FL_FD_CGROUP };
 enum { FL_LIGHT_FDS = 2 };
 
 /* landlock_restrict_self (Linux 6.15): what an instance is refused is nothing for the host's audit log, which it could fill. */
 enum { FL_LANDLOCK_QUIET = 1 | 4 };
 
-/* What turns a parked child into an instance of a function: the limits, and descriptors in this order. One more, the link of its interception, when it has one. */
+/* What turns a parked child into an instance of a function: the limits, and descriptors in this order; without the bundle where the function is known. One more, the link of its interception, when it has one. */
 enum fl_assignment_fd { FL_ASSIGNED_BUNDLE = 0, FL_ASSIGNED_STDOUT, FL_ASSIGNED_STDERR, FL_ASSIGNED_DATA, FL_ASSIGNED_FDS };
 enum { FL_ASSIGNED_LIMITS = 2 };
 

@@ -25,6 +25,13 @@ int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err)
   return 0;
 }
 
+bool fl_bundle_same(int one, int other)
+{
+  struct stat first, second;
+
+  return fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 int fl_bundle_none(int *ret_mount, struct fl_error *err)
 {
   fl_autoclose int context = fsopen("tmpfs", FSOPEN_CLOEXEC);

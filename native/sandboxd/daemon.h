@@ -90,6 +90,7 @@ struct fl_instance {
   bool handed_on;                              /* it has been a function's that is done with it */
   uint64_t cpu_before_us;                      /* what it had used by then */
   bool candidate, ahead;                       /* FL_CREATE_CANDIDATE; FL_CREATE_AHEAD, of a function template */
+  bool known;                                  /* a spare of a function template that needs only descriptors and limits any more */
   int bundle;                                  /* a candidate's directory, or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
   int assignment;                              /* our end of the socket it is assigned through, or -1 */
@@ -136,7 +137,8 @@ struct fl_function {
   bool learnt;                                 /* what its forks write to, from one that has served */
   struct fl_hot_writes *idle;                  /* the same of one that stands by, or NULL */
   pid_t helper;                                /* freezes the instance; 0 when it is done */
-  int answer, image, bundle;                   /* of the helper; until READY; all else -1 */
+  int answer, image, bundle;                   /* of the helper; until READY; the version's directory; else -1 */
+  bool plain;                                  /* the instance asked for last was neither intercepted nor to be rewound */
   struct fl_demand demand;
   LIST_ENTRY(fl_function) demanded;            /* while demand.taken_ns is not 0 */
 };
@@ -295,6 +297,8 @@ void fl_templates_usable(struct fl_daemon *daemon, struct fl_template_slot *slot
 
 /* bundle.c: a mount of its own, to be moved to where it is needed. */
 int fl_bundle_mount(int bundle, int *ret_mount, struct fl_error *err);
+/* Whether both are the same directory. */
+bool fl_bundle_same(int one, int other);
 /* Of nobody: an empty file system. */
 int fl_bundle_none(int *ret_mount, struct fl_error *err);
 

@@ -42,6 +42,7 @@ static void drop(struct fl_daemon *daemon, struct fl_function *function)
 
       daemon->instance[i]->function = NULL;
       daemon->instance[i]->template = NULL;
+      daemon->instance[i]->known = false;
       if (spare)                                 /* one that waits for its sandbox becomes the runtime's */
         fl_spares_join(daemon, daemon->instance[i]);
     }
@@ -214,7 +215,6 @@ static void ready(struct fl_daemon *daemon, struct fl_function *function)
   function->deadline_ns = 0;
   function->freeze_request = 0;
   fl_close(&function->image);
-  fl_close(&function->bundle);
   fl_daemon_send(daemon, &reply, sizeof reply);
 }
 

@@ -40,7 +40,7 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
 {
   const struct fl_cgroup *cgroup = &instance->sandbox.cgroup;
   bool light = instance->network == FL_NETWORK_LIGHT;
-  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead, .light = light};
+  struct fl_plan_inputs inputs = {.cgroup_joins = cgroup->joins, .cap_last = daemon->cap_last, .uid = FL_INNER_UID, .ahead = instance->ahead, .light = light, .known = instance->known};
   struct fl_fork fork = {.request = instance->id, .cgroup_fd = FL_NO_FD};
   int fds[FL_PLAN_FDS_MAX] = {instance->sandbox.init_pidfd}, pair[2];
 
@@ -56,8 +56,10 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "no template of the runtime is ready");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return fl_fail_errno(err, "socketpair");
-  fl_autoclose int theirs = pair[1];
+  fl_autoclose int theirs = pair[1], bundle = -1;
   instance->assignment = pair[0];
+  if (instance->known && (r = fl_bundle_mount(instance->function->bundle, &bundle, err)) < 0)
+    return r;
   fds[FL_FD_ASSIGNMENT] = theirs;
   for (uint32_t i = 0; i < cgroup->joins; i++)
     fds[FL_FD_CGROUP + i] = cgroup->join_fds[i];
@@ -65,6 +67,8 @@ static int send_fork(struct fl_daemon *daemon, struct fl_instance *instance, str
     fds[FL_FD_CGROUP + cgroup->joins] = instance->sandbox.root_fd;
     fds[FL_FD_CGROUP + cgroup->joins + 1] = instance->sandbox.ruleset_fd;
   }
+  if (instance->known)
+    fds[FL_FD_CGROUP + cgroup->joins] = bundle;
   if (cgroup->into_fd >= 0) {
     fork.cgroup_fd = fork.plan.fds;
     fds[fork.cgroup_fd] = cgroup->into_fd;
@@ -97,7 +101,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     r = fl_names_grant(daemon, instance, err);
   if (r < 0)
     return r;
-  r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds, FL_ASSIGNED_FDS);
+  uint32_t first = instance->known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
+  r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds + first, FL_ASSIGNED_FDS - first);
   if (r < 0)
     return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
   instance->state = FL_INSTANCE_STARTING;
@@ -178,6 +183,7 @@ void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind
 
   if (!instance)
     return;
+  instance->known = kind->function && kind->function->plain && kind->network != FL_NETWORK_LIGHT;
   fl_spares_join(daemon, instance);
   start(daemon, instance);
 }
@@ -195,7 +201,7 @@ static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct
 /* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
 static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
 {
-  if (spare && spare->state == FL_INSTANCE_PARKED && daemon->processors > 1)
+  if (spare && spare->state == FL_INSTANCE_PARKED && !spare->known && daemon->processors > 1)
     fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
 }
 
@@ -211,6 +217,22 @@ static int check_class(const struct fl_daemon *daemon, const struct fl_create *c
   if (create->runtime < daemon->pack->count && daemon->pack->runtime[create->runtime].keeps_pid)
     return fl_fail(err, FL_ERR_ISOLATION, EINVAL, "create", "%.40s keeps its process id, which the light class has no way to give it", daemon->pack->runtime[create->runtime].name);
   return 0;
+}
+
+/* A spare that was finished for what its function was so far may not be what it is now. */
+static struct fl_instance *suitable(struct fl_instance *spare, const struct fl_spare_kind *kind, const struct fl_create *create, const struct fl_intercept *policy, int bundle)
+{
+  if (kind->function)
+    kind->function->plain = !policy && !(create->flags & (FL_CREATE_REWOUND | FL_CREATE_ACROSS));
+  if (!spare || !spare->known || (kind->function->plain && fl_bundle_same(kind->function->bundle, bundle)))
+    return spare;
+  fl_spares_leave(spare);
+  if (spare->state == FL_INSTANCE_WAITING) {
+    spare->known = false;
+    return spare;
+  }
+  fl_instances_kill(spare);
+  return NULL;
 }
 
 void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, int *fds)
@@ -231,10 +253,12 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
     spare = fl_spares_best(daemon, &kind);
   if ((create->egress.flags & FL_EGRESS_NAMES) && daemon->names_network < 0)
     spare = NULL;                              /* it is not to wait for the forwarder in one */
+  spare = suitable(spare, &kind, create, policy, fds[CREATE_BUNDLE]);
   nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
-  else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_names_keep(daemon, create, &names, &err) == 0 && fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0 && !(instance = spare) &&
+  else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_names_keep(daemon, create, &names, &err) == 0 &&
+           ((spare && spare->known) || fl_bundle_mount(fds[CREATE_BUNDLE], &mount, &err) == 0) && !(instance = spare) &&
            !(instance = enlist(daemon, &kind)))
     fl_fail(&err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
   if (!instance) {

@@ -20,7 +20,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   memcpy(&plan, data, size < sizeof plan ? size : sizeof plan);
   if (fl_plan_check(&plan, NULL) < 0)
     return 0;
-  if (plan.step[0].op != FL_STEP_SESSION || plan.step[plan.steps - 1].op != FL_STEP_RESUME || plan.step[plan.steps - 2].op != FL_STEP_SEAL)
+  uint32_t sealed = plan.steps - 2;
+
+  while (sealed > 0 && plan.step[sealed].op != FL_STEP_SEAL)
+    sealed--;
+  if (plan.step[0].op != FL_STEP_SESSION || plan.step[plan.steps - 1].op != FL_STEP_RESUME || (plan.known ? plan.step[sealed + 1].op != FL_STEP_PARK : sealed != plan.steps - 2))
     abort();
   bool light = plan.isolation == FL_ISOLATION_LIGHT;
   if (count(&plan, FL_STEP_LANDLOCK) != light || count(&plan, FL_STEP_ROOT) != light || count(&plan, FL_STEP_IDENTITY) != 1 || count(&plan, FL_STEP_CAPABILITIES) != 1)

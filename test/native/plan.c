@@ -8,12 +8,12 @@
 
 static const struct fl_limits limits = {.memory_bytes = 128 << 20, .tmp_bytes = 64 << 20, .tmp_inodes = 1000, .pids = 64, .cpu_millis = 1000, .descriptors = 256};
 
-static bool light;
+static bool light, known;
 
 /* Of the class that the tests are in. */
 static struct fl_plan make(uint32_t joins)
 {
-  struct fl_plan_inputs inputs = {.cgroup_joins = joins, .cap_last = 40, .uid = light ? 0x70030000 + 1000 : 1000, .light = light, .landlock_flags = FL_LANDLOCK_QUIET};
+  struct fl_plan_inputs inputs = {.cgroup_joins = joins, .cap_last = 40, .uid = light ? 0x70030000 + 1000 : 1000, .light = light, .landlock_flags = FL_LANDLOCK_QUIET, .known = known};
   struct fl_plan plan;
 
   CHECK(fl_plan_make(&inputs, &plan, NULL) == 0);
@@ -85,7 +85,9 @@ static void a_class_has_its_own_steps(void)
   plan.isolation = FL_ISOLATIONS;
   CHECK(fl_plan_check(&plan, NULL) < 0);
   plan = make(1);
-  plan.reserved = 1;
+  plan.known = 2;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan.known = !known;
   CHECK(fl_plan_check(&plan, NULL) < 0);
   CHECK((find(&plan, FL_STEP_LANDLOCK) != UINT32_MAX) == light && (find(&plan, FL_STEP_ROOT) != UINT32_MAX) == light && (find(&plan, FL_STEP_BUNDLE) != UINT32_MAX) == !light);
 }
@@ -116,6 +118,21 @@ static void bent_fields_of_the_light_class_are_refused(void)
   CHECK(fl_plan_check(&plan, NULL) < 0);
 }
 
+static void what_is_known_is_done_before_it_parks(void)
+{
+  struct fl_plan plan = make(2);
+  uint32_t park = find(&plan, FL_STEP_PARK), bundle = find(&plan, FL_STEP_BUNDLE);
+
+  CHECK(bundle < park && find(&plan, FL_STEP_DUMPABLE) < park && find(&plan, FL_STEP_CAPABILITIES) < park && find(&plan, FL_STEP_SEAL) == park - 1 && find(&plan, FL_STEP_DESCRIPTOR) > park);
+  plan.step[bundle].fd = FL_NO_FD;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan.step[bundle].fd = FL_FD_CGROUP;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+  plan = make(2);
+  plan.step[find(&plan, FL_STEP_CGROUP)].fd = plan.step[bundle].fd;
+  CHECK(fl_plan_check(&plan, NULL) < 0);
+}
+
 static void limits_out_of_range_are_named(void)
 {
   struct fl_limits wrong = limits;
@@ -129,15 +146,19 @@ static void limits_out_of_range_are_named(void)
 int main(void)
 {
   CHECK(fl_plan_check(&(struct fl_plan){0}, NULL) < 0);
-  for (int class = 0; class < FL_ISOLATIONS; class++) {
-    light = class == FL_ISOLATION_LIGHT;
+  for (int kind = 0; kind < 3; kind++) {
+    light = kind == 1;
+    known = kind == 2;
     for (uint32_t joins = 0; joins <= 4; joins++)
-      CHECK(make(joins).fds == FL_FD_CGROUP + joins + (light ? FL_LIGHT_FDS : 0));
+      CHECK(make(joins).fds == FL_FD_CGROUP + joins + (light ? FL_LIGHT_FDS : known));
     removed_steps_are_refused();
     swapped_steps_are_refused();
     bent_fields_are_refused();
     a_class_has_its_own_steps();
   }
+  what_is_known_is_done_before_it_parks();
+  known = false;
+  light = true;
   bent_fields_of_the_light_class_are_refused();
   limits_out_of_range_are_named();
   return 0;
