@@ -201,7 +201,7 @@ static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct
 /* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
 static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
 {
-  if (spare && spare->state == FL_INSTANCE_PARKED && !spare->known && daemon->processors > 1)
+  if (spare && spare->state == FL_INSTANCE_PARKED && !spare->known && getenv("FLNUDGE") && daemon->processors > 1)
     fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
 }
 

@@ -5,7 +5,7 @@
  */
 import { FlashdError } from '../errors/index.ts';
 import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
-import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodeNames, encodePulse, encodeRewind, encodeStats, encodeUsage } from './codec.ts';
+import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodeNames, encodePulse, encodeRewind, encodeStats, encodeUsage, renumber } from './codec.ts';
 import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats, SyscallEvent, SyscallSink } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
 import { FEATURE_NAMES, PROTOCOL, type Ended, type Frozen, type Message, type Rewound, type Runtime, type Usage } from './protocol.ts';
@@ -40,6 +40,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
   readonly #labels: (LogLabels | undefined)[] = [];
   readonly #creating = new Map<number, GuardedInstance>();
   readonly #created = new Map<number, GuardedInstance>();
+  /** CREATE as it was sent last for a request: all but its number stays the same. */
+  readonly #creates = new WeakMap<InstanceSpec, { readonly runtime: number; readonly template: number; readonly across: boolean; readonly packet: Buffer }>();
   readonly #runtimes = new Map<string, Runtime>();
   /** Those that functions need. */
   readonly #wanted = new Set<string>();
@@ -103,7 +105,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return this.#runtimes.get(runtime)?.detail ?? 'sandboxd has no runtime of this name';
   }
 
-  create(spec: InstanceSpec, owner: InstanceOwner, { template, candidate, ahead, rewound = false, across }: Origin = FROM_LANGUAGE): Instance {
+  create(spec: InstanceSpec, owner: InstanceOwner, origin: Origin = FROM_LANGUAGE): Instance {
     const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
@@ -113,7 +115,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
     let channel: ChannelId;
     try {
       if (spec.egress !== undefined && spec.egress.names.length > 0) this.addon.sendControl(encodeNames(request, spec.egress.names));
-      channel = this.addon.openChannel(encodeCreate(request, runtime.index, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound, across), spec.bundleFd);
+      channel = this.addon.openChannel(this.#create(request, runtime.index, spec, origin), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
@@ -122,8 +124,18 @@ export class SandboxClient implements Sandbox, InstanceHost {
     this.#channels[channel] = instance;
     this.#labels[channel] = labels;
     this.#creating.set(request, instance);
-    if (!rewound) instance.init(spec.init);
+    if (origin.rewound !== true) instance.init(spec.init);
     return instance;
+  }
+
+  /** FAST PATH. */
+  #create(request: number, runtime: number, spec: InstanceSpec, { template, candidate, ahead, rewound, across = false }: Origin): Buffer {
+    const last = this.#creates.get(spec);
+    const waitedFor = candidate !== true && ahead !== true && rewound !== true;
+    if (waitedFor && last !== undefined && last.runtime === runtime && last.template === template && last.across === across) return renumber(last.packet, request);
+    const packet = encodeCreate(request, runtime, spec.limits, template, candidate, ahead, spec.egress, spec.isolation === 'process', spec.interception, rewound, across);
+    if (waitedFor) this.#creates.set(spec, { runtime, template, across, packet });
+    return packet;
   }
 
   async freeze(instance: Instance): Promise<FunctionTemplate> {

@@ -9,6 +9,11 @@ function packet(type: number, size: number, request: number): Buffer {
   bytes.writeUInt16LE(PROTOCOL.FL_PROTOCOL_VERSION, LAYOUT.fl_header.version);
   bytes.writeUInt16LE(type, LAYOUT.fl_header.type);
   bytes.writeUInt16LE(size, LAYOUT.fl_header.size);
+  return renumber(bytes, request);
+}
+
+/** The same packet for another request. */
+export function renumber(bytes: Buffer, request: number): Buffer {
   writeU64(bytes, LAYOUT.fl_header.request, request);
   return bytes;
 }
