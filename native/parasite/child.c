@@ -279,8 +279,12 @@ static long park(struct child *child, int32_t fd)
 {
   uint32_t first = child->fork->plan.known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
 
+  /* Of what travelled with the plan it needs nothing any more. */
+  long result = first ? fl_descriptors_close_rest(&child->self->descriptors, fd) : 0;
+
   child->report.kind = FL_PARKED;
-  long result = fl_report(child->self, &child->report);
+  if (result >= 0)
+    result = fl_report(child->self, &child->report);
 
   child->report.kind = FL_FORK_FAILED;
   if (result < 0)

@@ -111,7 +111,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
     }
     const request = this.nextRequest();
-    const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
+    const labels = labelsOf(spec);
     let channel: ChannelId;
     try {
       if (spec.egress !== undefined && spec.egress.names.length > 0) this.addon.sendControl(encodeNames(request, spec.egress.names));
@@ -155,11 +155,15 @@ export class SandboxClient implements Sandbox, InstanceHost {
     if (this.#state === 'ready') this.addon.sendControl(encodeLearn(this.nextRequest(), instance, idle));
   }
 
-  pulse(name: string, { template }: Origin): void {
-    const runtime = this.#state === 'ready' ? this.#runtimes.get(name) : undefined;
+  pulse(spec: InstanceSpec, owner: InstanceOwner, origin: Origin): void {
+    const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
     if (runtime === undefined) return;
+    const request = this.nextRequest();
+    this.#create(request, runtime.index, spec, origin);
+    this.#creating.set(request, new GuardedInstance(this, 0, labelsOf(spec), owner));
+    this.#creating.delete(request);
     try {
-      this.addon.sendControl(encodePulse(this.nextRequest(), template, runtime.index));
+      this.addon.sendControl(encodePulse(request, origin.template, runtime.index));
     } catch {
       // It has too much to do to read this: its path is warm enough.
     }
@@ -335,4 +339,8 @@ export class SandboxClient implements Sandbox, InstanceHost {
     for (const instance of instances) instance.handleLost();
     this.#listener?.onSandboxLost();
   }
+}
+
+function labelsOf(spec: InstanceSpec): LogLabels {
+  return { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
 }
