@@ -9,8 +9,6 @@
 #include "intercept/handshake.h"
 #include "parasite/sys.h"
 
-enum { NUDGE_NS = 200000 };
-
 static const char path_null[] = "/dev/null";
 static const char path_function[] = "/function";
 static const char path_empty[] = "";
@@ -263,17 +261,6 @@ __attribute__((noreturn)) static void resume(struct child *child)
   fl_leave(self->gadget, self->thread[0].frame, FL_NR_munmap, self->region, self->region_bytes, 0, 0);
 }
 
-/* It was nudged: the assignment follows at once, so it stays awake for it. Giving way each time, should sandboxd have to run on this very processor. */
-static long await_announced(struct child *child, int32_t fd)
-{
-  uint64_t until = fl_now() + NUDGE_NS;
-  long result;
-
-  while ((result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned, FL_MSG_DONTWAIT)) == -FL_EAGAIN && fl_now() < until)
-    fl_syscall(FL_NR_sched_yield, 0, 0, 0, 0, 0);
-  return result;
-}
-
 /* Everything so far was done ahead of need; from here on it is a function's. Without an assignment (sandboxd closed the socket) there is nothing to do. */
 static long park(struct child *child, int32_t fd)
 {
@@ -289,11 +276,8 @@ static long park(struct child *child, int32_t fd)
   child->report.kind = FL_FORK_FAILED;
   if (result < 0)
     return result;
-  do {
-    result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned + first, 0);
-    if (result == -FL_EAGAIN)
-      result = await_announced(child, fd);
-  } while (result == -FL_EAGAIN || result == -FL_EINTR);
+  while ((result = fl_receive(fd, &child->assignment, sizeof child->assignment, child->assigned + first)) == -FL_EINTR)
+    ;
   if (result == -FL_EPIPE)
     fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
   child->report.assigned_ns = fl_now();

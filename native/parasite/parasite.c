@@ -52,7 +52,7 @@ void fl_parasite_main(struct fl_parasite *self)
   for (;;) {
     if (fl_report(self, &report) < 0)
       break;
-    long count = fl_receive(self->socket, &fork, sizeof fork, fds, 0);
+    long count = fl_receive(self->socket, &fork, sizeof fork, fds);
     if (count == -FL_EPIPE)
       break;
     report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};

@@ -12,7 +12,6 @@
  *      │ struct fl_fork + fds ────▶ │ setns(pid), clone3 ─────────▶ │ the plan's steps, in order
  *      │ ◀──────────── FL_FORKED    │ closes the fds                │
  *      │ ◀──────────────────────────────────────────────── FL_PARKED │ waits on a socket of its own
- *      │ a nudge (one byte) ───────────────────────────────────────▶ │  wakes up: the assignment is being made
  *      │ struct fl_assignment + fds ───────────────────────────────▶ │ the rest of the steps
  *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
  *
@@ -32,8 +31,8 @@
 #include "parasite/timers.h"
 #include "sandbox/plan.h"
 
-/* A packet of one length announces the assignment: waking up takes as long as making it. One of the other only keeps the way from there to here in the processor's caches. */
-enum { FL_NUDGE_BYTES = 1, FL_TOUCH_BYTES = 2 };
+/* A packet of this length only keeps the way of an assignment in the processor's caches. */
+enum { FL_TOUCH_BYTES = 2 };
 
 enum { FL_PARASITE_TOUCHES_MAX = 1024, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_PARASITE_THREAD_STACK_BYTES = 1024, FL_COMM_BYTES = 16 };
 

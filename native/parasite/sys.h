@@ -8,8 +8,8 @@
 #include "parasite/arch/x86_64/numbers.h"
 #include "parasite/parasite.h"
 
-enum { FL_EINTR = 4, FL_EAGAIN = 11, FL_ENOMEM = 12, FL_EEXIST = 17, FL_EINVAL = 22, FL_EPIPE = 32, FL_EPROTO = 71 };
-enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_DONTWAIT = 0x40, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
+enum { FL_EINTR = 4, FL_ENOMEM = 12, FL_EEXIST = 17, FL_EINVAL = 22, FL_EPIPE = 32, FL_EPROTO = 71 };
+enum { FL_MSG_CTRUNC = 0x8, FL_MSG_TRUNC = 0x20, FL_MSG_NOSIGNAL = 0x4000, FL_MSG_CMSG_CLOEXEC = 0x40000000 };
 enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O_NONBLOCK = 04000, FL_O_CLOEXEC = 02000000, FL_SEEK_SET = 0, FL_F_SETFL = 4 };
 enum { FL_AF_UNIX = 1, FL_SOCK_STREAM = 1 };
 enum { FL_EPOLL_CTL_ADD = 1, FL_TFD_IOC_SET_TICKS = 0x40085400 };
@@ -56,9 +56,9 @@ static inline uint64_t fl_now(void)
   return (uint64_t)now.seconds * 1000000000ul + (uint64_t)now.nanoseconds;
 }
 
-/* One packet of exactly `bytes` bytes. Returns the number of descriptors that came with it, -EPIPE at the end, -EPROTO when it was torn, or another -errno. flags: 0 or
- * MSG_DONTWAIT. */
-static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int32_t *fds, int32_t flags)
+/* One packet of exactly `bytes` bytes. Returns the number of descriptors that came with it, -EPIPE at the end, -EPROTO when it was torn, -EINTR when it was a
+ * touch, or another -errno. */
+static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int32_t *fds)
 {
   union {
     struct fl_cmsg head;
@@ -66,12 +66,10 @@ static inline long fl_receive(int32_t socket, void *packet, uint64_t bytes, int3
   } control;
   struct fl_iovec iov = {packet, bytes};
   struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
-  long length = fl_syscall(FL_NR_recvmsg, socket, (long)&message, FL_MSG_CMSG_CLOEXEC | flags, 0, 0);
+  long length = fl_syscall(FL_NR_recvmsg, socket, (long)&message, FL_MSG_CMSG_CLOEXEC, 0, 0);
 
   if (length <= 0)
     return length < 0 ? length : -FL_EPIPE;
-  if (length == FL_NUDGE_BYTES && message.control_bytes == 0)
-    return -FL_EAGAIN;
   if (length == FL_TOUCH_BYTES && message.control_bytes == 0)
     return -FL_EINTR;
   if (length != (long)bytes || (message.flags & (FL_MSG_TRUNC | FL_MSG_CTRUNC)) || message.control_bytes < sizeof control.head)

@@ -297,7 +297,6 @@ static int open_daemon(struct fl_daemon *daemon, struct fl_error *err)
     return fl_fail(err, FL_ERR_UNSUPPORTED, ENOENT, "proc", "/proc/sys/kernel is not readable");
   daemon->cap_last = (uint32_t)cap_last;
   daemon->pid_limit = (uint32_t)pid_max;
-  daemon->processors = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
   sigemptyset(&mask);
   sigaddset(&mask, SIGCHLD);
   sigaddset(&mask, SIGTERM);

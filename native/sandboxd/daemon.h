@@ -150,7 +150,7 @@ struct fl_daemon {
   struct fl_pack *pack;
   struct fl_parts *parts;
   int epoll, lifeline, control, signals;
-  uint32_t features, cap_last, processors, landlock;   /* landlock: its version */
+  uint32_t features, cap_last, landlock;   /* landlock: its version */
   bool stopping;
   uint64_t next_instance;
   uint32_t next_pid, pid_limit;

@@ -198,13 +198,6 @@ static struct fl_spare_kind kind_of(const struct fl_daemon *daemon, const struct
   return (struct fl_spare_kind){create->runtime, create->network, function && function->network == create->network ? function : NULL};
 }
 
-/* Where there is a second processor, a parked spare wakes up on it while the assignment is being made. */
-static void nudge(const struct fl_daemon *daemon, const struct fl_instance *spare)
-{
-  if (spare && spare->state == FL_INSTANCE_PARKED && !spare->known && getenv("FLNUDGE") && daemon->processors > 1)
-    fl_packet_send(spare->assignment, "", FL_NUDGE_BYTES, NULL, 0);
-}
-
 /* The gateway may be hostile: what the operator permits is decided here too. */
 static int check_class(const struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, struct fl_error *err)
 {
@@ -254,7 +247,6 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   if ((create->egress.flags & FL_EGRESS_NAMES) && daemon->names_network < 0)
     spare = NULL;                              /* it is not to wait for the forwarder in one */
   spare = suitable(spare, &kind, create, policy, fds[CREATE_BUNDLE]);
-  nudge(daemon, spare);
   if (create->runtime >= daemon->pack->count || fl_templates_ready(daemon, create->runtime) == 0)
     fl_fail(&err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", create->runtime);
   else if (check_class(daemon, create, policy, &err) == 0 && fl_interception_keep(policy, &kept, &err) == 0 && fl_names_keep(daemon, create, &names, &err) == 0 &&
