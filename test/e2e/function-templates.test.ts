@@ -12,15 +12,19 @@ import { family, killed } from './footprint.ts';
 const WAIT_MS = 10_000;
 
 /** Seen at a call, in a fork: what was there while loading is another instance's. */
-const LOOK = `import os, re
+const LOOK = `import ctypes, errno, os, re
 kept = []
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refused(*call):
+  return errno.errorcode[ctypes.get_errno()] if libc.syscall(*map(ctypes.c_long, call)) < 0 else 'allowed'
 
 def handler(event, context):
   kept.append(event['requestContext']['requestId'])
   status = dict(line.split(':', 1) for line in open('/proc/self/status'))
   maps = open('/proc/self/maps').read()
   return {'calls': len(kept), 'pid': os.getpid(), 'descriptors': sorted(int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd)), 'cwd': os.getcwd(),
-    'capabilities': [status[name].strip() for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')], 'uid': status['Uid'].split(), 'filters': int(status['Seccomp_filters']),
+    'capabilities': [status[name].strip() for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')], 'uid': status['Uid'].split(), 'sealed': [refused(308, 0, 0), refused(429, -1, 0, -1, 0, 4), refused(161, 0), refused(425, 1, 0), refused(435, 0, 0)],
     'namespaces': {name: os.readlink('/proc/self/ns/' + name) for name in os.listdir('/proc/self/ns')}, 'processes': [int(name) for name in os.listdir('/proc') if name.isdigit()],
     'foreign': [line for line in maps.splitlines() if 'memfd' in line or re.search(r' ..x. 0+ 00:00 0\\s*$', line) or re.search(r' ---p 0+ 00:00 0\\s*$', line)], 'tmp': os.listdir('/tmp')}
 `;
@@ -110,6 +114,7 @@ describe('function templates', () => {
       assert.equal(found.calls, 1, 'it has served nobody before');
       assert.deepEqual([found.descriptors, found.cwd, found.tmp, found.foreign], [[0, 1, 2, 3], '/function', [], []]);
       assert.deepEqual(found.capabilities, Array(5).fill('0000000000000000'));
+      assert.deepEqual(found.sealed, ['EPERM', 'EPERM', 'EPERM', 'EPERM', 'ENOSYS'], 'setns, move_mount, chroot, io_uring_setup, clone3');
       assert.deepEqual(found.uid, Array(4).fill('1000'));
       assert.deepEqual(found.processes, [1, found.pid]);
       for (const [name, link] of Object.entries(found.namespaces).filter(([each]) => !each.startsWith('time'))) assert.notEqual(link, readlinkSync(`/proc/self/ns/${name}`), name);
