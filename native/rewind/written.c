@@ -117,10 +117,11 @@ static int protect(struct fl_written *written, struct fl_error *err)
 /* Each stretch of pages of the same kind within a private mapping. */
 typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
 
-static int scan(struct fl_written *written, visit visit, struct fl_error *err)
+/* list: fl_pagemap_scan, or another that leaves out what need not be visited. */
+static int scan(struct fl_written *written, int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most), visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
-  int regions = fl_pagemap_scan(written->proc->file[FL_PROC_PAGEMAP], 0, ADDRESSES_END, written->region, FL_WRITTEN_STRETCHES_MAX), r = 0;
+  int regions = list(written->proc->file[FL_PROC_PAGEMAP], 0, ADDRESSES_END, written->region, FL_WRITTEN_STRETCHES_MAX), r = 0;
   uint32_t at = 0;
 
   if (regions < 0)
@@ -163,7 +164,7 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
     return written->watch;
   r = fl_written_rewatch(written, err);
   if (r == 0)
-    r = scan(written, visit_first, err);
+    r = scan(written, fl_pagemap_scan, visit_first, err);
   if (r == 0)
     r = protect(written, err);
   if (r < 0)
@@ -247,7 +248,7 @@ int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts,
   struct fl_memory *memory = written->memory;
 
   written->write.count = written->protect.count = memory->drops = 0;
-  int r = scan(written, visit_known, err);
+  int r = scan(written, fl_pagemap_changed, visit_known, err);
   *ret_known = r != -EAGAIN || err->code != FL_OK;
   if (r < 0 && *ret_known)
     return r;
@@ -355,6 +356,27 @@ static int write_page(struct batch *batch, uint64_t address, struct fl_error *er
   return 0;
 }
 
+/* What was written back, page by page; and is not to be watched until it cools. */
+static void leave_hot(struct fl_written *written)
+{
+  bool cooling = written->restores++ % FL_WRITTEN_COOLING == 0;
+  uint32_t passed = 0, kept = 0;
+  uint64_t now[FL_WRITTEN_AGAIN_MAX];
+
+  for (uint32_t i = 0; i < written->write.count; i++)
+    for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end; at += PAGE_BYTES) {
+      while (passed < written->last && written->last_at[passed] < at)
+        passed++;
+      bool again = passed < written->last && written->last_at[passed] == at;
+      if (cooling || !again)
+        add(&written->protect, at, at + PAGE_BYTES);
+      if (kept < FL_WRITTEN_AGAIN_MAX)
+        now[kept++] = at;
+    }
+  memcpy(written->last_at, now, kept * sizeof now[0]);
+  written->last = kept;
+}
+
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
 {
   const struct fl_memory *memory = written->memory;
@@ -365,11 +387,10 @@ int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, 
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
   batch->written = written;
   begin_copies(batch);
-  for (uint32_t i = 0; i < written->write.count && r == 0; i++) {
+  for (uint32_t i = 0; i < written->write.count && r == 0; i++)
     for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end && r == 0; at += PAGE_BYTES, counts->written++)
       r = write_page(batch, at, err);
-    add(&written->protect, written->write.at[i].start, written->write.at[i].end);
-  }
+  leave_hot(written);
   end_copies(batch);
   counts->own = counts->written;
   for (uint32_t i = 0; i < memory->changings && r == 0; i++)   /* the kernel may have written there after the scan */

@@ -5,6 +5,9 @@
  *   expected, written to or gone   written back, from the keeper's copy or from the template
  *   new, in memory without a file  written with zeros while they are few, so that the next request finds it in memory; else dropped
  *   new, a copy of a file's page   dropped: it is the file's again
+ *
+ * A page that is written to by one request after another is left unprotected: it counts as written to, and is written back whether it was or not, which is cheaper than the fault of each write and protecting it again.
+ * Every so often all are protected, and those that are not written to any more come out of it.
  */
 #ifndef FLASHD_REWIND_WRITTEN_H
 #define FLASHD_REWIND_WRITTEN_H
@@ -17,7 +20,7 @@
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_COPIES = 224, FL_WRITTEN_ZEROS_MAX = 64 };
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_COPIES = 224, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32 };
 
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
@@ -27,6 +30,8 @@ struct fl_written {
   struct fl_memory *memory;
   const struct fl_proc *proc;
   struct fl_stretches expected, write, protect;
+  uint32_t restores, last;                     /* cooling: each time that so many restores are over */
+  uint64_t last_at[FL_WRITTEN_AGAIN_MAX];      /* ascending: pages that were written back last time */
   uint32_t zeros;
   uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
   uint32_t copies;

@@ -18,13 +18,14 @@ int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at)
   return 0;
 }
 
-int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)
+/* any: of these categories, of which some are inverted, a page has to have one. */
+static int scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, uint64_t any, struct fl_page_region *ret, uint32_t most)
 {
   uint32_t count = 0;
 
   while (start < end) {
     struct fl_page_scan request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)(ret + count), .vec_len = most - count,
-                                   .return_mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN | FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
+                                   .inverted = inverted, .any_mask = any, .return_mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN | FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
     int found = count < most ? ioctl(pagemap, FL_PAGEMAP_SCAN, &request) : -1;
 
     if (found < 0)
@@ -35,6 +36,16 @@ int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_re
     start = request.walk_end;
   }
   return (int)count;
+}
+
+int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)
+{
+  return scan(pagemap, start, end, 0, 0, ret, most);
+}
+
+int fl_pagemap_changed(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)
+{
+  return scan(pagemap, start, end, FL_PAGE_PRESENT | FL_PAGE_WATCHED, FL_PAGE_PRESENT | FL_PAGE_WATCHED | FL_PAGE_WRITTEN, ret, most);
 }
 
 int fl_pagemap_protect(int pagemap, uint64_t start, uint64_t end)
