@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <sys/wait.h>
@@ -16,7 +17,7 @@
 #include "base/cleanup.h"
 #include "inject/arch/x86_64/frame.h"
 
-enum { STOP_ROUNDS_MAX = 16, WAIT_MS = 1 };
+enum { STOP_ROUNDS_MAX = 16, WAIT_MS = 1, LINKS_BESIDE_THREADS = 2 };
 
 int fl_tracee_wait(pid_t tid, struct fl_error *err)
 {
@@ -47,7 +48,7 @@ static int seize(struct fl_tracee *tracee, pid_t tid, struct fl_error *err)
 {
   if (tracee->threads == FL_PARASITE_THREADS_MAX)
     return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "freeze", "more than %d threads", FL_PARASITE_THREADS_MAX);
-  if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0)
+  if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | (tracee->dies ? PTRACE_O_EXITKILL : 0)) < 0)
     return errno == ESRCH ? 0 : fl_fail_errno(err, "ptrace_seize");
   tracee->thread[tracee->threads++] = (struct fl_thread){.tid = tid};
   return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ? fl_fail_errno(err, "ptrace_interrupt") : 0;
@@ -90,14 +91,34 @@ static int seize_round(struct fl_tracee *tracee, struct fl_error *err)
   return r < 0 ? r : (int)(tracee->threads - before);
 }
 
+/* A directory has a link for each directory in it, and two more. */
+uint32_t fl_tracee_count(int tasks)
+{
+  struct stat status;
+
+  return fstat(tasks, &status) < 0 || status.st_nlink < LINKS_BESIDE_THREADS ? 0 : (uint32_t)status.st_nlink - LINKS_BESIDE_THREADS;
+}
+
+/* Whoever is stopped makes no threads: when there are no others, these are all. */
+static bool has_all(const struct fl_tracee *tracee)
+{
+  return tracee->tasks && fl_tracee_count(tracee->tasks) == tracee->threads;
+}
+
 int fl_tracee_stop(pid_t pid, struct fl_tracee *tracee, struct fl_error *err)
 {
   *tracee = (struct fl_tracee){.pid = pid};
-  int r = seize(tracee, pid, err);               /* the main thread first: it is thread[0] */
+  return fl_tracee_stop_again(tracee, err);
+}
+
+int fl_tracee_stop_again(struct fl_tracee *tracee, struct fl_error *err)
+{
+  tracee->threads = 0;
+  int r = seize(tracee, tracee->pid, err);       /* the main thread first: it is thread[0] */
   if (r == 0)
     r = settle(tracee, 0, err);
   for (int round = 0; r >= 0; round++) {
-    r = seize_round(tracee, err);
+    r = has_all(tracee) ? 0 : seize_round(tracee, err);
     if (r == 0)
       return 0;
     if (round == STOP_ROUNDS_MAX)

@@ -6,6 +6,7 @@
 #ifndef FLASHD_TRACEE_H
 #define FLASHD_TRACEE_H
 #include <flashd/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -22,11 +23,16 @@ struct fl_tracee {
   pid_t pid;
   uint32_t threads;
   uint64_t call_at;                            /* address of a `syscall` instruction, for fl_tracee_call */
-  int memory;                                  /* /proc/PID/mem, whoever stops it often has it open; 0: opened for each transfer */
+  int memory, tasks;                           /* /proc/PID/mem and /proc/PID/task: whoever stops it often has them open; 0: opened when they are needed */
+  bool dies;                                   /* with us, as long as it is stopped */
   struct fl_thread thread[FL_PARASITE_THREADS_MAX];   /* [0] is the main thread */
 };
 
 int fl_tracee_stop(pid_t pid, struct fl_tracee *ret_tracee, struct fl_error *err);
+/* The same process once more, with what is known of it: pid, memory, tasks, dies. */
+int fl_tracee_stop_again(struct fl_tracee *tracee, struct fl_error *err);
+/* How many threads the process has, ended ones that are not gone among them; 0: it cannot be told. tasks: /proc/PID/task. */
+uint32_t fl_tracee_count(int tasks);
 /* Lets every thread go on, wherever its registers point now. */
 void fl_tracee_release(struct fl_tracee *tracee);
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,29 +11,51 @@
 
 #include "rewind/proc.h"
 
-enum { TEXT_BYTES = 16384 };
+enum { TEXT_BYTES = 16384, MOUNT_ID = 0x1000 };  /* STATX_MNT_ID */
 
-void fl_facts_begin(struct fl_facts *facts)
+void fl_facts_remember(struct fl_facts *facts)
 {
   facts->facts = facts->used = 0;
-  facts->full = false;
+  facts->full = facts->compared = false;
+}
+
+void fl_facts_compare(struct fl_facts *facts)
+{
+  facts->compared = true;
+  facts->next = 0;
+  facts->differs = NULL;
+}
+
+static void compare(struct fl_facts *facts, const void *bytes, size_t size, const char *name_format)
+{
+  const struct fl_fact *then = &facts->fact[facts->next];
+
+  if (facts->differs)
+    return;
+  if (facts->next == facts->facts)
+    facts->differs = "number of things";
+  else if (then->format != name_format || then->bytes != size || memcmp(facts->byte + then->at, bytes, size) != 0)
+    facts->differs = then->name;
+  facts->next++;
 }
 
 void fl_facts_add(struct fl_facts *facts, const void *bytes, size_t size, const char *name_format, ...)
 {
   va_list arguments;
 
+  if (facts->compared) {
+    compare(facts, bytes, size, name_format);
+    return;
+  }
   if (facts->facts == FL_FACTS_MAX || size > FL_FACTS_BYTES - facts->used) {
     facts->full = true;
     return;
   }
   struct fl_fact *fact = &facts->fact[facts->facts++];
-  memset(fact->name, 0, sizeof fact->name);
+  *fact = (struct fl_fact){.format = name_format, .at = facts->used, .bytes = (uint32_t)size};
   va_start(arguments, name_format);
   vsnprintf(fact->name, sizeof fact->name, name_format, arguments);
   va_end(arguments);
-  fact->at = facts->used;
-  fact->bytes = (uint32_t)size;
   memcpy(facts->byte + facts->used, bytes, size);
   facts->used += (uint32_t)size;
 }
@@ -52,27 +73,21 @@ void fl_facts_add_file(struct fl_facts *facts, int fd, const char *name)
 
 void fl_facts_add_link(struct fl_facts *facts, int directory, const char *name)
 {
-  struct { uint64_t device, inode; char target[PATH_MAX]; } link;
-  struct stat status;
-  ssize_t length = readlinkat(directory, name, link.target, sizeof link.target);
+  struct { uint64_t device, inode, mount, mode; } link = {0};
+  struct statx status;
 
-  link.device = link.inode = 0;
-  if (fstatat(directory, name, &status, 0) == 0) {
-    link.device = status.st_dev;
-    link.inode = status.st_ino;
+  if (statx(directory, name, 0, STATX_INO | STATX_MODE | STATX_TYPE | MOUNT_ID, &status) == 0) {
+    link.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor;
+    link.inode = status.stx_ino;
+    link.mount = status.stx_mnt_id;
+    link.mode = status.stx_mode;
   }
-  fl_facts_add(facts, &link, sizeof link - sizeof link.target + (length > 0 ? (size_t)length : 0), "%s", name);
+  fl_facts_add(facts, &link, sizeof link, "%s", name);
 }
 
-const char *fl_facts_differ(const struct fl_facts *one, const struct fl_facts *other)
+const char *fl_facts_differ(const struct fl_facts *facts)
 {
-  for (uint32_t i = 0; i < one->facts && i < other->facts; i++) {
-    const struct fl_fact *a = &one->fact[i], *b = &other->fact[i];
-
-    if (strcmp(a->name, b->name) != 0 || a->bytes != b->bytes || memcmp(one->byte + a->at, other->byte + b->at, a->bytes) != 0)
-      return a->name;
-  }
-  if (one->full || other->full)
+  if (facts->full)
     return "too much to compare";
-  return one->facts == other->facts ? NULL : "number of things";
+  return facts->differs ? facts->differs : facts->next == facts->facts ? NULL : "number of things";
 }

@@ -6,6 +6,7 @@
 #include <flashd/frame.h>
 #include <linux/kcmp.h>
 #include <linux/sockios.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@ enum { INFO_BYTES = 16384, TARGET_BYTES = 512, OPTIONS = 92, OPTION_BYTES = 64, 
 /* Options of sockets that are not asked for: the error is taken by asking, memory and processor change by themselves, a pidfd would be made. */
 enum { OPTION_ERROR = 4, OPTION_INCOMING_CPU = 49, OPTION_MEMORY = 55, OPTION_NAPI = 56, OPTION_PEER_PIDFD = 77 };
 
+/* Of asynchronous notification. */
+struct owner { struct f_owner_ex who; int signal; };
 struct kept { uint64_t device, inode, kind; int link_bytes, owner[2], signal, pipe_bytes, readable, unread, name_bytes; };
 struct option { int32_t result; uint32_t length; uint8_t bytes[OPTION_BYTES]; };
 
@@ -164,6 +167,11 @@ int fl_files_learn(const struct fl_proc *proc, struct fl_files *ret, struct fl_e
 
 /* --- back --- */
 
+static bool are_open(const struct fl_files *files, const int *number, uint32_t count)
+{
+  return count == files->count && memcmp(number, files->number, count * sizeof number[0]) == 0;
+}
+
 int fl_files_close(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_files *files, struct fl_error *err)
 {
   fl_autofree int *number = calloc(FL_BATCH_CALLS_MAX, sizeof *number);
@@ -172,13 +180,16 @@ int fl_files_close(struct fl_batch *batch, const struct fl_proc *proc, const str
   if (!number)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "numbers");
   int r = list(proc, number, &count, FL_BATCH_CALLS_MAX, err);
-  if (r < 0 || (count == files->count && memcmp(number, files->number, count * sizeof number[0]) == 0))
+  if (r < 0 || are_open(files, number, count))
     return r;
   fl_batch_begin(batch);
   for (uint32_t i = 0; i < count; i++)
     if (!bsearch(&number[i], files->number, files->count, sizeof number[0], ascending))
       fl_batch_add(batch, SYS_close, (uint64_t)number[i], 0, 0, 0, 0);
-  return batch->calls ? fl_batch_run(batch, 0, err) : 0;
+  r = batch->calls ? fl_batch_run(batch, 0, err) : 0;
+  if (r == 0)
+    r = list(proc, number, &count, FL_BATCH_CALLS_MAX, err);
+  return r < 0 || are_open(files, number, count) ? r : fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "descriptors: not as they were");
 }
 
 /* Only with what is there already: it never waits. */
@@ -194,19 +205,28 @@ static void put_count(int fd, uint64_t now, uint64_t then)
     eventfd_write(fd, then);
 }
 
+static struct owner owner_of(int fd)
+{
+  struct owner owner = {.signal = fcntl(fd, F_GETSIG)};
+
+  fcntl(fd, F_GETOWN_EX, &owner.who);
+  return owner;
+}
+
 /* What F_SETFL and the like have changed; the file is shared by whoever else has it, as it was before. */
-static void put_flags(int fd, int then)
+static struct owner put_flags(int fd, int then)
 {
   const struct f_owner_ex nobody = {F_OWNER_TID, 0};
-  struct f_owner_ex owner = {0};
+  const struct owner owner = owner_of(fd);
   int now = fcntl(fd, F_GETFL);
 
   if (now >= 0 && (now & ~O_CLOEXEC) != then)
     fcntl(fd, F_SETFL, then);
-  if (fcntl(fd, F_GETSIG) > 0)
-    fcntl(fd, F_SETSIG, 0);
-  if (fcntl(fd, F_GETOWN_EX, &owner) == 0 && (owner.pid || owner.type != F_OWNER_TID))
-    fcntl(fd, F_SETOWN_EX, &nobody);
+  if (owner.signal <= 0 && owner.who.pid == 0 && owner.who.type == F_OWNER_TID)
+    return owner;
+  fcntl(fd, F_SETSIG, 0);
+  fcntl(fd, F_SETOWN_EX, &nobody);
+  return owner_of(fd);
 }
 
 static int put_contents(pid_t pid, const struct fl_files *files, uint32_t i, int fd, const struct stat *status, struct fl_error *err)
@@ -249,18 +269,16 @@ static void add_options(struct fl_facts *facts, int number, int fd, const uint64
   fl_facts_add(facts, options, sizeof options, "descriptor %d options", number);
 }
 
-static void add_state(struct fl_facts *facts, int number, int fd, const struct stat *status, const uint64_t unknown[2], struct kept *kept)
+static void add_state(struct fl_facts *facts, int number, int fd, const struct stat *status, const struct owner *owner, const uint64_t unknown[2], struct kept *kept)
 {
   char name[NAME_BYTES] = "";
-  struct f_owner_ex owner = {0};
 
   kept->kind = (uint64_t)status->st_mode << 32 | status->st_rdev;
   kept->device = status->st_dev;
   kept->inode = status->st_ino;
-  fcntl(fd, F_GETOWN_EX, &owner);
-  kept->owner[0] = owner.type;
-  kept->owner[1] = owner.pid;
-  kept->signal = fcntl(fd, F_GETSIG);
+  kept->owner[0] = owner->who.type;
+  kept->owner[1] = owner->who.pid;
+  kept->signal = owner->signal;
   if (S_ISFIFO(status->st_mode)) {
     kept->pipe_bytes = fcntl(fd, F_GETPIPE_SZ);
     if (number > FL_DATA_FD)                   /* what was said on 1 and 2 is being read by the gateway */
@@ -287,17 +305,19 @@ static int put_file(const struct fl_proc *proc, const struct fl_files *files, ui
 
   if (fd < 0 || fstat(fd, &status) < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "descriptor %d: not as it was", files->number[i]);
-  put_flags(fd, files->flags[i]);
+  const struct owner owner = put_flags(fd, files->flags[i]);
   int r = put_contents(proc->pid, files, i, fd, &status, err);
-  snprintf(path, sizeof path, "fd/%d", files->number[i]);
-  ssize_t length = readlinkat(proc->directory, path, target, sizeof target);
-  fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d target", files->number[i]);
+  if (!S_ISFIFO(status.st_mode) && !S_ISSOCK(status.st_mode)) {                /* of those it is the inode's number, which is compared itself */
+    snprintf(path, sizeof path, "fd/%d", files->number[i]);
+    ssize_t length = readlinkat(proc->directory, path, target, sizeof target);
+    fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d target", files->number[i]);
+  }
   int bytes = r < 0 ? r : read_info(files, i, info, err);
   if (bytes < 0)
     return bytes;
   fl_facts_add(facts, info, (size_t)bytes, "descriptor %d information", files->number[i]);
   memset(kept, 0, sizeof *kept);
-  add_state(facts, files->number[i], fd, &status, files->unknown[i].bits, kept);
+  add_state(facts, files->number[i], fd, &status, &owner, files->unknown[i].bits, kept);
   return 0;
 }
 
@@ -326,12 +346,8 @@ static int add_twins(struct fl_facts *facts, pid_t pid, const struct fl_files *f
 int fl_files_put(const struct fl_proc *proc, const struct fl_files *files, struct fl_facts *facts, struct fl_error *err)
 {
   struct kept kept[FL_FILES_MAX];
-  int number[FL_FILES_MAX];
-  uint32_t count = 0;
-  int r = list(proc, number, &count, FL_FILES_MAX, err);
+  int r = 0;
 
-  if (r == 0 && (count != files->count || memcmp(number, files->number, count * sizeof number[0]) != 0))
-    return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "descriptors: not as they were");
   for (uint32_t i = 0; i < files->count && r == 0; i++)
     r = put_file(proc, files, i, &kept[i], facts, err);
   return r < 0 ? r : add_twins(facts, proc->pid, files, kept, err);

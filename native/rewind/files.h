@@ -21,7 +21,7 @@ struct fl_files {
 
 /* -E2BIG and the like: it has so many that it cannot be rewound. */
 int fl_files_learn(const struct fl_proc *proc, struct fl_files *ret, struct fl_error *err);
-/* Closes what was opened since, from inside. */
+/* Closes what was opened since, from inside. Afterwards the numbers that are open are those of the snapshot. */
 int fl_files_close(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_files *files, struct fl_error *err);
 /* Puts back what can be from outside, and takes the facts. */
 int fl_files_put(const struct fl_proc *proc, const struct fl_files *files, struct fl_facts *facts, struct fl_error *err);

@@ -13,7 +13,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-enum { ENTRIES_BYTES = 8192 };
+/* The kernel fills a page with whole lines, and begins the next one with what did not fit: an answer this short is all there is, where no line is as long as the rest of the page. */
+enum { ENTRIES_BYTES = 8192, SHORT_BYTES = 2048 };
 
 #define HEXADECIMAL "0x"
 
@@ -103,19 +104,15 @@ int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *er
   return ret->process_count < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -ret->process_count, "list_processes", "of %d", init) : 0;
 }
 
-static void put(const struct fl_proc *proc, enum fl_proc_file file, const char *prefix, const char *then)
+void fl_proc_put(const struct fl_proc *proc, enum fl_proc_file file, char ret_now[FL_PROC_NUMBER])
 {
-  char now[FL_PROC_NUMBER];
+  const char *prefix = file == FL_PROC_OOM_SCORE ? "" : HEXADECIMAL, *then = file == FL_PROC_OOM_SCORE ? proc->oom_score : proc->coredump_filter;
 
-  number(proc, file, prefix, now);
-  if (strcmp(now, then) != 0)
-    fl_file_write(proc->directory, fl_proc_names[file], then);
-}
-
-void fl_proc_put(const struct fl_proc *proc)
-{
-  put(proc, FL_PROC_OOM_SCORE, "", proc->oom_score);
-  put(proc, FL_PROC_COREDUMP_FILTER, HEXADECIMAL, proc->coredump_filter);
+  number(proc, file, prefix, ret_now);
+  if (strcmp(ret_now, then) == 0)
+    return;
+  fl_file_write(proc->directory, fl_proc_names[file], then);
+  number(proc, file, prefix, ret_now);
 }
 
 int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err)
@@ -127,13 +124,25 @@ int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct 
   return proc->status[index] < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, errno, "open_proc", "%s", path) : 0;
 }
 
-ssize_t fl_proc_read(int fd, char *ret_text, size_t size)
+static ssize_t read_until(int fd, char *ret_text, size_t size, ssize_t last)
 {
   size_t length = 0;
-  ssize_t got = 0;
+  ssize_t got;
 
-  while (length < size - 1 && (got = pread(fd, ret_text + length, size - 1 - length, (off_t)length)) > 0)
-    length += (size_t)got;
+  do {
+    got = pread(fd, ret_text + length, size - 1 - length, (off_t)length);
+    length += got > 0 ? (size_t)got : 0;
+  } while (got > last && length < size - 1);
   ret_text[length] = 0;
   return got < 0 ? -errno : length == size - 1 ? -E2BIG : (ssize_t)length;
+}
+
+ssize_t fl_proc_read(int fd, char *ret_text, size_t size)
+{
+  return read_until(fd, ret_text, size, SHORT_BYTES);
+}
+
+ssize_t fl_proc_read_lines(int fd, char *ret_text, size_t size)
+{
+  return read_until(fd, ret_text, size, 0);
 }

@@ -10,7 +10,7 @@
 
 /* In the order in which they become facts, as far as they do. */
 enum fl_proc_file {
-  FL_PROC_AUXV, FL_PROC_OOM_SCORE, FL_PROC_COREDUMP_FILTER, FL_PROC_AUTOGROUP, FL_PROC_TIMERS, FL_PROC_NET_DEV, FL_PROC_LOGIN, FL_PROC_SESSION, FL_PROC_ATTRIBUTES, FL_PROC_CGROUP, FL_PROC_FACTS,
+  FL_PROC_OOM_SCORE, FL_PROC_COREDUMP_FILTER, FL_PROC_FIRST_FACT, FL_PROC_AUXV = FL_PROC_FIRST_FACT, FL_PROC_AUTOGROUP, FL_PROC_TIMERS, FL_PROC_NET_DEV, FL_PROC_LOGIN, FL_PROC_SESSION, FL_PROC_ATTRIBUTES, FL_PROC_CGROUP, FL_PROC_FACTS,
   FL_PROC_STAT = FL_PROC_FACTS, FL_PROC_MAPS, FL_PROC_PAGEMAP, FL_PROC_MEM, FL_PROC_FD, FL_PROC_TASK, FL_PROC_FILES
 };
 
@@ -30,10 +30,12 @@ extern const char *const fl_proc_names[FL_PROC_FILES];
 
 int fl_proc_open(struct fl_proc *ret, pid_t pid, pid_t init, struct fl_error *err);
 int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err);
-/* The two that a process may write, when they are not what they were. Failing shows in the facts. */
-void fl_proc_put(const struct fl_proc *proc);
+/* One of the two that a process may write, made what it was: what it is now, terminated. */
+void fl_proc_put(const struct fl_proc *proc, enum fl_proc_file file, char ret_now[FL_PROC_NUMBER]);
 /* From its beginning, terminated. The length, or a negative errno: -E2BIG when it does not fit. */
 ssize_t fl_proc_read(int fd, char *ret_text, size_t size);
+/* The same, for files whose lines may be long. */
+ssize_t fl_proc_read_lines(int fd, char *ret_text, size_t size);
 /* The numbers among a directory's names from there on, ascending. How many; -E2BIG when there are more. */
 int fl_proc_numbers(int directory, int64_t from, int *ret_numbers, uint32_t most);
 #endif

@@ -86,17 +86,6 @@ static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct f
   return 0;
 }
 
-/* As they are numbered inside: the init, itself, and whatever else there is. */
-static int add_processes(struct fl_facts *facts, const struct fl_proc *proc, struct fl_error *err)
-{
-  int inside[FL_PROC_PROCESSES], count = fl_proc_numbers(proc->processes, proc->processes_at, inside, FL_PROC_PROCESSES);
-
-  if (count < 0)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, -count, "rewind", "the processes of its sandbox cannot be listed");
-  fl_facts_add(facts, inside, (size_t)count * sizeof inside[0], "processes");
-  return 0;
-}
-
 int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_error *err)
 {
   struct rlimit64 limit;
@@ -129,15 +118,19 @@ static int put_limits(pid_t pid, const struct fl_process_limits *then, struct fl
 int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
   struct fl_process_limits now;
-  int r = add_processes(facts, proc, err);
+  int r;
 
-  fl_proc_put(proc);
+  for (int file = FL_PROC_OOM_SCORE; file <= FL_PROC_COREDUMP_FILTER; file++) {
+    char number[FL_PROC_NUMBER];
+
+    fl_proc_put(proc, file, number);
+    fl_facts_add(facts, number, strlen(number), "%s", fl_proc_names[file]);
+  }
   for (size_t i = 0; i < FL_COUNT(links); i++)
     fl_facts_add_link(facts, proc->directory, links[i]);
-  for (int i = 0; i < FL_PROC_FACTS; i++)
+  for (int i = FL_PROC_FIRST_FACT; i < FL_PROC_FACTS; i++)
     fl_facts_add_file(facts, proc->file[i], fl_proc_names[i]);
-  if (r == 0)
-    r = add_stat(facts, proc, err);
+  r = add_stat(facts, proc, err);
   if (r == 0 && (r = put_limits(tracee->pid, then, &now, err)) == 0)
     fl_facts_add(facts, &now, sizeof now, "resource limits");
   for (uint32_t i = 0; i < tracee->threads && r == 0; i++)

@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,12 +24,13 @@
 #include "rewind/memory.h"
 #include "rewind/process.h"
 #include "rewind/scratch.h"
+#include "rewind/shape.h"
 #include "rewind/threads.h"
 #include "rewind/watch.h"
 #include "rewind/written.h"
 #include "snapshot/rest.h"
 
-enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, TASKS_BESIDE_THREADS = 2, REAPED = 16, PRIORITIES = 40 };
+enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, REAPED = 16, PRIORITIES = 40 };
 
 struct fl_rewinder {
   struct fl_rewind_target target;
@@ -42,9 +42,8 @@ struct fl_rewinder {
   struct fl_threads threads;
   struct fl_proc proc;
   struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
-  size_t maps_bytes;
-  char maps[FL_LAYOUT_TEXT_MAX], maps_now[FL_LAYOUT_TEXT_MAX];                 /* /proc/PID/maps that says what `then` does, batch included; what it says now */
-  struct fl_facts snapshot, facts;
+  struct fl_shape shape;                       /* which says what `then` does, batch included */
+  struct fl_facts facts;                       /* of the snapshot */
   struct fl_inside inside;
   struct fl_files files;
   struct fl_scratch scratch;
@@ -88,14 +87,6 @@ static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
   return r < 0 ? r : memcmp(self->code, now, sizeof now) == 0 ? 0 : refuse(err, "the code of its libc was changed");
 }
 
-/* A directory has a link for each directory in it, and two more. */
-static uint32_t count_threads(const struct fl_rewinder *self)
-{
-  struct stat status;
-
-  return fstat(self->proc.file[FL_PROC_TASK], &status) < 0 ? 0 : (uint32_t)status.st_nlink - TASKS_BESIDE_THREADS;
-}
-
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
 static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -107,7 +98,7 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   if (r < 0)
     return r;
   tracee->threads = self->threads.count;
-  for (int tries = 0; count_threads(self) != self->threads.count; tries++) {
+  for (int tries = 0; fl_tracee_count(tracee->tasks) != self->threads.count; tries++) {
     if (tries == ENDING_TRIES)
       return refuse(err, "threads do not end");
     usleep(ENDING_US);
@@ -158,7 +149,7 @@ static int unmap_segments(struct fl_rewinder *self, struct fl_error *err)
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
 }
 
-static int finish_inside(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
+static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
 {
   int r = fl_inside_finish(&self->batch, &self->inside, err);
 
@@ -174,28 +165,27 @@ static int finish_inside(struct fl_rewinder *self, struct fl_facts *facts, struc
       r = fl_inside_finish(&self->batch, &self->inside, err);
   }
   if (r == 0)
-    fl_inside_facts(&self->batch, &self->inside, facts);
+    fl_inside_facts(&self->batch, &self->inside, &self->facts);
   return r;
 }
 
-/* Everything but memory and registers is put back, and then listed: what is inside by the process itself, meanwhile what is outside by us. */
-static int put_state(struct fl_rewinder *self, struct fl_facts *facts, struct fl_error *err)
+/* Everything but memory and registers is put back, and then gone through: what is inside by the process itself, meanwhile what is outside by us. */
+static int put_state(struct fl_rewinder *self, struct fl_error *err)
 {
   struct fl_error unused = {0};
   int r = fl_files_close(&self->batch, &self->proc, &self->files, err);
 
-  fl_facts_begin(facts);
   if (r == 0)
     r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
   if (r < 0)
     return r;
-  r = fl_files_put(&self->proc, &self->files, facts, err);
+  r = fl_files_put(&self->proc, &self->files, &self->facts, err);
   if (r == 0)
     r = fl_scratch_put(self->target.scratch, &self->scratch, err);
   if (r == 0)
-    r = fl_scratch_facts(&self->scratch, facts, err);
-  int finished = finish_inside(self, facts, r < 0 ? &unused : err);
-  return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, facts, err);
+    r = fl_scratch_facts(&self->scratch, &self->facts, err);
+  int finished = finish_inside(self, r < 0 ? &unused : err);
+  return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, &self->facts, err);
 }
 
 /* --- snapshot --- */
@@ -210,9 +200,10 @@ static int describe(struct fl_rewinder *self, struct fl_error *err)
     r = fl_process_limits_get(self->target.instance, &self->limits, err);
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
+  fl_facts_remember(&self->facts);
   if (r == 0)
-    r = put_state(self, &self->snapshot, err); /* what a restore will do changes nothing now */
-  return r == 0 && self->snapshot.full ? refuse(err, "there is too much to describe") : r;
+    r = put_state(self, err);                  /* what a restore will do changes nothing now */
+  return r == 0 && self->facts.full ? refuse(err, "there is too much to describe") : r;
 }
 
 static int open_proc(struct fl_rewinder *self, struct fl_error *err)
@@ -221,17 +212,17 @@ static int open_proc(struct fl_rewinder *self, struct fl_error *err)
 
   for (uint32_t i = 0; i < self->threads.count && r == 0; i++)
     r = fl_proc_open_thread(&self->proc, i, self->threads.thread[i].tid, err);
-  if (r == 0)
-    self->tracee.memory = self->proc.file[FL_PROC_MEM];
-  return r < 0 || count_threads(self) == self->threads.count ? r : refuse(err, "the kernel does not count threads");
+  if (r < 0)
+    return r;
+  self->tracee.memory = self->proc.file[FL_PROC_MEM];
+  self->tracee.tasks = self->proc.file[FL_PROC_TASK];
+  self->tracee.dies = true;
+  return fl_tracee_count(self->tracee.tasks) == self->threads.count ? 0 : refuse(err, "the kernel does not count threads");
 }
 
-static int read_maps(struct fl_rewinder *self, char *ret_text, size_t *ret_bytes, struct fl_error *err)
+static int remember_shape(struct fl_rewinder *self, struct fl_error *err)
 {
-  ssize_t bytes = fl_proc_read(self->proc.file[FL_PROC_MAPS], ret_text, FL_LAYOUT_TEXT_MAX);
-
-  *ret_bytes = bytes < 0 ? 0 : (size_t)bytes;
-  return bytes < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, (int)-bytes, "read_maps", "after %zu bytes", *ret_bytes) : 0;
+  return fl_shape_remember(&self->shape, self->proc.file[FL_PROC_MAPS], err);
 }
 
 /* Where pages cannot be watched, they are compared with the template's (memory.h). */
@@ -246,7 +237,7 @@ static int watch(struct fl_rewinder *self, struct fl_error *err)
     return 0;
   if (fl_written_watch(&self->written, &self->batch, &unused) < 0)
     return fl_files_close(&self->batch, &self->proc, &self->files, err);      /* none of those it took stays inside */
-  return read_maps(self, self->maps, &self->maps_bytes, err);
+  return remember_shape(self, err);
 }
 
 static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
@@ -328,16 +319,15 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
 }
 
-/* The text may say the same in another way, with mappings that the kernel has joined or split. */
-static int restore_text(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
+static int restore_shape(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
 {
-  size_t bytes;
-  int r = read_maps(self, self->maps_now, &bytes, err);
+  bool same = false;
+  int r = fl_shape_same(&self->shape, self->proc.file[FL_PROC_MAPS], &same, err);
 
-  if (r < 0 || (bytes == self->maps_bytes && memcmp(self->maps, self->maps_now, bytes) == 0))
+  if (r < 0 || same)
     return r;
   r = restore_mappings(self, false, report, err);
-  return r < 0 ? r : read_maps(self, self->maps, &self->maps_bytes, err);
+  return r < 0 ? r : remember_shape(self, err);
 }
 
 /*
@@ -352,7 +342,7 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     int r = restore_mappings(self, true, report, err);
     return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, counts, err);
   }
-  int r = restore_text(self, report, err);
+  int r = restore_shape(self, report, err);
   if (r == 0)
     r = fl_written_scan(&self->written, counts, &known, err);
   if (r == 0 && !known) {
@@ -362,14 +352,14 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     if (r == 0)
       r = fl_written_scan(&self->written, counts, &known, err);
     if (r == 0)
-      r = known ? read_maps(self, self->maps, &self->maps_bytes, err) : refuse(err, "its mappings cannot be watched");
+      r = known ? remember_shape(self, err) : refuse(err, "its mappings cannot be watched");
   }
   return r < 0 ? r : fl_memory_run_drops(&self->memory, &self->batch, err);
 }
 
 static int compare_facts(struct fl_rewinder *self, struct fl_error *err)
 {
-  const char *name = fl_facts_differ(&self->snapshot, &self->facts);
+  const char *name = fl_facts_differ(&self->facts);
 
   return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;
 }
@@ -395,18 +385,18 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   self->bound = false;
   if (r == 0)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
-  return r < 0 ? r : put_state(self, &self->facts, err);
+  fl_facts_compare(&self->facts);
+  return r < 0 ? r : put_state(self, err);
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
 {
   struct fl_memory_counts counts = {0};
   uint64_t since = now_ns();
-  int r = fl_tracee_stop(self->target.instance, &self->tracee, err);
+  int r = fl_tracee_stop_again(&self->tracee, err);
 
-  self->tracee.memory = self->proc.file[FL_PROC_MEM];
   if (r == 0)
-    r = fl_threads_hold(&self->tracee, err);
+    r = fl_threads_block(&self->tracee, err);
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   if (r == 0)
@@ -420,10 +410,11 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = end_processes(self, err);
   if (r == 0)
     r = fl_tracee_forget_waits(&self->tracee, err);
+  fl_facts_compare(&self->facts);
   if (r == 0 && self->bound)
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
-    r = put_state(self, &self->facts, err);
+    r = put_state(self, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)
     r = restore_layout(self, report, &counts, err);
@@ -470,7 +461,7 @@ int fl_rewinder_rest(struct fl_rewinder *self, struct fl_rewind_report *ret_repo
   for (uint32_t i = 0; i < self->threads.count; i++)
     self->tracee.thread[i].regs = self->threads.thread[i].regs;
   if (r == 0)
-    r = fl_threads_hold(&self->tracee, err);
+    r = fl_threads_block(&self->tracee, err);
   if (r == 0)                                  /* proven, and nothing of it runs until it is bound: what that needs is done now */
     r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
   return r < 0 ? r : fl_binding_ready(&self->binding, &self->batch, &self->parasite.descriptors, err);

@@ -65,15 +65,25 @@ static int empty(int directory, int depth)
 /* The function's own id: the home belongs to it. */
 static uid_t function_of(const struct fl_scratch *scratch)
 {
-  return scratch->place[FL_SCRATCH_PLACES - 1].st_uid;
+  return scratch->place[FL_SCRATCH_PLACES - 1].stx_uid;
+}
+
+static int look_at(int place, struct statx *ret)
+{
+  return statx(place, "", AT_EMPTY_PATH, STATX_BASIC_STATS, ret);
 }
 
 int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err)
 {
   for (int i = 0; i < FL_SCRATCH_PLACES; i++)
-    if ((ret->fd[i] = open_directory(root, places[i])) < 0 || fstat(ret->fd[i], &ret->place[i]) < 0)
+    if ((ret->fd[i] = open_directory(root, places[i])) < 0 || look_at(ret->fd[i], &ret->place[i]) < 0)
       return fl_fail_errno(err, "stat_scratch");
   return 0;
+}
+
+static bool is_time(const struct statx_timestamp *one, const struct statx_timestamp *other)
+{
+  return one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
 }
 
 /*
@@ -82,11 +92,10 @@ int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err)
  */
 static bool is_untouched(const struct fl_scratch *scratch, int index)
 {
-  struct stat now;
+  const struct statx *now = &scratch->now[index], *then = &scratch->place[index];
 
-  return fstat(scratch->fd[index], &now) == 0 && now.st_ctim.tv_sec == scratch->changed[index].seconds && now.st_ctim.tv_nsec == scratch->changed[index].nanoseconds &&
-         now.st_size == scratch->place[index].st_size && now.st_mode == scratch->place[index].st_mode && memcmp(&now.st_mtim, &scratch->place[index].st_mtim, sizeof now.st_mtim) == 0 &&
-         memcmp(&now.st_atim, &scratch->place[index].st_atim, sizeof now.st_atim) == 0;
+  return is_time(&now->stx_ctime, &scratch->changed[index]) && now->stx_size == then->stx_size && now->stx_mode == then->stx_mode && is_time(&now->stx_mtime, &then->stx_mtime) &&
+         is_time(&now->stx_atime, &then->stx_atime);
 }
 
 /* What cannot be removed shows in the facts. */
@@ -101,9 +110,8 @@ static void remove_attributes(int place)
 
 static int put_place(int root, struct fl_scratch *scratch, int index)
 {
-  const struct stat *then = &scratch->place[index];
-  struct stat now;
-  const struct timespec times[2] = {then->st_atim, then->st_mtim};
+  const struct statx *then = &scratch->place[index];
+  const struct timespec times[2] = {{then->stx_atime.tv_sec, then->stx_atime.tv_nsec}, {then->stx_mtime.tv_sec, then->stx_mtime.tv_nsec}};
   int r = 0;
 
   become(function_of(scratch));
@@ -112,19 +120,22 @@ static int put_place(int root, struct fl_scratch *scratch, int index)
     return -errno;
   r = empty(place, 0);
   remove_attributes(place);
-  become(then->st_uid);
-  if (r == 0 && (fchmod(place, then->st_mode & 07777) < 0 || futimens(place, times) < 0 || fstat(place, &now) < 0))
+  become(then->stx_uid);
+  if (r == 0 && (fchmod(place, then->stx_mode & 07777) < 0 || futimens(place, times) < 0 || look_at(scratch->fd[index], &scratch->now[index]) < 0))
     return -errno;
-  scratch->changed[index].seconds = now.st_ctim.tv_sec;
-  scratch->changed[index].nanoseconds = now.st_ctim.tv_nsec;
+  scratch->changed[index] = scratch->now[index].stx_ctime;
   return r;
 }
 
 int fl_scratch_put(int root, struct fl_scratch *scratch, struct fl_error *err)
 {
   for (int i = 0; i < FL_SCRATCH_PLACES; i++) {
-    int r = is_untouched(scratch, i) ? 0 : put_place(root, scratch, i);
+    int r = look_at(scratch->fd[i], &scratch->now[i]) < 0 ? -errno : 0;
 
+    if (r == 0 && is_untouched(scratch, i))
+      continue;
+    if (r == 0)
+      r = put_place(root, scratch, i);
     become(0);
     if (r < 0)
       return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "%s cannot be emptied", places[i]);
@@ -132,41 +143,37 @@ int fl_scratch_put(int root, struct fl_scratch *scratch, struct fl_error *err)
   return 0;
 }
 
-static int add_place(int place, int index, struct fl_facts *facts, struct fl_error *err)
+static void add_place(const struct fl_scratch *scratch, int index, struct fl_facts *facts)
 {
+  const struct statx *now = &scratch->now[index];
   struct { uint64_t mode, attributes, bytes; uint32_t uid, gid, links, padding; int64_t modified[2], accessed[2]; ssize_t named; char names[ATTRIBUTES_BYTES]; } kept;
-  struct statx now;
 
-  memset(&kept, 0, sizeof kept);
-  if (statx(place, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &now) < 0)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "%s cannot be read", places[index]);
-  kept.mode = now.stx_mode;
-  kept.attributes = now.stx_attributes;
-  kept.bytes = now.stx_size;                   /* tmpfs: grows with each entry */
-  kept.uid = now.stx_uid;
-  kept.gid = now.stx_gid;
-  kept.links = now.stx_nlink;
-  kept.modified[0] = now.stx_mtime.tv_sec;
-  kept.modified[1] = now.stx_mtime.tv_nsec;
-  kept.accessed[0] = now.stx_atime.tv_sec;
-  kept.accessed[1] = now.stx_atime.tv_nsec;
-  kept.named = flistxattr(place, kept.names, sizeof kept.names);
+  memset(&kept, 0, sizeof kept - sizeof kept.names);
+  kept.mode = now->stx_mode;
+  kept.attributes = now->stx_attributes;
+  kept.bytes = now->stx_size;                   /* tmpfs: grows with each entry */
+  kept.uid = now->stx_uid;
+  kept.gid = now->stx_gid;
+  kept.links = now->stx_nlink;
+  kept.modified[0] = now->stx_mtime.tv_sec;
+  kept.modified[1] = now->stx_mtime.tv_nsec;
+  kept.accessed[0] = now->stx_atime.tv_sec;
+  kept.accessed[1] = now->stx_atime.tv_nsec;
+  kept.named = flistxattr(scratch->fd[index], kept.names, sizeof kept.names);
   fl_facts_add(facts, &kept, sizeof kept - sizeof kept.names + (kept.named > 0 ? (size_t)kept.named : 0), "files in %s", places[index]);
-  return 0;
 }
 
 int fl_scratch_facts(const struct fl_scratch *scratch, struct fl_facts *facts, struct fl_error *err)
 {
   struct statfs usage;
   uint64_t used[2];
-  int r = 0;
 
-  for (int i = 0; i < FL_SCRATCH_PLACES && r == 0; i++)
-    r = add_place(scratch->fd[i], i, facts, err);
-  if (r == 0 && fstatfs(scratch->fd[0], &usage) < 0)
+  for (int i = 0; i < FL_SCRATCH_PLACES; i++)
+    add_place(scratch, i, facts);
+  if (fstatfs(scratch->fd[0], &usage) < 0)
     return fl_fail_errno(err, "statfs");
   used[0] = usage.f_blocks - usage.f_bfree;
   used[1] = usage.f_files - usage.f_ffree;
   fl_facts_add(facts, used, sizeof used, "bytes and inodes in use");
-  return r;
+  return 0;
 }

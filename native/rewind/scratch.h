@@ -11,9 +11,9 @@
 enum { FL_SCRATCH_PLACES = 4, FL_SCRATCH_DEPTH_MAX = 64 };
 
 struct fl_scratch {
-  struct stat place[FL_SCRATCH_PLACES];
+  struct statx place[FL_SCRATCH_PLACES], now[FL_SCRATCH_PLACES];                /* now: after it was put back */
   int fd[FL_SCRATCH_PLACES];
-  struct { int64_t seconds, nanoseconds; } changed[FL_SCRATCH_PLACES];          /* as we left it: only the kernel sets this time */
+  struct statx_timestamp changed[FL_SCRATCH_PLACES];                            /* as we left it: only the kernel sets this time */
 };
 
 /* root: the layer's root directory, O_PATH. */

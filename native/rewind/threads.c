@@ -11,17 +11,22 @@
 
 enum { SIGSET_BYTES = 8 };
 
-int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err)
+int fl_threads_block(const struct fl_tracee *tracee, struct fl_error *err)
 {
   const uint64_t all_but_trap = ~(1ull << (SIGTRAP - 1));
 
-  for (uint32_t i = 0; i < tracee->threads; i++) {
-    pid_t tid = tracee->thread[i].tid;
-
-    if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0 || ptrace(PTRACE_SETSIGMASK, tid, (void *)SIGSET_BYTES, &all_but_trap) < 0)
-      return fl_fail_errno(err, "hold_threads");
-  }
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    if (ptrace(PTRACE_SETSIGMASK, tracee->thread[i].tid, (void *)SIGSET_BYTES, &all_but_trap) < 0)
+      return fl_fail_errno(err, "block_signals");
   return 0;
+}
+
+int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    if (ptrace(PTRACE_SETOPTIONS, tracee->thread[i].tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
+      return fl_fail_errno(err, "hold_threads");
+  return fl_threads_block(tracee, err);
 }
 
 int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err)

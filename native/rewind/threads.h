@@ -20,7 +20,8 @@ struct fl_saved_thread {
 
 struct fl_threads { uint32_t count; struct fl_saved_thread *thread; };
 
-/* Stopped as they are: they do not outlive us, and no signal but our breakpoint's can be delivered. */
+/* Stopped as they are: no signal but our breakpoint's can be delivered; hold: and from now on they do not outlive us. */
+int fl_threads_block(const struct fl_tracee *tracee, struct fl_error *err);
 int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err);
 /* The memory is told where the kernel writes for each. */
 int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err);
