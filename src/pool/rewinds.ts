@@ -12,6 +12,8 @@ import type { PoolCounters } from './pools.ts';
 
 /** In a row, after which instances of this version are no longer described. */
 const REFUSALS_MAX = 3;
+/** For one that was rewound to renew itself and to answer a ping: as long as a standby has. */
+const READY_MS = 30_000;
 
 export interface RewindHost {
   readonly spec: { readonly init: string; readonly ping: string };
@@ -19,6 +21,8 @@ export interface RewindHost {
   readonly counters: PoolCounters;
   /** Whether a request waits for an instance. */
   readonly waiting: boolean;
+  /** It may be taken. */
+  described(): void;
   rewound(instance: PooledInstance): void;
   rewindRefused(reason: string): void;
   /** It takes no more work, and what waits need not wait for its end. */
@@ -31,6 +35,7 @@ export type Proof = { proven: number; failure: string | undefined };
 export class Rewinds {
   readonly #host: RewindHost;
   #refusals = 0;
+  readonly #deadlines = new Map<PooledInstance, NodeJS.Timeout>();
   /** Why instances of this version cannot be described. */
   refusal: string | undefined;
   /** While there is one, every rewind is proven. */
@@ -57,6 +62,7 @@ export class Rewinds {
         if (instance.condemned) return;
         instance.rewindable = true;
         instance.begin(spec.init, spec.ping);
+        this.#host.described();
       },
       (error: unknown) => {
         if (instance.condemned) return;
@@ -94,6 +100,13 @@ export class Rewinds {
     instance.lastRewind = rewound;
     instance.begin(spec.init, waiting ? undefined : spec.ping);
     if (waiting) this.#host.rewound(instance);
+    else this.#deadlines.set(instance, setTimeout(() => this.#end(instance), READY_MS).unref());
+  }
+
+  /** It has answered its ping, or is over. */
+  settled(instance: PooledInstance): void {
+    clearTimeout(this.#deadlines.get(instance));
+    this.#deadlines.delete(instance);
   }
 
   #end(instance: PooledInstance): void {

@@ -266,6 +266,10 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance, retireMs);
   }
 
+  described(): void {
+    if (this.#demand.waiting) this.#demand.retry();
+  }
+
   /** It exists, and was told nothing yet. */
   describe(instance: PooledInstance): void {
     this.rewinds.describe(instance);
@@ -282,6 +286,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
 
   /** It is what it was, and takes the next one. */
   rewound(instance: PooledInstance): void {
+    this.rewinds.settled(instance);
     instance.rewinding = false;
     if (instance.condemned) return;
     if (this.#draining) return this.evict(instance);
@@ -337,6 +342,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   /** It is over. */
   gone(instance: PooledInstance): void {
     if (!this.#all.delete(instance)) return;
+    this.rewinds.settled(instance);
     this.#unlist(instance);
     this.#unstandby(instance);
     if (instance.condemned) this.#ending--;

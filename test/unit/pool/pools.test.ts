@@ -151,13 +151,16 @@ describe('rewinding', () => {
   const RESTORE = { requestIsolation: 'restore', standby: 1, functionTemplate: 1, maxInstances: 2 } as const;
 
   /** With a function template and the standby that is forked from it, which is described and was told to renew itself. */
-  async function described(options: { rewindable?: (type: number) => boolean } = {}) {
+  async function described(options: { rewindable?: (type: number) => boolean; maxInstances?: number } = {}) {
     const all = await fixture();
     all.addon.rewindable = options.rewindable ?? all.addon.rewindable;
-    all.registry.deploy('hello', RESTORE);
+    all.registry.deploy('hello', { ...RESTORE, maxInstances: options.maxInstances ?? RESTORE.maxInstances });
     // The first standby is a fork of the language template; then the candidate is frozen; then the standby that is described.
     for (let round = 0; round < 30 && !all.addon.living.some((channel) => channel.flags & PROTOCOL.FL_CREATE_REWOUND && channel.pings.length > 0); round++) {
       for (const channel of all.addon.living) for (const ping of channel.pings.splice(0)) all.addon.respond(ping);
+      // Where there may be only one, the first has to serve its request before the next can be made.
+      if (options.maxInstances === 1 && round === 10) all.submit('hello');
+      for (const channel of all.addon.living) for (const request of channel.requests.splice(0)) all.addon.respond(request);
       await sleep(2);
     }
     const channel = all.addon.living.find(({ flags }) => flags & PROTOCOL.FL_CREATE_REWOUND)!;
@@ -201,6 +204,40 @@ describe('rewinding', () => {
     addon.respond(channel.requests[0]!);
     await turns();
     assert.deepEqual([channel.destroyed, channel.requests.length, pools.counters.rewindsFailed, pools.counters.rewinds], [true, 1, 1, 0]);
+  });
+
+  test('a request that finds the only instance there may be while it is described gets it then', async () => {
+    const { addon, channel, submit } = await described({ rewindable: (type) => type === PROTOCOL.FL_MSG_SNAPSHOT, maxInstances: 1 });
+    addon.respond(channel.pings.shift()!);
+    submit('hello');
+    addon.respond(channel.requests[0]!);              // it cannot be rewound: the next standby takes its place
+    let waits: ReturnType<typeof submit> | undefined;
+    addon.rewindable = (type) => {
+      if (type === PROTOCOL.FL_MSG_SNAPSHOT) waits = submit('hello');
+      return type === PROTOCOL.FL_MSG_SNAPSHOT;
+    };
+    for (let round = 0; round < 100 && waits === undefined; round++) await sleep(1);
+    await turns();
+    const successor = addon.living.at(-1)!;
+    assert.deepEqual([successor.requests.length, waits!.outcome], [1, 'none']);
+    addon.respond(successor.requests[0]!);
+    assert.equal(waits!.outcome, '200 hello');
+  });
+
+  test('one that was rewound and says nothing is given up, and what waits gets another one', async (t) => {
+    const { addon, channel, submit } = await described({ maxInstances: 1 });
+    addon.respond(channel.pings.shift()!);
+    submit('hello');
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    addon.respond(channel.requests[0]!);
+    await turns();
+    assert.equal(channel.pings.length, 1);
+    const waits = submit('hello');
+    t.mock.timers.tick(30_000);
+    assert.ok(channel.destroyed);
+    await turns();
+    addon.respond(addon.living.at(-1)!.requests[0]!);
+    assert.equal(waits.outcome, '200 hello');
   });
 
   test('one that was not described serves one request', async () => {
