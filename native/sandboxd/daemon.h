@@ -91,7 +91,7 @@ struct fl_instance {
   uint64_t cpu_before_us;                      /* what it had used by then */
   bool candidate, ahead;                       /* FL_CREATE_CANDIDATE; FL_CREATE_AHEAD, of a function template */
   bool known;                                  /* a spare of a function template that needs only descriptors and limits any more */
-  int bundle;                                  /* a candidate's directory, or -1 */
+  int bundle;                                  /* the directory of a candidate, and of one that is being bound; or -1 */
   int fds[FL_ASSIGNED_FDS];                    /* until they are assigned; else -1 */
   int assignment;                              /* our end of the socket it is assigned through, or -1 */
   uint32_t runtime;
@@ -208,6 +208,8 @@ void fl_starts_create_spare(struct fl_daemon *daemon, const struct fl_spare_kind
 int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err);
 /* One that belongs to nobody until it is bound. far: the other end of its data socket; taken over, like fds, in every case. */
 int fl_starts_create_rested(struct fl_daemon *daemon, uint32_t runtime, const struct fl_limits *limits, int *fds, int far, struct fl_error *err);
+/* One that rested could not be bound, and has run nothing of its function: it is ended, and what was asked for comes about without it. Negative: it is as it was. */
+int fl_starts_instead(struct fl_daemon *daemon, struct fl_instance *failed, struct fl_error *err);
 /* There may be sandboxes again for those that wait for one. */
 void fl_starts_retry_waiting(struct fl_daemon *daemon);
 /* Those of them that have names cannot be had. */
@@ -266,8 +268,8 @@ int fl_rested_bind(struct fl_daemon *daemon, struct fl_instance *instance, struc
 void fl_rested_made(struct fl_daemon *daemon, struct fl_instance *instance);
 /* Its function is done with it. False: it cannot rest, and is to be ended. */
 bool fl_rested_again(struct fl_daemon *daemon, struct fl_instance *instance);
-/* err: what its keeper has come to, FL_OK when all went well. */
-void fl_rested_answered(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err);
+/* err: what its keeper has come to, FL_OK when all went well. told: by the keeper, which lives: then what failed to be bound has not been let go on. */
+void fl_rested_answered(struct fl_daemon *daemon, struct fl_instance *instance, bool told, const struct fl_error *err);
 void fl_rested_run(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_rested_deadline_ns(const struct fl_daemon *daemon);
 /* Somebody needs its sandbox: one ends. False: none rests. */

@@ -156,11 +156,11 @@ void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index)
     done.error = (struct fl_error){FL_ERR_CHILD_LOST, 0, "rewind", "the instance could not be looked at"};
     fl_close(&instance->keeper_fd);
     if (instance->across)
-      fl_rested_answered(daemon, instance, &done.error);
+      fl_rested_answered(daemon, instance, false, &done.error);
     else
       give_up(daemon, instance, &done.error);
   } else if (instance->across) {
-    fl_rested_answered(daemon, instance, &done.error);
+    fl_rested_answered(daemon, instance, true, &done.error);
   } else if (done.error.code != FL_OK) {
     fl_daemon_log("instance %lu: %s: %s", instance->id, done.error.op, done.error.detail);
     give_up(daemon, instance, &done.error);

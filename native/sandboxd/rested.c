@@ -7,6 +7,9 @@
  *                                                                                    ▲ └─ nobody wants it: ends        │
  *                                                                                    └─(rewound; ENDED is sent)◀─ DESTROY ┘
  *
+ * One that cannot be bound is ended, and what was asked for comes about without it (fl_starts_instead), where its keeper tells so: then it has not been let go on, and nothing of what was sent to it is lost. A keeper
+ * that dies over it tells nothing; who asked is refused then, since the instance may have heard the request.
+ *
  * As many are made as were asked for in vain, one after the other, a moment after the request that would have had one. They have their sandboxes for good: the uid is the sandbox's, and whoever
  * comes next finds it as he would find that of a sandbox which was made anew in the same slot.
  */
@@ -81,6 +84,7 @@ static void settle(struct fl_daemon *daemon, struct fl_instance *instance)
   instance->state = FL_INSTANCE_RESTED;
   instance->create_request = instance->destroy_request = 0;
   instance->bound = false;
+  fl_close(&instance->bundle);
   instance->id = ++daemon->next_instance;
   instance->rested_ns = fl_daemon_now_ns();
   fl_instances_set_deadline(daemon, instance, 0);
@@ -123,9 +127,27 @@ int fl_rested_bind(struct fl_daemon *daemon, struct fl_instance *instance, struc
   instance->announced = false;
   instance->state = FL_INSTANCE_STARTING;
   fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_REWIND_MS * MILLISECOND);
+  return 0;
+}
+
+/* What was kept for another one to be given, had it failed. */
+static void bound(struct fl_daemon *daemon, struct fl_instance *instance)
+{
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
     fl_close(&instance->fds[i]);
-  return 0;
+  if (!instance->candidate)
+    fl_close(&instance->bundle);
+  fl_instances_bound(daemon, instance);
+}
+
+static void not_bound(struct fl_daemon *daemon, struct fl_instance *instance, bool told, const struct fl_error *err)
+{
+  struct fl_error also = *err;
+
+  if (told && fl_starts_instead(daemon, instance, &also) == 0)
+    return;
+  fl_instances_refuse(daemon, instance, &also);
+  fl_instances_kill(instance);
 }
 
 void fl_rested_made(struct fl_daemon *daemon, struct fl_instance *instance)
@@ -177,17 +199,18 @@ static void rests(struct fl_daemon *daemon, struct fl_instance *instance)
   }
 }
 
-void fl_rested_answered(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_error *err)
+void fl_rested_answered(struct fl_daemon *daemon, struct fl_instance *instance, bool told, const struct fl_error *err)
 {
   if (err->code != FL_OK && instance->state == FL_INSTANCE_ENDING)
     return;                                    /* it was ended, and its keeper with it */
   if (err->code != FL_OK) {
     fl_daemon_log("instance %lu: %s: %s", instance->id, err->op, err->detail);
     if (instance->state == FL_INSTANCE_STARTING)
-      fl_instances_refuse(daemon, instance, err);
-    fl_instances_kill(instance);
+      not_bound(daemon, instance, told, err);
+    else
+      fl_instances_kill(instance);
   } else if (instance->state == FL_INSTANCE_STARTING) {
-    fl_instances_bound(daemon, instance);
+    bound(daemon, instance);
   } else if (instance->state == FL_INSTANCE_RESTING) {
     settle(daemon, instance);
   } else if (instance->state == FL_INSTANCE_RUNNING && instance->destroy_request) {

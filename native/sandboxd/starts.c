@@ -228,6 +228,53 @@ static struct fl_instance *suitable(struct fl_instance *spare, const struct fl_s
   return NULL;
 }
 
+/* It has everything that was asked for: as a spare, as one that rests, or still without a sandbox. */
+static void begin(struct fl_daemon *daemon, struct fl_instance *instance, const struct fl_spare_kind *kind)
+{
+  struct fl_error err = {0};
+
+  fl_spares_leave(instance);
+  instance->pooled = instance->state == FL_INSTANCE_PARKED || instance->state == FL_INSTANCE_RESTED;
+  if (instance->state != FL_INSTANCE_RESTED)
+    fl_spares_taken(daemon, kind, instance->accepted_ns);
+  if (instance->state == FL_INSTANCE_WAITING) {
+    start(daemon, instance);
+  } else if (instance->state == FL_INSTANCE_RESTED ? fl_rested_bind(daemon, instance, &err) < 0 && fl_starts_instead(daemon, instance, &err) < 0 : assign(daemon, instance, &err) < 0) {
+    fl_instances_refuse(daemon, instance, &err);
+    fl_instances_kill(instance);
+  }
+}
+
+int fl_starts_instead(struct fl_daemon *daemon, struct fl_instance *failed, struct fl_error *err)
+{
+  const struct fl_spare_kind kind = {.runtime = failed->runtime};
+  fl_autoclose int mount = -1;
+
+  if (fl_templates_ready(daemon, kind.runtime) == 0)
+    return fl_fail(err, FL_ERR_NO_RUNTIME, EAGAIN, "create", "runtime %u has no ready template", kind.runtime);
+  int r = fl_bundle_mount(failed->bundle, &mount, err);       /* the one before may be where nobody takes it back from */
+  if (r < 0)
+    return r;
+  struct fl_instance *instance = fl_spares_best(daemon, &kind);
+  if (!instance && !(instance = enlist(daemon, &kind)))
+    return fl_fail(err, FL_ERR_FULL, EAGAIN, "create", "%u instances live already", daemon->instances);
+  instance->create_request = failed->create_request;
+  instance->candidate = failed->candidate;
+  instance->rewound = true;
+  instance->bundle = failed->candidate ? fl_steal_fd(&failed->bundle) : -1;
+  instance->limits = failed->limits;
+  instance->silent = failed->silent;
+  instance->accepted_ns = failed->accepted_ns;
+  instance->fds[FL_ASSIGNED_BUNDLE] = fl_steal_fd(&mount);
+  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
+    if (i != FL_ASSIGNED_BUNDLE)
+      instance->fds[i] = fl_steal_fd(&failed->fds[i]);
+  failed->create_request = 0;
+  fl_instances_kill(failed);
+  begin(daemon, instance, &kind);
+  return 0;
+}
+
 void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, const struct fl_intercept *policy, int *fds)
 {
   uint64_t now = fl_daemon_now_ns();
@@ -263,28 +310,19 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
     fl_commands_refuse(daemon, create->header.request, &err);
     return;
   }
-  fl_spares_leave(instance);
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
   instance->rewound = ((create->flags & FL_CREATE_REWOUND) && !policy) || across;
   instance->ahead = ahead;
   instance->serving = create->network;
-  instance->bundle = instance->candidate ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
+  instance->bundle = instance->candidate || instance->state == FL_INSTANCE_RESTED ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;
   instance->limits = create->limits;
   instance->egress = create->egress;
   instance->policy = kept;
   instance->names = names;
   instance->accepted_ns = now;
-  instance->pooled = instance->state == FL_INSTANCE_PARKED || instance->state == FL_INSTANCE_RESTED;
   take_fds(instance, mount, fds);
-  if (instance->state != FL_INSTANCE_RESTED)
-    fl_spares_taken(daemon, &kind, now);
-  if (instance->state == FL_INSTANCE_WAITING) {
-    start(daemon, instance);
-  } else if ((instance->state == FL_INSTANCE_RESTED ? fl_rested_bind(daemon, instance, &err) : assign(daemon, instance, &err)) < 0) {
-    fl_instances_refuse(daemon, instance, &err);
-    fl_instances_kill(instance);
-  }
+  begin(daemon, instance, &kind);
 }
 
 int fl_starts_create_probe(struct fl_daemon *daemon, struct fl_template_slot *slot, int *fds, struct fl_error *err)

@@ -3,7 +3,8 @@
  * all that a restore has to undo (rewind/), and what only differs between functions (across/): files, environment, output.
  */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -123,6 +124,25 @@ test('what cannot be undone ends the instance: another function finds nothing', 
     assert.equal(answer.status, 200, answer.text);
     assert.equal((JSON.parse(answer.text) as Found).found ?? null, null, answer.text);
   });
+});
+
+/** Without their names for it, nobody's files can be given to those that rest. */
+function spoilRested(): number {
+  const sandboxd = member(flashd.pid, isSandboxd).pid;
+  const resting = family(sandboxd).filter(({ pid }) => /^State:\tt/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+  for (const { pid } of resting) execFileSync('nsenter', ['--target', `${pid}`, '--mount', 'mount', '-t', 'tmpfs', 'none', '/']);
+  return resting.length;
+}
+
+test('one that cannot be given a function is over, and the request gets another instance', async () => {
+  const { hides, finds } = await pairOf('perl', join(import.meta.dirname, 'rewind/perl'));
+  await whatComesOf(hides, 'list');
+  const { reused } = await settled();
+  const spoilt = spoilRested();
+  assert.ok(spoilt > 0);
+  for (const { status, text } of await Promise.all(Array.from({ length: spoilt }, () => ask(finds, 'find', 'variable')))) assert.equal(status, 200, text);
+  assert.equal((await settled()).reused, reused);
+  assert.match(flashd.output, /bind: its function's files cannot be mounted/);
 });
 
 test("files, environment and output are the function's own", async (t) => {
