@@ -172,6 +172,8 @@ void fl_template_kill(struct fl_template *template)
   pass_on_complaints(template);
   free(template->hot);
   template->hot = NULL;
+  fl_copies_close(template->copies);
+  template->copies = NULL;
   fl_close(&template->data_fd);
   fl_close(&template->infection.socket);
   fl_close(&template->infection.bell);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/copies.h"
 #include "inject/hot.h"
 #include "inject/infect.h"
 #include "parasite/parasite.h"
@@ -32,6 +33,7 @@ struct fl_template {
   struct fl_infection infection;               /* READY */
   uint32_t pinned;                             /* hot pages, see pin.h */
   struct fl_hot *hot;                          /* what its probe has shown, or NULL */
+  struct fl_copies *copies;                    /* for those that put its forks back, or NULL: none has been yet */
   uint64_t booted_ns, forks, boot;             /* boot: its number among all boots; of a function template, that of its language template */
   int32_t known_pid, other_pid;                /* ids of processes that its memory may remember: its forks must not have them by chance. known: the one it takes for its own */
 };

@@ -38,7 +38,7 @@ struct walk {
   const char *found_as;
   uint64_t run_at;                             /* pages to be written together */
   uint32_t run;
-  uint8_t run_bytes[RUN_PAGES * PAGE_BYTES];
+  uint8_t *run_bytes;                          /* room for RUN_PAGES */
 };
 
 static int open_proc(pid_t pid, const char *name, int flags, struct fl_error *err)
@@ -350,17 +350,17 @@ static int write_saved(struct walk *walk, struct fl_error *err)
 
 int fl_memory_write(struct fl_memory *memory, struct fl_memory_counts *counts, struct fl_error *err)
 {
-  fl_autofree struct walk *walk = calloc(1, sizeof *walk);
+  fl_autofree uint8_t *run_bytes = malloc(RUN_PAGES * PAGE_BYTES);
+  struct walk walk = {.memory = memory, .pages = -1, .content = -1, .counts = counts, .visit = visit_to_write, .run_bytes = run_bytes};
 
-  if (!walk)
-    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "walk");
-  *walk = (struct walk){.memory = memory, .pages = -1, .content = -1, .counts = counts, .visit = visit_to_write};
-  int r = walk_all(walk, err);
+  if (!run_bytes)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
+  int r = walk_all(&walk, err);
   if (r == 0)
-    r = write_saved(walk, err);
+    r = write_saved(&walk, err);
   if (r == 0)
-    r = flush_run(walk, err);
-  end_walk(walk);
+    r = flush_run(&walk, err);
+  end_walk(&walk);
   return r;
 }
 

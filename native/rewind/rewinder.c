@@ -233,6 +233,7 @@ static int watch(struct fl_rewinder *self, struct fl_error *err)
   self->written.watch = -1;
   self->written.memory = &self->memory;
   self->written.proc = &self->proc;
+  self->written.copies = self->target.copies;
   if (!fl_watch_possible())
     return 0;
   if (fl_written_watch(&self->written, &self->batch, &unused) < 0)

@@ -17,10 +17,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "inject/copies.h"
+
 struct fl_rewind_target {
   pid_t template, instance, init;              /* the frozen template it is a fork of; of its sandbox */
   uint64_t parasite_at;                        /* in the template */
   int scratch;                                 /* root of the writable layer, O_PATH */
+  struct fl_copies *copies;                    /* of the template's pages, shared with others; or NULL */
 };
 
 struct fl_rewind_report { uint32_t own_pages, written_pages, dropped_pages, mappings; uint32_t phase_us[FL_REWIND_PHASES]; };

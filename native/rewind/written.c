@@ -260,14 +260,11 @@ int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts,
 
 /* --- back --- */
 
-/* Pages that are written by one call, ascending; and copies of the template's, those of the last restore turning into those of this one. */
+/* Pages that are written by one call, ascending. */
 struct batch {
   struct fl_written *written;
-  uint32_t pages, runs, passed, copies, free;
+  uint32_t pages, runs, room;
   struct iovec from[BATCH_PAGES], to[BATCH_PAGES];
-  struct fl_copy copied[FL_WRITTEN_COPIES];
-  uint32_t free_slot[FL_WRITTEN_COPIES];
-  uint8_t room[PAGE_BYTES];                    /* for one that has to be read and has no slot */
 };
 
 /* One by one, whatever rights the mapping has. */
@@ -290,61 +287,35 @@ static int flush(struct batch *batch, struct fl_error *err)
   ssize_t bytes = (ssize_t)batch->pages * PAGE_BYTES;
   int r = batch->pages == 0 || process_vm_writev(batch->written->proc->pid, batch->from, batch->pages, batch->to, batch->runs, 0) == bytes ? 0 : write_forcibly(batch, err);
 
-  batch->pages = batch->runs = 0;
+  batch->pages = batch->runs = batch->room = 0;
   return r;
 }
 
-static void begin_copies(struct batch *batch)
-{
-  bool used[FL_WRITTEN_COPIES] = {false};
-
-  for (uint32_t i = 0; i < batch->written->copies; i++)
-    used[batch->written->copied[i].slot] = true;
-  for (uint32_t slot = 0; slot < FL_WRITTEN_COPIES; slot++)
-    if (!used[slot])
-      batch->free_slot[batch->free++] = slot;
-}
-
-static void end_copies(struct batch *batch)
-{
-  memcpy(batch->written->copied, batch->copied, batch->copies * sizeof batch->copied[0]);
-  batch->written->copies = batch->copies;
-}
-
-/* NULL: it cannot be read. */
-static const uint8_t *templates(struct batch *batch, uint64_t address, struct fl_error *err)
+/* again: it was written back last time too, so it is worth a copy. NULL: it cannot be read. */
+static const uint8_t *templates(struct batch *batch, uint64_t address, bool again, struct fl_error *err)
 {
   struct fl_written *written = batch->written;
+  const uint8_t *copy = again ? fl_copies_page(written->copies, written->memory->template_memory, address) : NULL;
 
-  for (; batch->passed < written->copies && written->copied[batch->passed].address < address; batch->passed++)
-    batch->free_slot[batch->free++] = written->copied[batch->passed].slot;
-  if (batch->passed < written->copies && written->copied[batch->passed].address == address) {
-    batch->copied[batch->copies++] = written->copied[batch->passed];
-    return written->copy[written->copied[batch->passed++].slot];
-  }
-  uint8_t *to = batch->room;
-  if (batch->free > 0) {
-    uint32_t slot = batch->free_slot[--batch->free];
-
-    batch->copied[batch->copies++] = (struct fl_copy){address, slot};
-    to = written->copy[slot];
-  } else if (flush(batch, err) < 0) {
+  if (copy)
+    return copy;
+  if (batch->room == FL_WRITTEN_ROOM && flush(batch, err) < 0)
     return NULL;
-  }
-  if (pread(written->memory->template_memory, to, PAGE_BYTES, (off_t)address) == PAGE_BYTES)
-    return to;
+  uint8_t *room = written->room[batch->room++];
+  if (pread(written->memory->template_memory, room, PAGE_BYTES, (off_t)address) == PAGE_BYTES)
+    return room;
   fl_fail(err, FL_ERR_SYSTEM, EFAULT, "read_template", "page %#lx", address);
   return NULL;
 }
 
-static int write_page(struct batch *batch, uint64_t address, struct fl_error *err)
+static int write_page(struct batch *batch, uint64_t address, bool again, struct fl_error *err)
 {
   static const uint8_t nothing[PAGE_BYTES];
   const uint8_t *bytes = fl_memory_saved(batch->written->memory, address);
   int r = batch->pages == BATCH_PAGES ? flush(batch, err) : 0;
 
   if (r == 0 && !bytes)
-    bytes = is_zeroed(batch->written, address) ? nothing : templates(batch, address, err);
+    bytes = is_zeroed(batch->written, address) ? nothing : templates(batch, address, again, err);
   if (r < 0 || !bytes)
     return r < 0 ? r : -EFAULT;
   struct iovec *last = batch->runs ? &batch->to[batch->runs - 1] : NULL;
@@ -356,15 +327,17 @@ static int write_page(struct batch *batch, uint64_t address, struct fl_error *er
   return 0;
 }
 
-/* What was written back, page by page; and is not to be watched until it cools. */
-static void leave_hot(struct fl_written *written)
+/* What the scan has found. Pages that were found last time as well are left unprotected, until they all cool. */
+static int write_found(struct batch *batch, struct fl_memory_counts *counts, struct fl_error *err)
 {
+  struct fl_written *written = batch->written;
   bool cooling = written->restores++ % FL_WRITTEN_COOLING == 0;
   uint32_t passed = 0, kept = 0;
   uint64_t now[FL_WRITTEN_AGAIN_MAX];
+  int r = 0;
 
   for (uint32_t i = 0; i < written->write.count; i++)
-    for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end; at += PAGE_BYTES) {
+    for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end && r == 0; at += PAGE_BYTES, counts->written++) {
       while (passed < written->last && written->last_at[passed] < at)
         passed++;
       bool again = passed < written->last && written->last_at[passed] == at;
@@ -372,30 +345,27 @@ static void leave_hot(struct fl_written *written)
         add(&written->protect, at, at + PAGE_BYTES);
       if (kept < FL_WRITTEN_AGAIN_MAX)
         now[kept++] = at;
+      r = write_page(batch, at, again, err);
     }
   memcpy(written->last_at, now, kept * sizeof now[0]);
   written->last = kept;
+  return r;
 }
 
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
 {
   const struct fl_memory *memory = written->memory;
-  fl_autofree struct batch *batch = calloc(1, sizeof *batch);
-  int r = 0;
+  fl_autofree struct batch *batch = malloc(sizeof *batch);
 
   if (!batch)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
   batch->written = written;
-  begin_copies(batch);
-  for (uint32_t i = 0; i < written->write.count && r == 0; i++)
-    for (uint64_t at = written->write.at[i].start; at < written->write.at[i].end && r == 0; at += PAGE_BYTES, counts->written++)
-      r = write_page(batch, at, err);
-  leave_hot(written);
-  end_copies(batch);
+  batch->pages = batch->runs = batch->room = 0;
+  int r = write_found(batch, counts, err);
   counts->own = counts->written;
   for (uint32_t i = 0; i < memory->changings && r == 0; i++)   /* the kernel may have written there after the scan */
     if (fl_memory_saved(memory, memory->changing[i]))
-      r = write_page(batch, memory->changing[i], err);
+      r = write_page(batch, memory->changing[i], true, err);
   if (r == 0)
     r = flush(batch, err);
   return r < 0 ? r : protect(written, err);

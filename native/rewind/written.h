@@ -2,7 +2,7 @@
  * The pages that an instance has written to since it was what its snapshot says, and how they come to hold that again: memory.h's job where the kernel can watch pages (watch.h). One scan tells of all pages;
  * what is read and written then are the pages that changed. Pages that are saved, and those that are the template's, are expected; what else is there was new:
  *
- *   expected, written to or gone   written back, from the keeper's copy or from the template
+ *   expected, written to or gone   written back, from what was saved, a copy, or the template
  *   new, in memory without a file  written with zeros while they are few, so that the next request finds it in memory; else dropped
  *   new, a copy of a file's page   dropped: it is the file's again
  *
@@ -16,11 +16,12 @@
 #include <stdint.h>
 
 #include "inject/batch.h"
+#include "inject/copies.h"
 #include "rewind/memory.h"
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_COPIES = 224, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32 };
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32 };
 
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
@@ -34,9 +35,8 @@ struct fl_written {
   uint64_t last_at[FL_WRITTEN_AGAIN_MAX];      /* ascending: pages that were written back last time */
   uint32_t zeros;
   uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
-  uint32_t copies;
-  struct fl_copy { uint64_t address; uint32_t slot; } copied[FL_WRITTEN_COPIES];                /* ascending: the template's pages that were written to last, and will be again */
-  uint8_t copy[FL_WRITTEN_COPIES][4096];
+  struct fl_copies *copies;                    /* of the template's pages that are written back again and again; or NULL */
+  uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
   struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
 };
 

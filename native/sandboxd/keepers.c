@@ -36,7 +36,7 @@ __attribute__((noreturn)) static void keep(const struct fl_rewind_target *target
   if (fl_die_with_parent(parent) < 0 || dup2(socket, SOCKET_FD) < 0 || dup2(target->scratch, SCRATCH_FD) < 0 || fl_close_from(SCRATCH_FD + 1) < 0)
     _exit(1);
   prctl(PR_SET_NAME, "flashd-keeper", 0, 0, 0);
-  const struct fl_rewind_target own = {target->template, target->instance, target->init, target->parasite_at, SCRATCH_FD};
+  const struct fl_rewind_target own = {target->template, target->instance, target->init, target->parasite_at, SCRATCH_FD, target->copies};
   if (across) {
     fl_rested_keep(&own, SOCKET_FD);
     _exit(0);
@@ -61,8 +61,11 @@ static void refuse(struct fl_daemon *daemon, const struct fl_rewind *request, co
 
 int fl_keepers_start(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err)
 {
-  const struct fl_template *template = instance->template;
-  struct fl_rewind_target target = {template->pid, instance->pid, instance->sandbox.init_pid, template->infection.parasite_at, instance->sandbox.scratch_fd};
+  struct fl_template *template = instance->template;
+
+  if (!template->copies)
+    template->copies = fl_copies_open();
+  struct fl_rewind_target target = {template->pid, instance->pid, instance->sandbox.init_pid, template->infection.parasite_at, instance->sandbox.scratch_fd, template->copies};
   pid_t self = getpid();
   int pair[2];
 
