@@ -12,12 +12,16 @@
 
 #include "base/cleanup.h"
 
-enum { BATCH_ROOM = 8 };
+enum { BATCH_ROOM = 8, PAGE_BYTES = 4096 };
 
 /* Where gaps are looked for. */
 #define GAP_FIRST (1ull << 37)
 #define GAP_STEP (1ull << 30)
 #define GAP_LAST (1ull << 46)
+
+/* What one table of the kernel's covers; and how far the stack may come down. */
+#define TABLE_BYTES (2ull << 20)
+#define STACK_ROOM (64ull << 20)
 
 #define WATCHED " uw"
 
@@ -144,8 +148,26 @@ static bool is_free(const struct fl_layout *layout, uint64_t start, uint64_t byt
   return !area || area->start >= start + bytes;
 }
 
+/* Behind the last mapping below the stack, the program's loader most often: mappings are made by themselves below it. There the kernel has its tables already, if need be all but one. */
+static uint64_t below_stack(const struct fl_layout *layout, uint64_t bytes)
+{
+  for (uint32_t i = 1; i < layout->areas; i++) {
+    uint64_t at = layout->area[i - 1].end + PAGE_BYTES, table = (at + TABLE_BYTES - 1) & ~(TABLE_BYTES - 1);
+
+    if (strcmp(layout->text + layout->area[i].name, "[stack]") != 0)
+      continue;
+    at = at + bytes <= table ? at : table;
+    return layout->area[i].start > at + bytes + STACK_ROOM ? at : 0;
+  }
+  return 0;
+}
+
 uint64_t fl_layout_gap(const struct fl_layout *layout, uint64_t bytes)
 {
+  uint64_t near = bytes <= TABLE_BYTES ? below_stack(layout, bytes) : 0;
+
+  if (near)
+    return near;
   for (uint64_t at = GAP_FIRST; at < GAP_LAST; at += GAP_STEP)
     if (is_free(layout, at, bytes))
       return at;

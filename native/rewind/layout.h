@@ -34,7 +34,7 @@ const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t ad
 /* Whether the same thing is mapped at the address in both, whatever its rights and flags. */
 bool fl_layout_same_thing(const struct fl_layout *one, const struct fl_area *a, const struct fl_layout *other, const struct fl_area *b);
 bool fl_layout_equal(const struct fl_layout *one, const struct fl_layout *other);
-/* An address, far from where mappings are made by themselves, at which so many bytes are free; 0: there is none. */
+/* An address, not where mappings are made by themselves, at which so many bytes are free; 0: there is none. */
 uint64_t fl_layout_gap(const struct fl_layout *layout, uint64_t bytes);
 /*
  * Calls in the process that make `now` into `then`: what is new is unmapped, what is gone mapped again, rights are set. Memory that is mapped again is empty. What it cannot repair, it

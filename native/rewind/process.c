@@ -49,7 +49,7 @@ static int add_status(struct fl_facts *facts, const struct fl_proc *proc, uint32
   return 0;
 }
 
-static int add_thread(struct fl_facts *facts, const struct fl_tracee *tracee, const struct fl_proc *proc, uint32_t index, struct fl_error *err)
+static int add_registrations(struct fl_facts *facts, const struct fl_tracee *tracee, uint32_t index, struct fl_error *err)
 {
   struct { uint64_t robust; size_t robust_bytes; struct __ptrace_rseq_configuration rseq; long dispatching; uint64_t dispatch[4]; } kept;
   pid_t tid = tracee->thread[index].tid;
@@ -62,7 +62,16 @@ static int add_thread(struct fl_facts *facts, const struct fl_tracee *tracee, co
   ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, (void *)sizeof kept.rseq, &kept.rseq);
   kept.dispatching = syscall(SYS_ptrace, DISPATCH_REQUEST, tid, sizeof kept.dispatch, kept.dispatch);
   fl_facts_add(facts, &kept, sizeof kept, "thread %u registrations", index);
-  return add_status(facts, proc, index, err);
+  return 0;
+}
+
+int fl_process_registrations(const struct fl_tracee *tracee, struct fl_facts *facts, struct fl_error *err)
+{
+  int r = 0;
+
+  for (uint32_t i = 0; i < tracee->threads && r == 0; i++)
+    r = add_registrations(facts, tracee, i, err);
+  return r;
 }
 
 static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct fl_error *err)
@@ -115,7 +124,7 @@ static int put_limits(pid_t pid, const struct fl_process_limits *then, struct fl
   return put ? fl_process_limits_get(pid, ret_now, err) : r;
 }
 
-int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
+int fl_process_put(const struct fl_proc *proc, uint32_t threads, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
   struct fl_process_limits now;
   int r;
@@ -131,9 +140,9 @@ int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, c
   for (int i = FL_PROC_FIRST_FACT; i < FL_PROC_FACTS; i++)
     fl_facts_add_file(facts, proc->file[i], fl_proc_names[i]);
   r = add_stat(facts, proc, err);
-  if (r == 0 && (r = put_limits(tracee->pid, then, &now, err)) == 0)
+  if (r == 0 && (r = put_limits(proc->pid, then, &now, err)) == 0)
     fl_facts_add(facts, &now, sizeof now, "resource limits");
-  for (uint32_t i = 0; i < tracee->threads && r == 0; i++)
-    r = add_thread(facts, tracee, proc, i, err);
+  for (uint32_t i = 0; i < threads && r == 0; i++)
+    r = add_status(facts, proc, i, err);
   return r;
 }

@@ -7,6 +7,8 @@
 
 struct fl_process_limits { uint64_t limit[32][2]; };
 int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_error *err);
-/* Puts limits back, and takes the facts. Threads in the tracee's order. */
-int fl_process_put(const struct fl_tracee *tracee, const struct fl_proc *proc, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
+/* Puts limits back, and takes the facts of that many threads. */
+int fl_process_put(const struct fl_proc *proc, uint32_t threads, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
+/* The facts that are told to the tracer alone. */
+int fl_process_registrations(const struct fl_tracee *tracee, struct fl_facts *facts, struct fl_error *err);
 #endif

@@ -3,56 +3,21 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "inject/batch.h"
-#include "rewind/binding.h"
-#include "rewind/facts.h"
-#include "rewind/files.h"
-#include "rewind/inside.h"
-#include "rewind/layout.h"
-#include "rewind/memory.h"
-#include "rewind/process.h"
-#include "rewind/scratch.h"
-#include "rewind/shape.h"
-#include "rewind/threads.h"
+#include "rewind/state.h"
 #include "rewind/watch.h"
-#include "rewind/written.h"
 #include "snapshot/rest.h"
 
-enum { CODE_CHECKED_BYTES = 16, ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, REAPED = 16, PRIORITIES = 40 };
-
-struct fl_rewinder {
-  struct fl_rewind_target target;
-  struct fl_tracee tracee;
-  struct fl_parasite parasite;                 /* of the template, as it stands there */
-  struct fl_batch batch;
-  uint8_t code[CODE_CHECKED_BYTES];            /* at the parasite's gadget, in the template */
-  uint64_t home;                               /* where the batch's region lies */
-  struct fl_threads threads;
-  struct fl_proc proc;
-  struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
-  struct fl_shape shape;                       /* which says what `then` does, batch included */
-  struct fl_facts facts;                       /* of the snapshot */
-  struct fl_inside inside;
-  struct fl_files files;
-  struct fl_scratch scratch;
-  struct fl_process_limits limits;
-  struct fl_memory memory;
-  struct fl_written written;
-  struct fl_binding binding;                   /* of one that goes from function to function; learnt when it rests for the first time */
-  bool learnt, bound;                          /* bound: it is a function's */
-};
+enum { ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, REAPED = 16 };
 
 enum ending { GOES_ON, GOES_ON_PROVEN, RESTS, RESTS_PROVEN };
 
@@ -80,7 +45,7 @@ static int refuse(struct fl_error *err, const char *why)
 /* Remote calls go through the libc's code: it must still be the template's. */
 static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
 {
-  uint8_t now[CODE_CHECKED_BYTES];
+  uint8_t now[FL_REWIND_CODE];
   int r = fl_tracee_read(&self->tracee, self->parasite.gadget, now, sizeof now, err);
 
   self->tracee.call_at = self->parasite.gadget;
@@ -129,82 +94,7 @@ static int end_processes(struct fl_rewinder *self, struct fl_error *err)
   }
 }
 
-/* Its own priority can be had again only with leave, which it has for this moment. */
-static int repair_inside(struct fl_rewinder *self, struct fl_error *err)
-{
-  const struct rlimit64 leave = {PRIORITIES, PRIORITIES};
-
-  prlimit64(self->target.instance, RLIMIT_NICE, &leave, NULL);
-  int r = fl_inside_repair(&self->batch, &self->inside, err);
-  prlimit64(self->target.instance, RLIMIT_NICE, &(const struct rlimit64){self->limits.limit[RLIMIT_NICE][0], self->limits.limit[RLIMIT_NICE][1]}, NULL);
-  return r;
-}
-
-/* A segment of shared memory is gone when it is not mapped any more. */
-static int unmap_segments(struct fl_rewinder *self, struct fl_error *err)
-{
-  uint32_t repairs;
-  int r = fl_layout_read(self->target.instance, false, self->home, fl_batch_region_bytes(), &self->now, err);
-
-  return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
-}
-
-static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
-{
-  int r = fl_inside_finish(&self->batch, &self->inside, err);
-
-  if (r == 0 && !self->inside.then_calls) {
-    r = fl_inside_remember(&self->batch, &self->inside, err);
-  } else if (r == 0 && fl_inside_differs(&self->batch, &self->inside)) {
-    r = repair_inside(self, err);
-    if (r > 0)
-      r = unmap_segments(self, err);
-    if (r == 0)
-      r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
-    if (r == 0)
-      r = fl_inside_finish(&self->batch, &self->inside, err);
-  }
-  if (r == 0)
-    fl_inside_facts(&self->batch, &self->inside, &self->facts);
-  return r;
-}
-
-/* Everything but memory and registers is put back, and then gone through: what is inside by the process itself, meanwhile what is outside by us. */
-static int put_state(struct fl_rewinder *self, struct fl_error *err)
-{
-  struct fl_error unused = {0};
-  int r = fl_files_close(&self->batch, &self->proc, &self->files, err);
-
-  if (r == 0)
-    r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
-  if (r < 0)
-    return r;
-  r = fl_files_put(&self->proc, &self->files, &self->facts, err);
-  if (r == 0)
-    r = fl_scratch_put(self->target.scratch, &self->scratch, err);
-  if (r == 0)
-    r = fl_scratch_facts(&self->scratch, &self->facts, err);
-  int finished = finish_inside(self, r < 0 ? &unused : err);
-  return r < 0 ? r : finished < 0 ? finished : fl_process_put(&self->tracee, &self->proc, &self->limits, &self->facts, err);
-}
-
 /* --- snapshot --- */
-
-static int describe(struct fl_rewinder *self, struct fl_error *err)
-{
-  int r = fl_inside_learn(&self->batch, &self->proc, &self->inside, err);
-
-  if (r == 0)
-    r = fl_files_learn(&self->proc, &self->files, err);
-  if (r == 0)
-    r = fl_process_limits_get(self->target.instance, &self->limits, err);
-  if (r == 0)
-    r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
-  fl_facts_remember(&self->facts);
-  if (r == 0)
-    r = put_state(self, err);                  /* what a restore will do changes nothing now */
-  return r == 0 && self->facts.full ? refuse(err, "there is too much to describe") : r;
-}
 
 static int open_proc(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -234,6 +124,7 @@ static int watch(struct fl_rewinder *self, struct fl_error *err)
   self->written.memory = &self->memory;
   self->written.proc = &self->proc;
   self->written.copies = self->target.copies;
+  self->written.helper = &self->helper;
   if (!fl_watch_possible())
     return 0;
   if (fl_written_watch(&self->written, &self->batch, &unused) < 0)
@@ -260,7 +151,7 @@ static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
   if (r == 0)
-    r = describe(self, err);
+    r = fl_state_describe(self, err);
   if (r == 0)
     r = fl_memory_save(&self->memory, err);
   if (r == 0)
@@ -280,6 +171,7 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
   if (self == MAP_FAILED)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "mmap", "rewinder");
   self->target = *target;
+  fl_helper_start(&self->helper);
   self->memory = (struct fl_memory){.template = target->template, .instance = target->instance, .base = &self->base, .layout = &self->then, .template_memory = -1, .template_pages = -1};
   snprintf(timers, sizeof timers, "/proc/%d/timers", target->instance);
   int r = access(timers, R_OK) < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, ENOENT, "rewind", "the kernel does not tell of timers") : 0;
@@ -305,11 +197,20 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 
 /* --- restore --- */
 
+static void look_at_shape(void *context)
+{
+  struct fl_rewinder *self = context;
+
+  self->shaping.r = fl_shape_same(&self->shape, self->proc.file[FL_PROC_MAPS], &self->same_shape, &self->shaping.err);
+}
+
 /* With all flags, which the kernel tells slowly. */
 static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_rewind_report *report, struct fl_error *err)
 {
-  int r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
   uint32_t repairs = 0;
+
+  fl_state_let_tell(self);
+  int r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
 
   if (r < 0 || fl_layout_equal(&self->now, &self->then))
     return r;
@@ -320,15 +221,23 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
 }
 
-static int restore_shape(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
+/* The scan goes by the snapshot's mappings, so it counts for nothing when they are others; whether they are is found meanwhile. */
+static int scan(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
 {
-  bool same = false;
-  int r = fl_shape_same(&self->shape, self->proc.file[FL_PROC_MAPS], &same, err);
+  struct fl_error scanning = {0};
+  int scanned = fl_written_scan(&self->written, counts, ret_known, &scanning), r = fl_side_end(self, &self->shaping, 0, err);
 
-  if (r < 0 || same)
+  if (r < 0)
     return r;
+  if (self->same_shape) {
+    if (scanned < 0)
+      *err = scanning;
+    return scanned;
+  }
   r = restore_mappings(self, false, report, err);
-  return r < 0 ? r : remember_shape(self, err);
+  if (r == 0)
+    r = remember_shape(self, err);
+  return r < 0 ? r : fl_written_scan(&self->written, counts, ret_known, err);
 }
 
 /*
@@ -343,9 +252,7 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     int r = restore_mappings(self, true, report, err);
     return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, counts, err);
   }
-  int r = restore_shape(self, report, err);
-  if (r == 0)
-    r = fl_written_scan(&self->written, counts, &known, err);
+  int r = scan(self, report, counts, &known, err);
   if (r == 0 && !known) {
     r = restore_mappings(self, true, report, err);
     if (r == 0)
@@ -355,14 +262,9 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     if (r == 0)
       r = known ? remember_shape(self, err) : refuse(err, "its mappings cannot be watched");
   }
+  if (self->memory.drops)
+    fl_state_let_tell(self);
   return r < 0 ? r : fl_memory_run_drops(&self->memory, &self->batch, err);
-}
-
-static int compare_facts(struct fl_rewinder *self, struct fl_error *err)
-{
-  const char *name = fl_facts_differ(&self->facts);
-
-  return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;
 }
 
 /* Everything once more, and all of the memory, while it is still stopped. What the facts say was compared already. */
@@ -386,8 +288,11 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   self->bound = false;
   if (r == 0)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
-  fl_facts_compare(&self->facts);
-  return r < 0 ? r : put_state(self, err);
+  if (r == 0)
+    r = fl_state_put(self, err);
+  if (r == 0)
+    fl_state_ask(self);
+  return r;
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
@@ -396,6 +301,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   uint64_t since = now_ns();
   int r = fl_tracee_stop_again(&self->tracee, err);
 
+  fl_helper_rouse(&self->helper);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)
@@ -411,24 +317,33 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = end_processes(self, err);
   if (r == 0)
     r = fl_tracee_forget_waits(&self->tracee, err);
-  fl_facts_compare(&self->facts);
   if (r == 0 && self->bound)
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
-    r = put_state(self, err);
+    r = fl_state_put(self, err);
   phase_ends(report, FL_REWIND_STATE, &since);
+  self->same_shape = false;
+  if (r == 0 && self->written.watch >= 0)
+    fl_side_begin(self, &self->shaping, look_at_shape);
+  if (r == 0 && !self->bound)                  /* else there is more to be put back before */
+    fl_state_ask(self);
   if (r == 0)
     r = restore_layout(self, report, &counts, err);
   if (r == 0 && self->bound)
     r = unbind(self, err);
   phase_ends(report, FL_REWIND_LAYOUT, &since);
+  if (r == 0 && self->written.watch >= 0)
+    r = fl_written_put(&self->written, &counts, err);
+  phase_ends(report, FL_REWIND_MEMORY, &since);
+  r = fl_side_end(self, &self->shaping, r, err);
+  r = fl_side_end(self, &self->telling, r, err);
   if (r == 0)
-    r = compare_facts(self, err);
+    r = fl_state_compare(self, err);
   if (r == 0)
     r = fl_batch_close(&self->batch, err);
   phase_ends(report, FL_REWIND_FACTS, &since);
   if (r == 0)
-    r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put(&self->written, &counts, err);
+    r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put_last(&self->written, err);
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0 && (ending == GOES_ON_PROVEN || ending == RESTS_PROVEN))

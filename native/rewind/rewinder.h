@@ -2,12 +2,15 @@
  * Rewinding: an instance that has just been forked, and waits for its first frame, is described (the snapshot); after it has served a request it is made into what was described (the restore),
  * or it is not to be used again. Runs in a process of its own for each instance (sandboxd/keepers.c): it may block, and what it looks at is hostile.
  *
- *   restore   stop ─▶ state ─▶ layout ─▶ facts ─▶ memory ─▶ go
- *             │       │        │         │        └ pages from outside, the last thing; then registers and masks of every thread
- *             │       │        │         └ everything else the kernel tells, compared with the snapshot: a difference ends it
+ *   restore   stop ─▶ state ─▶ layout ─▶ memory ─▶ facts ─▶ go
+ *             │       │        │         │         └ everything that the kernel tells, compared with the snapshot: a difference ends it; then registers and masks of every thread
+ *             │       │        │         └ pages from outside
  *             │       │        └ mappings as they were, new memory dropped, the writable layer emptied
  *             │       └ threads born since end; handlers, timers, signals, names, descriptors, limits go back
  *             └ every thread; PTRACE_O_EXITKILL: it does not survive us half restored
+ *
+ * What needs no tracer a second thread of the keeper does at the same time (helper.h): descriptors and files while the process puts back what only it can; its mappings while its pages are scanned; what the kernel tells
+ * of it, and half of its pages, while the others are written.
  */
 #ifndef FLASHD_REWINDER_H
 #define FLASHD_REWINDER_H

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "rewind/watch.h"
 
-enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32 };
+enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16 };
 
 /* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
 #define ADDRESSES_END 0x7ffffffff000ull
@@ -268,25 +268,63 @@ struct batch {
 };
 
 /* One by one, whatever rights the mapping has. */
-static int write_forcibly(const struct batch *batch, struct fl_error *err)
+static int write_forcibly(const struct fl_written_share *share, struct fl_error *err)
 {
   uint32_t page = 0;
 
-  for (uint32_t run = 0; run < batch->runs; run++) {
-    uint64_t at = (uint64_t)(uintptr_t)batch->to[run].iov_base;
+  for (uint32_t run = 0; run < share->runs; run++) {
+    uint64_t at = (uint64_t)(uintptr_t)share->to[run].iov_base;
 
-    for (uint64_t end = at + batch->to[run].iov_len; at < end; at += PAGE_BYTES, page++)
-      if (pwrite(batch->written->proc->file[FL_PROC_MEM], batch->from[page].iov_base, PAGE_BYTES, (off_t)at) != PAGE_BYTES)
+    for (uint64_t end = at + share->to[run].iov_len; at < end; at += PAGE_BYTES, page++)
+      if (pwrite(share->written->proc->file[FL_PROC_MEM], share->from[page].iov_base, PAGE_BYTES, (off_t)at) != PAGE_BYTES)
         return fl_fail(err, FL_ERR_UNSUPPORTED, EFAULT, "write_memory", "page %#lx", at);
   }
   return 0;
 }
 
+static void write_share(void *context)
+{
+  struct fl_written_share *share = context;
+
+  share->r = share->pages == 0 || process_vm_writev(share->written->proc->pid, share->from, share->pages, share->to, share->runs, 0) == (ssize_t)share->pages * PAGE_BYTES ? 0 : write_forcibly(share, &share->err);
+}
+
+/* Of so many pages at least; a stretch is not divided. */
+static uint32_t deal(struct batch *batch, uint32_t pages)
+{
+  struct fl_written *written = batch->written;
+  uint32_t dealt = 0, page = 0;
+
+  for (uint32_t run = 0; run < batch->runs; dealt++) {
+    struct fl_written_share *share = &written->share[dealt];
+
+    *share = (struct fl_written_share){.written = written, .from = batch->from + page, .to = batch->to + run};
+    while (run < batch->runs && (share->pages < pages || dealt + 1 == FL_WRITTEN_SHARES)) {
+      share->pages += (uint32_t)(batch->to[run++].iov_len / PAGE_BYTES);
+      share->runs++;
+    }
+    page += share->pages;
+  }
+  return dealt;
+}
+
+/* The helper begins with the second share, and we with the first and then from the last one on. */
 static int flush(struct batch *batch, struct fl_error *err)
 {
-  ssize_t bytes = (ssize_t)batch->pages * PAGE_BYTES;
-  int r = batch->pages == 0 || process_vm_writev(batch->written->proc->pid, batch->from, batch->pages, batch->to, batch->runs, 0) == bytes ? 0 : write_forcibly(batch, err);
+  struct fl_written *written = batch->written;
+  uint32_t even = batch->pages / FL_WRITTEN_SHARES + 1, dealt = deal(batch, even < SHARE_PAGES ? SHARE_PAGES : even);
+  int r = 0;
 
+  for (uint32_t i = 1; i < dealt; i++)
+    fl_helper_give(written->helper, &written->share[i].job, write_share, &written->share[i]);
+  if (dealt)
+    write_share(&written->share[0]);
+  for (uint32_t i = dealt; i-- > 0;) {
+    if (i > 0)
+      fl_helper_wait(written->helper, &written->share[i].job);
+    if (r == 0 && (r = written->share[i].r) < 0)
+      *err = written->share[i].err;
+  }
   batch->pages = batch->runs = batch->room = 0;
   return r;
 }
@@ -352,21 +390,38 @@ static int write_found(struct batch *batch, struct fl_memory_counts *counts, str
   return r;
 }
 
-int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
+static struct batch *begin(struct fl_written *written, struct fl_error *err)
 {
-  const struct fl_memory *memory = written->memory;
-  fl_autofree struct batch *batch = malloc(sizeof *batch);
+  struct batch *batch = malloc(sizeof *batch);
 
-  if (!batch)
-    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
+  if (!batch) {
+    fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
+    return NULL;
+  }
   batch->written = written;
   batch->pages = batch->runs = batch->room = 0;
-  int r = write_found(batch, counts, err);
+  return batch;
+}
+
+int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
+{
+  fl_autofree struct batch *batch = begin(written, err);
+  int r = batch ? write_found(batch, counts, err) : -ENOMEM;
+
   counts->own = counts->written;
-  for (uint32_t i = 0; i < memory->changings && r == 0; i++)   /* the kernel may have written there after the scan */
-    if (fl_memory_saved(memory, memory->changing[i]))
-      r = write_page(batch, memory->changing[i], true, err);
   if (r == 0)
     r = flush(batch, err);
   return r < 0 ? r : protect(written, err);
+}
+
+int fl_written_put_last(struct fl_written *written, struct fl_error *err)
+{
+  const struct fl_memory *memory = written->memory;
+  fl_autofree struct batch *batch = begin(written, err);
+  int r = batch ? 0 : -ENOMEM;
+
+  for (uint32_t i = 0; i < memory->changings && r == 0; i++)
+    if (fl_memory_saved(memory, memory->changing[i]))
+      r = write_page(batch, memory->changing[i], true, err);
+  return r < 0 ? r : flush(batch, err);
 }

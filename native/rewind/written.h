@@ -14,14 +14,16 @@
 #include <flashd/error.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "inject/batch.h"
 #include "inject/copies.h"
+#include "rewind/helper.h"
 #include "rewind/memory.h"
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32 };
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32, FL_WRITTEN_SHARES = 8 };
 
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
@@ -37,6 +39,8 @@ struct fl_written {
   uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
   struct fl_copies *copies;                    /* of the template's pages that are written back again and again; or NULL */
   uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
+  struct fl_helper *helper;                    /* which writes some of the pages */
+  struct fl_written_share { struct fl_job job; const struct fl_written *written; const struct iovec *from, *to; uint32_t pages, runs; int r; struct fl_error err; } share[FL_WRITTEN_SHARES];
   struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
 };
 
@@ -45,6 +49,8 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
 /* *ret_known: every mapping is one that is watched. Else some were made since, by whomever: their flags have to be looked at, all have to be watched again, and scanned again. */
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err);
 int fl_written_rewatch(const struct fl_written *written, struct fl_error *err);
-/* From outside, last: what the scan has found. */
+/* From outside: what the scan has found. */
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err);
+/* When nothing of the process runs any more: where the kernel writes for it. */
+int fl_written_put_last(struct fl_written *written, struct fl_error *err);
 #endif

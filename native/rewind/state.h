@@ -1,0 +1,65 @@
+/*
+ * A rewinder, for its own files alone; and everything of an instance but its memory and registers: put back, and gone through as facts, from inside by the process itself, from outside by the helper at the same time.
+ */
+#ifndef FLASHD_REWIND_STATE_H
+#define FLASHD_REWIND_STATE_H
+#include "inject/batch.h"
+#include "rewind/binding.h"
+#include "rewind/facts.h"
+#include "rewind/files.h"
+#include "rewind/helper.h"
+#include "rewind/inside.h"
+#include "rewind/layout.h"
+#include "rewind/memory.h"
+#include "rewind/process.h"
+#include "rewind/rewinder.h"
+#include "rewind/scratch.h"
+#include "rewind/shape.h"
+#include "rewind/threads.h"
+#include "rewind/written.h"
+
+enum { FL_REWIND_CODE = 16 };
+
+/* What the helper was given to do, and what came of it. */
+struct fl_side { struct fl_job job; int r; struct fl_error err; };
+
+struct fl_rewinder {
+  struct fl_rewind_target target;
+  struct fl_tracee tracee;
+  struct fl_parasite parasite;                 /* of the template, as it stands there */
+  struct fl_batch batch;
+  uint8_t code[FL_REWIND_CODE];            /* at the parasite's gadget, in the template */
+  uint64_t home;                               /* where the batch's region lies */
+  struct fl_threads threads;
+  struct fl_proc proc;
+  struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
+  struct fl_shape shape;                       /* which says what `then` does, batch included */
+  struct fl_facts inner, outer, told;          /* of the snapshot: from inside, of descriptors and files, of the process */
+  bool described;
+  struct fl_helper helper;
+  struct fl_side outside, telling, shaping;    /* what the helper does */
+  bool same_shape;
+  struct fl_inside inside;
+  struct fl_files files;
+  struct fl_scratch scratch;
+  struct fl_process_limits limits;
+  struct fl_memory memory;
+  struct fl_written written;
+  struct fl_binding binding;                   /* of one that goes from function to function; learnt when it rests for the first time */
+  bool learnt, bound;                          /* bound: it is a function's */
+};
+
+void fl_side_begin(struct fl_rewinder *self, struct fl_side *side, void (*run)(void *));
+/* before: how it has gone so far; that comes first. Once or more after each beginning, or without one. */
+int fl_side_end(struct fl_rewinder *self, struct fl_side *side, int before, struct fl_error *err);
+
+/* Once, with a batch open: what fl_state_put puts back, and what is compared later. */
+int fl_state_describe(struct fl_rewinder *self, struct fl_error *err);
+int fl_state_put(struct fl_rewinder *self, struct fl_error *err);
+/* After it: what the kernel tells of the process is asked for, while it stands still. */
+void fl_state_ask(struct fl_rewinder *self);
+/* Before anything of the process runs again: of a process at work the kernel tells other things, signals that are on their way among them. */
+void fl_state_let_tell(struct fl_rewinder *self);
+/* After all of that has ended. */
+int fl_state_compare(struct fl_rewinder *self, struct fl_error *err);
+#endif
