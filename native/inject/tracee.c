@@ -107,7 +107,10 @@ static bool has_all(const struct fl_tracee *tracee)
 
 int fl_tracee_stop(pid_t pid, struct fl_tracee *tracee, struct fl_error *err)
 {
-  *tracee = (struct fl_tracee){.pid = pid};
+  tracee->pid = pid;                           /* one by one: there is room for many threads, and few are */
+  tracee->call_at = 0;
+  tracee->memory = tracee->tasks = 0;
+  tracee->dies = false;
   return fl_tracee_stop_again(tracee, err);
 }
 

@@ -174,11 +174,8 @@ static bool are_open(const struct fl_files *files, const int *number, uint32_t c
 
 int fl_files_close(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_files *files, struct fl_error *err)
 {
-  fl_autofree int *number = calloc(FL_BATCH_CALLS_MAX, sizeof *number);
+  int number[FL_BATCH_CALLS_MAX];
   uint32_t count = 0;
-
-  if (!number)
-    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "numbers");
   int r = list(proc, number, &count, FL_BATCH_CALLS_MAX, err);
   if (r < 0 || are_open(files, number, count))
     return r;

@@ -200,13 +200,19 @@ static int visit_to_save(struct walk *walk, const struct page *page, struct fl_e
   return r < 0 || (known && memcmp(now, before, PAGE_BYTES) == 0) ? r : save_page(walk->memory, page->address, now, err);
 }
 
+/* Of which no more is in memory than is used. */
+static void *reserve(size_t bytes)
+{
+  return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 int fl_memory_save(struct fl_memory *memory, struct fl_error *err)
 {
   struct walk walk = {.memory = memory, .pages = -1, .content = -1, .visit = visit_to_save};
 
-  memory->saved_at = calloc(FL_REWIND_SAVED_MAX, sizeof *memory->saved_at);
-  memory->saved_bytes = mmap(NULL, (size_t)FL_REWIND_SAVED_MAX * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (!memory->saved_at || memory->saved_bytes == MAP_FAILED)
+  memory->saved_at = reserve(FL_REWIND_SAVED_MAX * sizeof *memory->saved_at);
+  memory->saved_bytes = reserve((size_t)FL_REWIND_SAVED_MAX * PAGE_BYTES);
+  if (memory->saved_at == MAP_FAILED || memory->saved_bytes == MAP_FAILED)
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "saved pages");
   int r = memory->template_memory = open_proc(memory->template, "mem", O_RDONLY, err);
   if (r >= 0)

@@ -2,6 +2,7 @@
 #include "rewind/rewinder.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "rewind/watch.h"
 #include "snapshot/rest.h"
 
-enum { ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, REAPED = 16 };
+enum { ENDING_TRIES = 2000, ENDING_US = 500, MICROSECOND = 1000, SECOND = 1000000000, REAPED = 16, PAGE_BYTES = 4096 };
 
 enum ending { GOES_ON, GOES_ON_PROVEN, RESTS, RESTS_PROVEN };
 
@@ -159,6 +160,25 @@ static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
   return r < 0 ? r : fl_batch_close(&self->batch, err);
 }
 
+static void drop(void *memory, size_t bytes)
+{
+  uintptr_t start = ((uintptr_t)memory + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1), end = ((uintptr_t)memory + bytes) & ~(uintptr_t)(PAGE_BYTES - 1);
+
+  if (start < end)
+    madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+/* What describing took, and a restore most often does without: as long as the instance lives, this process does. */
+static void give_back(struct fl_rewinder *self)
+{
+  drop(&self->now, sizeof self->now);
+  if (self->written.watch >= 0)                /* who proves a restore reads it again */
+    drop(&self->base, sizeof self->base);
+  drop(self->written.region, sizeof self->written.region);
+  drop(&self->written.protect, sizeof self->written.protect);
+  malloc_trim(0);
+}
+
 int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewinder **ret, struct fl_rewind_report *ret_report, struct fl_error *err)
 {
   /* Megabytes of lists, of which a process fills a little: pages that are not touched cost nothing. */
@@ -172,7 +192,11 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "mmap", "rewinder");
   self->target = *target;
   fl_helper_start(&self->helper);
-  self->memory = (struct fl_memory){.template = target->template, .instance = target->instance, .base = &self->base, .layout = &self->then, .template_memory = -1, .template_pages = -1};
+  self->memory.template = target->template;    /* one by one: the whole is tens of kilobytes of zeros */
+  self->memory.instance = target->instance;
+  self->memory.base = &self->base;
+  self->memory.layout = &self->then;
+  self->memory.template_memory = self->memory.template_pages = -1;
   snprintf(timers, sizeof timers, "/proc/%d/timers", target->instance);
   int r = access(timers, R_OK) < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, ENOENT, "rewind", "the kernel does not tell of timers") : 0;
   if (r == 0)
@@ -189,6 +213,7 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
   if (r == 0)
     fl_tracee_release(&self->tracee);
   phase_ends(ret_report, FL_REWIND_FACTS, &since);
+  give_back(self);
   ret_report->own_pages = self->memory.saved;
   ret_report->mappings = self->then.areas;
   *ret = self;
@@ -274,6 +299,8 @@ static int prove(struct fl_rewinder *self, struct fl_error *err)
 
   if (r == 0 && !fl_layout_equal(&self->now, &self->then))
     return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "mappings: not as they were");
+  if (r == 0 && self->written.watch >= 0)
+    r = fl_layout_read(self->target.template, false, 0, 0, &self->base, err);
   if (r == 0)
     r = fl_memory_compare(&self->memory, err);
   return r < 0 ? r : fl_threads_compare(&self->threads, err);

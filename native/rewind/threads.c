@@ -29,6 +29,19 @@ int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err)
   return fl_threads_block(tracee, err);
 }
 
+static int remember_xstate(struct fl_saved_thread *thread, struct fl_error *err)
+{
+  uint8_t xstate[FL_ARCH_XSTATE_MAX];
+  int r = fl_arch_get_xstate(thread->tid, xstate, &thread->xstate_bytes, err);
+
+  if (r < 0)
+    return r;
+  if (!(thread->xstate = malloc(thread->xstate_bytes)))
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "xstate");
+  memcpy(thread->xstate, xstate, thread->xstate_bytes);
+  return 0;
+}
+
 int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err)
 {
   int r = 0;
@@ -48,7 +61,7 @@ int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, 
     fl_arch_rewind_call(&thread->regs);
     if (ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0)
       return fl_fail_errno(err, "getsigmask");
-    r = fl_arch_get_xstate(thread->tid, thread->xstate, &thread->xstate_bytes, err);
+    r = remember_xstate(thread, err);
   }
   return r;
 }

@@ -15,7 +15,7 @@ struct fl_saved_thread {
   struct user_regs_struct regs;                /* an interrupted system call is made again */
   uint64_t mask;
   size_t xstate_bytes;
-  uint8_t xstate[FL_ARCH_XSTATE_MAX];
+  uint8_t *xstate;
 };
 
 struct fl_threads { uint32_t count; struct fl_saved_thread *thread; };

@@ -2,6 +2,7 @@
 #include "sandboxd/daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <flashd/lifeline.h>
 #include <signal.h>
@@ -27,7 +28,7 @@
 #include "sandboxd/run.h"
 #include "sys/packet.h"
 
-enum { EVENTS_MAX = 64, MILLISECOND = 1000000, CONTROL_BURST_MAX = 64, SOCKET_BUFFER_BYTES = 4 << 20, SWEEP_SHARE = 50, SWEEP_MS_MAX = 50 };
+enum { EVENTS_MAX = 64, MILLISECOND = 1000000, CONTROL_BURST_MAX = 64, SOCKET_BUFFER_BYTES = 4 << 20, SWEEP_SHARE = 50, SWEEP_MS_MAX = 50, MAPPED_BYTES = 128 << 10 };
 
 uint64_t fl_daemon_now_ns(void)
 {
@@ -339,6 +340,7 @@ int fl_daemon_run(const struct fl_options *options)
   daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FL_LIFELINE_FD, F_SETFL, O_NONBLOCK);
+  mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);     /* and no more by itself: large tables go when they are freed, and keepers do not inherit what is left of them */
   if (fl_confine(&err) < 0 || open_daemon(daemon, &err) < 0) {
     fl_daemon_log_error("start", &err);
     fl_parts_close(daemon->parts);

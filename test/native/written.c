@@ -284,6 +284,8 @@ int main(void)
   hot_pages_cool();
   what_was_mapped_over_is_not_known();
   a_copy_of_a_files_page_is_dropped();
+  free(world->threads.thread[0].xstate);
+  free(world->threads.thread);
   CHECK(kill(world->instance, SIGKILL) == 0 && kill(world->template, SIGKILL) == 0 && waitpid(world->template, NULL, 0) == world->template);
   return 0;
 }
