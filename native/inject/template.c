@@ -31,14 +31,8 @@ static uint64_t now_ns(void)
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Everything but what setns into a sandbox needs leaves the bounding set, so that the exec as root grants no more. */
-static int bound_capabilities(void)
-{
-  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-    if (capability != CAP_SYS_ADMIN && capability != CAP_SYS_PTRACE && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-      return -errno;
-  return 0;
-}
+/* What setns into a sandbox needs, and nothing else. */
+static const uint64_t kept_capabilities = 1ull << CAP_SYS_ADMIN | 1ull << CAP_SYS_PTRACE;
 
 /* Hot pages count as locked memory, those of all templates (and all of root's processes) together. Every instance has a small limit of its own again. */
 static void allow_pinning(void)
@@ -70,8 +64,8 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
   if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
     return fl_fail_errno(err, "setrlimit");
   allow_pinning();
-  if ((r = bound_capabilities()) < 0)
-    return fl_fail(err, FL_ERR_SYSTEM, -r, "capbset_drop", "template");
+  if ((r = fl_capabilities_keep(kept_capabilities)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "capabilities", "template");
   if ((r = fl_die_with_parent(parent)) < 0 || (r = fl_set_no_new_privs()) < 0 || (r = fl_seccomp_filter(&filter, 0)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "confine_template", "%s", runtime->name);
   execve(executable, runtime->argv, runtime->envp);

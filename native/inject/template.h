@@ -4,7 +4,7 @@
  *
  *   BOOTING ── READY frame ──▶ settle, freeze, infect ──▶ READY ── fork requests … ──▶ DEAD (killed, or it died: the owner boots another)
  *
- * It runs trusted code only (our bootstrap and the runtime's own libraries), as host root with CAP_SYS_ADMIN and CAP_SYS_PTRACE alone: what setns into pooled
+ * It runs trusted code only (our bootstrap and the runtime's own libraries), as sandboxd's user with CAP_SYS_ADMIN and CAP_SYS_PTRACE alone: what setns into pooled
  * sandboxes needs. It lives in a read-only mount namespace with an empty network, under the same seccomp filter that its children inherit.
  */
 #ifndef FLASHD_TEMPLATE_H

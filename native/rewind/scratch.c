@@ -17,10 +17,10 @@ enum { ATTRIBUTES_BYTES = 4096 };
 
 static const char *const places[FL_SCRATCH_PLACES] = {"tmp", "var-tmp", "shm", "home"};      /* sandbox/base.c makes them */
 
-static void become(uid_t owner)
+static void become(uid_t user, gid_t group)
 {
-  setfsuid(owner);
-  setfsgid(owner);
+  setfsuid(user);
+  setfsgid(group);
 }
 
 static int open_directory(int at, const char *name)
@@ -114,13 +114,13 @@ static int put_place(int root, struct fl_scratch *scratch, int index)
   const struct timespec times[2] = {{then->stx_atime.tv_sec, then->stx_atime.tv_nsec}, {then->stx_mtime.tv_sec, then->stx_mtime.tv_nsec}};
   int r = 0;
 
-  become(function_of(scratch));
+  become(function_of(scratch), function_of(scratch));
   fl_autoclose int place = open_any(root, places[index]);
   if (place < 0)
     return -errno;
   r = empty(place, 0);
   remove_attributes(place);
-  become(then->stx_uid);
+  become(then->stx_uid, then->stx_gid);
   if (r == 0 && (fchmod(place, then->stx_mode & 07777) < 0 || futimens(place, times) < 0 || look_at(scratch->fd[index], &scratch->now[index]) < 0))
     return -errno;
   scratch->changed[index] = scratch->now[index].stx_ctime;
@@ -136,7 +136,7 @@ int fl_scratch_put(int root, struct fl_scratch *scratch, struct fl_error *err)
       continue;
     if (r == 0)
       r = put_place(root, scratch, i);
-    become(0);
+    become(geteuid(), getegid());
     if (r < 0)
       return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "%s cannot be emptied", places[i]);
   }

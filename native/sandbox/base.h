@@ -21,10 +21,12 @@ enum {
  */
 int fl_base_stage(const struct fl_pack *pack, int binary_fd, struct fl_error *err);
 
+#define FL_ROOT_MAKER ((uid_t)-1)
+
 struct fl_root {
   uint64_t tmp_bytes;
   uint32_t tmp_inodes;
-  uid_t owner;                                   /* of $HOME, and group: as seen in the current user namespace */
+  uid_t owner;                                   /* of $HOME, and group: as seen in the current user namespace; FL_ROOT_MAKER: the caller */
 };
 
 /*

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -388,6 +389,7 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   builder.config = *config;
   prctl(PR_SET_NAME, "flashd-builder", 0, 0, 0);
   fl_signals_reset();
+  umask(022);                                                    /* all that it makes is for functions to see, in namespaces of their own */
   setsid();                                                      /* a terminal's signals are for sandboxd; the inits are born into this session */
   /* Everything of sandboxd but this socket (and, for a while, the binary) goes: other processes wait for the end of what we would hold open. */
   if (dup2(socket_fd, SOCKET) < 0 || (binary && dup2(config->binary_fd, BINARY) < 0) || fl_close_from(binary ? BINARY + 1 : SOCKET + 1) < 0 || fl_die_with_parent(parent) < 0)

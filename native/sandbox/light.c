@@ -199,7 +199,7 @@ static int make_part(size_t index, uid_t owner, struct fl_error *err)
     return fl_fail(err, FL_ERR_SYSTEM, EPERM, "setfsuid", "%u", owner);
   result = mkdir(parts[index].name, parts[index].mode);
   if (owned)
-    setfsuid(0), setfsgid(0);
+    setfsuid(geteuid()), setfsgid(getegid());
   if (result < 0 || (!owned && chmod(parts[index].name, parts[index].mode) < 0))  /* the umask takes nothing from the owner */
     return failed(err, "mkdir", parts[index].name);
   return mount(parts[index].name, parts[index].target, NULL, MS_BIND, NULL) < 0 ? failed(err, "bind", parts[index].target) : 0;
@@ -301,7 +301,7 @@ void fl_light_kill(const struct fl_light *light, const struct fl_parts_config *c
 
     if (inside > 0)
       waitpid(inside, NULL, 0);
-    if (inside != 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || getuid() != uid || geteuid() != uid)
+    if (inside != 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || getuid() != uid || geteuid() != uid || fl_capabilities_drop() < 0)
       _exit(inside <= 0);
     kill(-1, SIGKILL);
     _exit(0);

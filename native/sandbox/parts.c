@@ -421,7 +421,7 @@ void fl_parts_levels(const struct fl_parts *parts, struct fl_parts_levels *ret_l
 
 int fl_parts_enter_base(const struct fl_parts *parts, struct fl_error *err)
 {
-  const struct fl_root root = { .tmp_bytes = TEMPLATE_TMP_BYTES, .tmp_inodes = TEMPLATE_TMP_INODES, .owner = 0 };
+  const struct fl_root root = { .tmp_bytes = TEMPLATE_TMP_BYTES, .tmp_inodes = TEMPLATE_TMP_INODES, .owner = FL_ROOT_MAKER };
   int result;
 
   if (setns(parts->stage_fd, CLONE_NEWNS) < 0)

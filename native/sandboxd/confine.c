@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "sys/syscalls.h"
 
 /* Beyond what nobody needs. What the policy of instances allows must not stand here: they inherit this (test/native/sandboxd_filter.c). */
 static const int denied[] = {
@@ -33,6 +34,9 @@ int fl_confine(struct fl_error *err)
 
   if (r < 0)
     return r;
+  /* Under systemd it has its capabilities by way of ambient ones: what it starts gets them only where that is said. */
+  if ((r = fl_capabilities_inherit(0)) < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -r, "capset", NULL);
   r = fl_deny_filter_apply(&fl_sandboxd_filter, err);
   return r < 0 ? r : 0;
 }

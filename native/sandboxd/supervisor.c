@@ -67,7 +67,7 @@ struct supervisor {
   struct child child[CHILDREN];
 };
 
-/* What sandboxd keeps of root's power: the kernel calls that need each stand beside it. CAP_KILL is none of it: whom it ends is root, or lives in a user namespace that root owns. */
+/* What sandboxd keeps of root's power, as root or, under systemd, as a user of its own: the kernel calls that need each stand beside it. CAP_KILL is none of it: whom it ends has its uid, or lives in a user namespace that it owns. */
 static const int sandboxd_capabilities[] = {
     CAP_SYS_ADMIN,          /* mounts, setns, clone with namespaces, cgroup namespaces */
     CAP_SYS_PTRACE,         /* injection; pidfds of sandbox inits */
@@ -77,7 +77,7 @@ static const int sandboxd_capabilities[] = {
     CAP_MKNOD,              /* /dev of the base; under systemd it is shown the service's own instead */
     CAP_NET_ADMIN,          /* loopback up in a fresh network namespace; cables, routes and nftables for egress */
     CAP_SYS_CHROOT,         /* setns to a mount namespace */
-    CAP_SYS_RESOURCE,       /* oom_score_adj, hard limits */
+    CAP_SYS_RESOURCE,       /* oom_score_adj, hard limits; not under systemd, where the unit's limits are enough */
 };
 
 static int64_t now_ms(void)
@@ -88,37 +88,20 @@ static int64_t now_ms(void)
   return now.tv_sec * 1000 + now.tv_nsec / MILLISECOND;
 }
 
-/* What a container's manager has made inheritable would survive an exec in spite of the bounding set (capabilities(7)). Ambient ones go with it. */
-static int inherit_no_capabilities(void)
-{
-  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-  if (syscall(SYS_capget, &header, data) < 0)
-    return -errno;
-  for (size_t i = 0; i < FL_COUNT(data); i++)
-    data[i].inheritable = 0;
-  return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
-}
-
 static int bound_sandboxd(void)
 {
-  for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
-    bool kept = false;
+  uint64_t kept = 0;
 
-    for (size_t i = 0; i < FL_COUNT(sandboxd_capabilities); i++)
-      kept |= sandboxd_capabilities[i] == capability;
-    if (!kept && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-      return -errno;
-  }
-  return 0;
+  for (size_t i = 0; i < FL_COUNT(sandboxd_capabilities); i++)
+    kept |= 1ull << sandboxd_capabilities[i];
+  return fl_capabilities_keep(kept);
 }
 
 static int become_gateway_user(const struct fl_options *options)
 {
   int r = fl_capabilities_bound_none();
 
-  if (r < 0)
+  if (r < 0 || (r = fl_capabilities_inherit(0)) < 0)
     return r;
   if (setgroups(0, NULL) < 0 || setresgid(options->gid, options->gid, options->gid) < 0 || setresuid(options->uid, options->uid, options->uid) < 0)
     return -errno;
@@ -137,7 +120,7 @@ static int exec_child(struct supervisor *supervisor, enum child_index index, int
   fl_signals_reset();
   if (dup2(lifeline, FL_LIFELINE_FD) < 0 || fcntl(FL_LIFELINE_FD, F_SETFD, 0) < 0)
     return -errno;
-  if ((r = inherit_no_capabilities()) < 0 || (r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
+  if ((r = gateway ? become_gateway_user(options) : bound_sandboxd()) < 0 || (r = fl_die_with_parent(parent)) < 0)
     return r;
   /* Whatever else was inherited stays here: the images are executed through descriptors that close with that. */
   if (close_range(FL_LIFELINE_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0 || (!gateway && (fcntl((int)options->pack_fd, F_SETFD, 0) < 0 || fcntl((int)options->binary_fd, F_SETFD, 0) < 0)))
@@ -311,10 +294,11 @@ static void wait_for_news(struct supervisor *supervisor, int limit_ms)
 /* The gateway belongs to somebody else, as whom it is ended: that takes no CAP_KILL, which would reach everybody. */
 static void end(const struct supervisor *supervisor, enum child_index index, int signal)
 {
+  uid_t own = geteuid();
   bool other = index == GATEWAY && seteuid(supervisor->options->uid) == 0;
 
   kill(supervisor->child[index].pid, signal);
-  if (other && seteuid(0) < 0)
+  if (other && seteuid(own) < 0)
     _exit(111);
 }
 

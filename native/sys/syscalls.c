@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -58,6 +59,34 @@ int fl_capabilities_drop(void)
 
   memset(none, 0, sizeof none);
   return checked(syscall(SYS_capset, &header, none));
+}
+
+int fl_capabilities_inherit(uint64_t inheritable)
+{
+  struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+  if (syscall(SYS_capget, &header, data) < 0)
+    return -errno;
+  for (int half = 0; half < _LINUX_CAPABILITY_U32S_3; half++)
+    data[half].inheritable = data[half].permitted & (uint32_t)(inheritable >> 32 * half);
+  return checked(syscall(SYS_capset, &header, data));
+}
+
+int fl_capabilities_keep(uint64_t kept)
+{
+  bool root = geteuid() == 0;
+  int result = checked(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
+
+  if (result == 0)
+    result = fl_capabilities_inherit(root ? 0 : kept);
+  for (unsigned long capability = 0; result == 0 && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+    if (!(kept >> capability & 1))
+      result = checked(prctl(PR_CAPBSET_DROP, capability, 0, 0, 0));
+    else if (!root && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0 && errno != EPERM)   /* EPERM: the caller does not have it */
+      result = -errno;
+  }
+  return result;
 }
 
 int fl_close_from(unsigned first)

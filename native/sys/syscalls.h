@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Like fork for a single-threaded caller: returns in both processes, on the same stack, copied. No atfork handlers run. */
@@ -20,6 +21,10 @@ int fl_seccomp_filter(const struct sock_fprog *program, unsigned flags);
 int fl_capabilities_bound_none(void);
 /* Empties permitted, effective and inheritable. */
 int fl_capabilities_drop(void);
+/* What the caller has of them, a mask, is what a program has that it executes, and no other; needs CAP_SETPCAP. Root gets them by the bounding set, any other user as ambient ones. */
+int fl_capabilities_keep(uint64_t kept);
+/* Empties inheritable, and so ambient: what a container's manager has made inheritable would survive an exec in spite of the bounding set (capabilities(7)). */
+int fl_capabilities_inherit(uint64_t inheritable);
 /* Closes every descriptor from first on. */
 int fl_close_from(unsigned first);
 /* Closes every descriptor but the first three and these; a negative one is none. */

@@ -7,6 +7,10 @@ import { FlashdError } from '../errors/index.ts';
 export const INSTALLED_BINARY = '/usr/local/bin/flashd';
 export const INSTALLED_UNIT = 'flashd.service';
 export const INSTALLED_USER = 'flashd';
+/** Whom supervisor and sandboxd run as. */
+export const SANDBOXD_USER = 'flashd-sandboxd';
+/** What the unit has mounted as its root directory. */
+export const INSTALLED_ROOT = '/run/flashd-root';
 /** Of the default configuration, which is what the unit starts with. */
 export const INSTALLED_STATE_DIR = '/var/lib/flashd';
 

@@ -24,7 +24,7 @@ export function uninstallCommand(): Command {
     'sudo flashd uninstall',
     'sudo flashd uninstall --purge',
   ])
-    .option('--purge', 'also remove every deployed function, and the service user')
+    .option('--purge', 'also remove every deployed function, and the service\'s users')
     .action(async (options: UninstallOptions) => {
       const output = outputOf(options);
       const { uninstall } = await import('./uninstall.ts');

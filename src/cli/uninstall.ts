@@ -1,11 +1,11 @@
 /** `flashd uninstall`: stops the service and removes what `flashd install` placed; the functions stay unless asked otherwise. */
 import { existsSync, rmSync } from 'node:fs';
 import {
-  INSTALLED_BINARY, INSTALLED_FILES, INSTALLED_STATE_DIR, INSTALLED_UNIT, INSTALLED_USER, requireRoot, runSystem, systemdRuns, type Say,
+  INSTALLED_BINARY, INSTALLED_FILES, INSTALLED_ROOT, INSTALLED_STATE_DIR, INSTALLED_UNIT, INSTALLED_USER, SANDBOXD_USER, requireRoot, runSystem, systemdRuns, type Say,
 } from './installation.ts';
 
 export type UninstallOptions = {
-  /** Also removes the state directory, with every deployed function, and the service user. */
+  /** Also removes the state directory, with every deployed function, and the service's users. */
   purge: boolean;
   say: Say;
 };
@@ -22,16 +22,18 @@ export async function uninstall({ purge, say }: UninstallOptions): Promise<void>
     rmSync(path);
     say(`removed ${path}`);
   }
+  // Mount points and links: what was mounted there went with the service.
+  rmSync(INSTALLED_ROOT, { recursive: true, force: true });
   if (systemdRuns()) runSystem('systemctl', 'daemon-reload');
   if (!purge) return say(`${INSTALLED_STATE_DIR} is kept; --purge removes it`);
   rmSync(INSTALLED_STATE_DIR, { recursive: true, force: true });
   say(`removed ${INSTALLED_STATE_DIR}`);
-  if (userExists()) runSystem('userdel', INSTALLED_USER);
+  for (const user of [INSTALLED_USER, SANDBOXD_USER].filter(userExists)) runSystem('userdel', user);
 }
 
-function userExists(): boolean {
+function userExists(user: string): boolean {
   try {
-    runSystem('getent', 'passwd', INSTALLED_USER);
+    runSystem('getent', 'passwd', user);
     return true;
   } catch {
     return false;   // getent fails for exactly this: no such user

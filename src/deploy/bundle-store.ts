@@ -8,11 +8,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, renameSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSystemError } from '../errors/index.ts';
 import { digestDirectory, syncDirectory } from './digest.ts';
-import { unpack, type UnpackLimits } from './unpack.ts';
+import { makeDirectory, unpack, type UnpackLimits } from './unpack.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -60,7 +60,7 @@ export class BundleStore {
       this.#staging.delete(name);
     };
     try {
-      await mkdir(staging, { mode: 0o755 });
+      await makeDirectory(staging);
       await unpack(source, staging, this.#limits);
       return await this.#stage(staging, discard);
     } catch (error) {
@@ -72,12 +72,13 @@ export class BundleStore {
   async #stage(staging: string, discard: () => Promise<void>): Promise<StagedBundle> {
     const digest = await digestDirectory(staging, { sync: true });
     const add = async (file: string, bytes: Uint8Array): Promise<StagedBundle> => {
-      await writeFile(join(staging, file), bytes, { flag: 'wx', mode: 0o644 });
+      await writeFile(join(staging, file), bytes, { flag: 'wx', mode: 0o600 });
+      await chmod(join(staging, file), 0o644);
       return this.#stage(staging, discard);
     };
     const unpackInto = async (directory: string, archive: Uint8Array): Promise<StagedBundle> => {
       const { bytes, files } = await sizeOf(staging);
-      await mkdir(join(staging, directory), { mode: 0o755 });
+      await makeDirectory(join(staging, directory));
       await unpack(chunksOf(archive), join(staging, directory), { maxBytes: this.#limits.maxBytes - bytes, maxFiles: this.#limits.maxFiles - files });
       return this.#stage(staging, discard);
     };

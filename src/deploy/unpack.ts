@@ -6,7 +6,7 @@
  * Why no entry can leave the directory: a path's parents are made here and are real directories, never links, because links are made last;
  * and a link's target goes up only at its beginning, from a real directory, and not further than the root.
  */
-import { open, link, mkdir, symlink } from 'node:fs/promises';
+import { chmod, link, mkdir, open, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Parser, type ReadEntry } from 'tar';
 import { FlashdError } from '../errors/index.ts';
@@ -15,6 +15,12 @@ export type UnpackLimits = { maxBytes: number; maxFiles: number };
 
 const PATH_BYTES_MAX = 1024;
 const COMPONENT_BYTES_MAX = 255;
+
+/** Of a bundle: functions' users read it. By chmod, as for files: the umask has a say in what mkdir() gives, and the installed service's gives nobody else anything. */
+export async function makeDirectory(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 });
+  await chmod(path, 0o755);
+}
 
 export async function unpack(source: AsyncIterable<Uint8Array>, directory: string, limits: UnpackLimits): Promise<void> {
   const target = new Target(directory, limits);
@@ -111,7 +117,7 @@ class Target {
   async #addDirectory(path: string): Promise<void> {
     if (this.#kinds.get(path) === 'directory') return;
     await this.#claim(path, 'directory');
-    await mkdir(join(this.#directory, path), { mode: 0o755 });
+    await makeDirectory(join(this.#directory, path));
   }
 
   async #addFile(path: string, entry: ReadEntry): Promise<void> {
@@ -130,7 +136,6 @@ class Target {
         await handle.writeFile(chunk);
         refuseDestroyed();
       }
-      // By chmod, since the umask has a say in what open() gives.
       await handle.chmod(((entry.mode ?? 0) & 0o100) === 0 ? 0o644 : 0o755);
     } finally {
       await handle.close();

@@ -9,8 +9,8 @@ import { createHash } from 'node:crypto';
 import { constants, openSync } from 'node:fs';
 import { packaged, readAsset } from '../assets.ts';
 import { GATEWAY_CONFIG_VARIABLE, type Config } from '../config/index.ts';
-import { FlashdError } from '../errors/index.ts';
 import { loadAddon } from '../native-addon.ts';
+import { requirePrivileges } from './privileges.ts';
 import { prepareStateDir, refuseSecondServer } from './state-dir.ts';
 import { supervisorArguments } from './supervisor-arguments.ts';
 import { resolveUser } from './user.ts';
@@ -20,10 +20,8 @@ const KEPT_ENVIRONMENT = ['PATH', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'RUNTIME_DIR
 
 /** Does not return when it succeeds. */
 export async function launch(config: Config): Promise<never> {
-  if (process.geteuid?.() !== 0) {
-    throw new FlashdError('usage', { message: 'flashd serve must be started as root', hint: 'run it with sudo, or install the service: sudo flashd install' });
-  }
   const user = resolveUser(config.user);
+  requirePrivileges(user);
   await refuseSecondServer(config.stateDir);
   prepareStateDir(config.stateDir, user);
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { INSTALLED_BINARY, INSTALLED_STATE_DIR, INSTALLED_USER } from '../../src/cli/installation.ts';
+import { INSTALLED_BINARY, INSTALLED_ROOT, INSTALLED_STATE_DIR, INSTALLED_USER, SANDBOXD_USER } from '../../src/cli/installation.ts';
 import { resolveConfig } from '../../src/config/index.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -11,13 +11,14 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 const unit = read('systemd/flashd.service');
 const values = (key: string): string[] => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].flatMap(match => match[1]!.split(' '));
 
-/** The unit has a /dev of its own instead. */
-const ELSEWHERE = ['CAP_MKNOD'];
+/** The unit has a /dev of its own and limits instead. */
+const ELSEWHERE = ['CAP_MKNOD', 'CAP_SYS_RESOURCE'];
 
 test('the unit bounds the service to exactly the capabilities that sandboxd keeps', () => {
   const list = /sandboxd_capabilities\[\] = \{([^}]*)\}/.exec(read('native/sandboxd/supervisor.c'))![1]!;
   const kept = list.replaceAll(/\/\*.*?\*\//g, '').match(/CAP_[A-Z_]+/g)!;
   assert.deepEqual([...values('CapabilityBoundingSet'), ...ELSEWHERE].sort(), kept.sort());
+  assert.deepEqual(values('AmbientCapabilities').sort(), values('CapabilityBoundingSet').sort());
 });
 
 test('the unit waits longer for a stop than the supervisor does', () => {
@@ -31,7 +32,10 @@ test('unit, sysusers, tmpfiles, installer and configuration name the same user, 
   const config = resolveConfig({});
   assert.deepEqual([config.user, config.stateDir], [INSTALLED_USER, INSTALLED_STATE_DIR]);
   assert.deepEqual(values('ExecStart'), [INSTALLED_BINARY, 'serve']);
-  assert.equal(values('ReadWritePaths')[0], `-${INSTALLED_STATE_DIR}`);
+  assert.deepEqual([values('BindPaths')[0], values('ReadWritePaths')[0], values('RootDirectory')[0]], [INSTALLED_STATE_DIR, `+${INSTALLED_STATE_DIR}`, INSTALLED_ROOT]);
+  assert.deepEqual(values('User'), [SANDBOXD_USER]);
+  assert.match(read('systemd/flashd.sysusers'), new RegExp(`^u ${SANDBOXD_USER} `, 'm'));
+  assert.match(read('systemd/flashd.tmpfiles'), new RegExp(`^d ${INSTALLED_ROOT} 0755 root root `, 'm'));
   assert.match(read('systemd/flashd.sysusers'), new RegExp(`^u ${INSTALLED_USER} .* ${INSTALLED_STATE_DIR} `, 'm'));
   assert.match(read('systemd/flashd.tmpfiles'), new RegExp(`^d ${INSTALLED_STATE_DIR} 0750 ${INSTALLED_USER} ${INSTALLED_USER} `, 'm'));
 });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { managementSocketPath, resolveConfig } from '../../../src/config/index.ts';
+import { requirePrivileges } from '../../../src/launcher/privileges.ts';
 import { prepareStateDir, refuseSecondServer } from '../../../src/launcher/state-dir.ts';
 import { supervisorArguments } from '../../../src/launcher/supervisor-arguments.ts';
 import { resolveUser } from '../../../src/launcher/user.ts';
@@ -27,6 +28,15 @@ test('the service user is found by name, by numbers, or is the reserved one', ()
 
 test('root and unknown users are refused', () => {
   for (const user of ['root', '0:5', '5:0', 'nobody-here']) assert.throws(() => resolveUser(user, PASSWD), invalid, user);
+});
+
+test('flashd is started as root, or as somebody with the capabilities it works with who is not the gateway', () => {
+  const status = (effective: string): string => `Name:\tflashd\nCapEff:\t${effective}\nCapBnd:\t000001ffffffffff\n`;
+  requirePrivileges(USER, 0, status('0000000000000000'));
+  requirePrivileges(USER, 64_998, status('00000000002c11c2'));
+  assert.throws(() => requirePrivileges(USER, 64_998, status('0000000000000000')), { code: 'usage', message: /CAP_SYS_ADMIN/ });
+  assert.throws(() => requirePrivileges(USER, 64_998, status('00000000002c1142')), { code: 'usage', message: /with CAP_SETUID$/ });
+  assert.throws(() => requirePrivileges(USER, USER.uid, status('00000000002c11c2')), invalid);
 });
 
 test('a new state directory belongs to the service user, and others cannot enter', t => {
