@@ -32,7 +32,7 @@ int fl_channels_start(uv_loop_t *loop, uint32_t channels_max, size_t response_bo
   table.max = channels_max;
   table.response_body_max = response_body_max;
   table.loop = loop;
-  return 0;
+  return fl_streams_open(loop, err);
 }
 
 void fl_channel_hold(struct fl_channel *channel)
@@ -226,6 +226,11 @@ void fl_channels_tend(void)
     table.prepared++;
 }
 
+void fl_channel_rest_log(struct fl_channel *channel, int stream)
+{
+  fl_stream_rest(&channel->log[stream]);
+}
+
 void fl_channel_close(struct fl_channel *channel)
 {
   struct fl_event end = { .kind = FL_EVENT_LOG, .channel = channel, .fd = -1 };
@@ -259,4 +264,5 @@ void fl_channels_stop(void)
       continue;
     abandon(channel);
   }
+  fl_streams_close();
 }

@@ -24,6 +24,7 @@ enum {
   FL_CHANNEL_QUEUE_MAX = 256 << 20,            /* bytes waiting for one instance to read them */
   FL_LOG_CHUNK_BYTES = 64 << 10,               /* one read, one onLog */
   FL_LOG_CLOSE_CHUNKS = 4,                     /* reads from each pipe of a channel that is being closed */
+  FL_LOG_REST_MS = 10,                         /* a pipe of which lines are dropped is read so rarely: meanwhile it fills, and who floods it waits */
   FL_LOG_STREAMS = 2,
   FL_CHANNELS_PREPARED = 4                     /* made ahead of need, when the loop is about to wait */
 };
@@ -35,6 +36,9 @@ struct fl_stream {                             /* one polled descriptor of a cha
   uv_poll_t poll;
   struct fl_channel *channel;
   int fd;                                      /* -1: closed */
+  uv_poll_cb on_ready;
+  bool rests;
+  struct fl_stream *next_resting;
 };
 
 struct fl_channel {
@@ -57,6 +61,8 @@ struct fl_channel {
 struct fl_channel_ends { int data, log[FL_LOG_STREAMS]; };
 
 int fl_channels_start(uv_loop_t *loop, uint32_t channels_max, size_t response_body_max, struct fl_error *err);
+/* A log pipe of which lines were dropped: its next read comes after FL_LOG_REST_MS, or with close. */
+void fl_channel_rest_log(struct fl_channel *channel, int stream);
 /* Closes every channel; nothing more is told. */
 void fl_channels_stop(void);
 
@@ -81,4 +87,9 @@ void fl_channel_data_stop(struct fl_channel *channel);
 /* stream.c: polled descriptors. The stream owns fd and a reference on the channel from a successful start on. */
 int fl_stream_start(struct fl_stream *stream, struct fl_channel *channel, uv_loop_t *loop, int fd, uv_poll_cb on_ready, struct fl_error *err);
 void fl_stream_stop(struct fl_stream *stream);
+/* For the resting ones of all channels. */
+int fl_streams_open(uv_loop_t *loop, struct fl_error *err);
+void fl_streams_close(void);
+/* No callback for so long. */
+void fl_stream_rest(struct fl_stream *stream);
 #endif

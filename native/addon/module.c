@@ -173,6 +173,25 @@ static napi_value js_allow_response(napi_env env, napi_callback_info info)
   return fl_throw(env, &error);
 }
 
+/* restLog(channel, stream) */
+static napi_value js_rest_log(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  struct fl_channel *channel;
+  napi_value argument[2];
+  uint32_t index, stream;
+
+  if (!fl_arguments(env, info, 2, argument) || !fl_get_uint32(env, argument[0], "channel", &index) || !fl_get_uint32(env, argument[1], "stream", &stream))
+    return NULL;
+  if (stream == 0 || stream > FL_LOG_STREAMS) {
+    fl_fail(&error, FL_ERR_BAD_LIMIT, EINVAL, "restLog", "stream %u", stream);
+    return fl_throw(env, &error);
+  }
+  if ((channel = fl_channel_find(index)))      /* its last lines come when it is being closed */
+    fl_channel_rest_log(channel, (int)stream - 1);
+  return NULL;
+}
+
 /* closeChannel(channel) */
 static napi_value js_close_channel(napi_env env, napi_callback_info info)
 {
@@ -198,7 +217,7 @@ NAPI_MODULE_INIT()
 {
   static const struct { const char *name; napi_callback function; } functions[] = {
     { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "tellReady", js_tell_ready }, { "tellAlive", js_tell_alive }, { "openControl", js_open_control },
-    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
+    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "restLog", js_rest_log }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
     { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
     { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "preferShortTurns", fl_js_prefer_short_turns }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };

@@ -66,12 +66,12 @@ export class FunctionLogs {
     mkdirSync(options.directory, { recursive: true, mode: 0o750 });
   }
 
-  /** stream: 1 stdout, 2 stderr. An empty chunk ends that stream. The chunk may be reused afterwards. */
-  write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): void {
+  /** stream: 1 stdout, 2 stderr. An empty chunk ends that stream. The chunk may be reused afterwards. False when some of it was dropped. */
+  write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): boolean {
     let output = this.#outputs.get(labels);
     if (output === undefined)
       this.#outputs.set(labels, (output = new InstanceOutput(this.#log(labels.function), labels, this.#options.lineBytes)));
-    output.write(stream, chunk);
+    return output.write(stream, chunk);
   }
 
   /** A system call that the function's policy tells of: subject to its rate like everything else. */
@@ -144,13 +144,15 @@ class InstanceOutput {
     this.#splitters = [new LineSplitter(lineBytes), new LineSplitter(lineBytes)];
   }
 
-  write(stream: 1 | 2, chunk: Uint8Array): void {
+  write(stream: 1 | 2, chunk: Uint8Array): boolean {
+    const lost = this.#log.lostBytes;
     const name = stream === 1 ? 'stdout' : 'stderr';
     const splitter = this.#splitters[stream - 1]!;
     if (chunk.length === 0) splitter.end((text, cut) => this.#log.add(this.#labels, name, text, cut));
     else if (this.#log.admits(this.#labels, chunk)) splitter.push(chunk, (text, cut) => this.#log.add(this.#labels, name, text, cut));
     else splitter.skip(chunk);
     if (splitter.partial) this.#flush ??= setTimeout(() => this.#flushPartial(), PARTIAL_LINE_MS).unref();
+    return this.#log.lostBytes === lost;
   }
 
   #flushPartial(): void {
@@ -164,6 +166,7 @@ class FunctionLog {
   readonly followers = new Set<(entry: LogEntry) => void>();
   lines = 0;
   droppedTotal = 0;
+  lostBytes = 0;
   readonly #options: FunctionLogsOptions;
   readonly #file: LogFile;
   #ring: LogEntry[] = [];
@@ -260,6 +263,7 @@ class FunctionLog {
     this.#dropped.lines += lines;
     this.#dropped.bytes += bytes;
     this.droppedTotal += lines;
+    this.lostBytes += bytes;
     this.#timer ??= setTimeout(() => this.#tellDropped(), 1000).unref();
   }
 

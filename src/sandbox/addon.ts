@@ -63,6 +63,8 @@ export interface Addon {
   openChannel(packet: Uint8Array, bundleFd: number): ChannelId;
   /** Right after openChannel: the largest response of this channel, in place of responseBodyMax. */
   allowResponse(channel: ChannelId, bytes: number): void;
+  /** More was written to this stream than is kept: it is read again a little later, and who writes to it waits when its pipe is full. Nothing happens to a channel that is closed. */
+  restLog(channel: ChannelId, stream: 1 | 2): void;
   /**
    * Writes one frame (native/include/flashd/frame.h); what does not fit now is queued and flushed as the instance reads. Chunks are copied.
    * A frame of type INIT is queued without being flushed: the following REQUEST takes it along.

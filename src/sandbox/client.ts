@@ -233,7 +233,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   #log(channel: ChannelId, stream: 1 | 2, chunk: Uint8Array): void {
     const labels = this.#labels[channel];
-    if (labels !== undefined) this.#options.sink.write(labels, stream, chunk);
+    if (labels !== undefined && !this.#options.sink.write(labels, stream, chunk)) this.addon.restLog(channel, stream);
   }
 
   #greet(controlFd: number): void {

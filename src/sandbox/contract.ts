@@ -85,7 +85,8 @@ export interface Instance {
 
 /** Where the output of instances goes. An empty chunk ends that stream; a chunk may be reused afterwards. */
 export interface LogSink {
-  write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): void;
+  /** False: some of it was dropped, so that more may wait. */
+  write(labels: LogLabels, stream: 1 | 2, chunk: Uint8Array): boolean;
 }
 /** Hears of system calls that a function's policy tells of. */
 export interface SyscallSink {

@@ -251,6 +251,29 @@ test('a flood of logs arrives whole, in bounded chunks, and does not hold up ano
   await next('log', (event) => event.stream === 2 && event.chunk.length === 10);
 });
 
+test('a log that rests is read again later, the other stream and other channels meanwhile, and with close at once', async (t) => {
+  const channel = channelOf(t, 'logFlood');
+  request(channel, 1);
+  await next('log', (event) => event.channel === channel);
+  addon.restLog(channel, 1);
+  addon.restLog(channel, 1);
+  events.splice(0, events.length, ...events.filter(({ kind }) => kind !== 'log'));
+  const rested = performance.now();
+  const event = await next('log', (candidate) => candidate.channel === channel && candidate.stream === 1);
+  assert.ok(event.chunk.length > 0);
+  assert.ok(performance.now() - rested > 5, 'it was not read at once');
+  const { channel: closed, request: create } = open('logFlood');
+  request(closed, 1);
+  await next('log', (candidate) => candidate.channel === closed);
+  addon.restLog(closed, 1);
+  addon.closeChannel(closed);
+  addon.restLog(closed, 1);
+  await destroy(create);
+  for (const stream of [1, 2]) await next('log', (candidate) => candidate.channel === closed && candidate.stream === stream && candidate.chunk.length === 0);
+  assert.throws(() => addon.restLog(channel, 3 as 1), { code: 'EINVAL' });
+  assert.throws(() => addon.restLog(-1, 1), TypeError);
+});
+
 test('streams end on their own when the instance closes them', async (t) => {
   const channel = channelOf(t, 'closeLogs');
   request(channel, 1);

@@ -75,7 +75,7 @@ export async function fixture(options: FixtureOptions = {}) {
   const logged: { function: string; instance: number; invocation: string; stream: number; text: string }[] = [];
   const sandbox = new SandboxClient({
     addon,
-    sink: { write: ({ function: name, instance, invocation }, stream, chunk) => logged.push({ function: name, instance, invocation, stream, text: Buffer.from(chunk).toString() }) },
+    sink: { write: ({ function: name, instance, invocation }, stream, chunk) => logged.push({ function: name, instance, invocation, stream, text: Buffer.from(chunk).toString() }) > 0 },
     limits: { responseBodyMax: 1 << 20, channelsMax: 1000 },
     endWaitMs: options.endWaitMs ?? 100,
     onSupervisorLost: () => reported.push('supervisor lost'),

@@ -129,6 +129,15 @@ test('a line that lost its beginning or end to the rate limit is not glued to an
   assert.equal(entries.at(-1)!.message, 'next');
 });
 
+test('whoever prints more than is kept is told, with whole lines and without', async (t) => {
+  const { logs } = setUp(t, { linesPerSecond: 1, bytesPerSecond: 1024, lineBytes: 100_000 });
+  const of = labels();
+  assert.equal(logs.write(of, 1, Buffer.from('kept\n')), true);
+  assert.equal(logs.write(of, 1, Buffer.from('a\n'.repeat(20))), false);
+  assert.equal(logs.write(of, 1, Buffer.from('no end of a line')), false);
+  assert.equal(logs.write(labels({ function: 'g' }), 1, Buffer.from('another one\n')), true);
+});
+
 test('what was printed before a restart can be read, newest last, in the number asked for', async (t) => {
   const { logs, make } = setUp(t);
   logs.write(labels(), 1, Buffer.from(Array.from({ length: 50 }, (_, index) => `line ${index}\n`).join('')));

@@ -106,6 +106,7 @@ export class FakeAddon implements Addon {
   }
 
   allowResponse(): void {}
+  restLog(): void {}
 
   openChannel(packet: Uint8Array): ChannelId {
     const bytes = Buffer.from(packet);
