@@ -6,7 +6,7 @@
 
 enum {
   HEADER_BYTES = 12, LABEL_MAX = 63, POINTER = 0xc0, TYPE_CNAME = 5, TYPE_OPT = 41,
-  FLAG_RESPONSE = 0x8000, FLAG_OPCODE = 0x7800, FLAG_RECURSION = 0x0100, FLAG_RECURSION_AVAILABLE = 0x0080, FLAG_CODE = 0x000f,
+  FLAG_RESPONSE = 0x8000, FLAG_OPCODE = 0x7800, FLAG_TRUNCATED = 0x0200, FLAG_RECURSION = 0x0100, FLAG_RECURSION_AVAILABLE = 0x0080, FLAG_CODE = 0x000f,
   SECONDS_MAX = 0x7fffffff                     /* RFC 2181: beyond that it stands for 0 */
 };
 
@@ -204,7 +204,7 @@ static bool follow(struct reader *reader, const struct fl_dns_name *owner, const
   return true;
 }
 
-int fl_dns_read_answer(const void *bytes, size_t size, uint16_t id, const struct fl_dns_name *name, struct fl_dns_answer *ret_answer)
+int fl_dns_read_answer(const void *bytes, size_t size, size_t max, uint16_t id, const struct fl_dns_name *name, struct fl_dns_answer *ret_answer)
 {
   struct reader reader = { bytes, size, 0 };
   uint16_t got, flags, questions, answers, authorities, additional, type, class;
@@ -212,19 +212,30 @@ int fl_dns_read_answer(const void *bytes, size_t size, uint16_t id, const struct
   uint32_t aliases = 0;
 
   *ret_answer = (struct fl_dns_answer){ .seconds = SECONDS_MAX };
-  if (size > FL_DNS_ANSWER_MAX || !take_16(&reader, &got) || got != id || !take_16(&reader, &flags) || !take_16(&reader, &questions) || !take_16(&reader, &answers) || !take_16(&reader, &authorities) ||
+  if (size > max || !take_16(&reader, &got) || got != id || !take_16(&reader, &flags) || !take_16(&reader, &questions) || !take_16(&reader, &answers) || !take_16(&reader, &authorities) ||
       !take_16(&reader, &additional) || !(flags & FLAG_RESPONSE) || (flags & FLAG_OPCODE) || questions != 1)
     return -EBADMSG;
   if (!take_name(&reader, false, &current) || !same_name(&current, name) || !take_16(&reader, &type) || !take_16(&reader, &class) || type != FL_DNS_A || class != FL_DNS_IN)
     return -EBADMSG;
+  ret_answer->truncated = flags & FLAG_TRUNCATED;
   ret_answer->code = (flags & FLAG_CODE) == FL_DNS_OK || (flags & FLAG_CODE) == FL_DNS_NO_NAME ? (enum fl_dns_code)(flags & FLAG_CODE) : FL_DNS_FAILED;
   for (uint16_t index = 0; index < answers && index < FL_DNS_RECORDS_MAX && ret_answer->code == FL_DNS_OK; index++) {
     struct record record;
 
+    if (ret_answer->truncated && reader.at == size)
+      break;                                                     /* counted, and left out */
     if (!take_record(&reader, &owner, &record) || !follow(&reader, &owner, &record, &current, &aliases, ret_answer))
       return -EBADMSG;
   }
   return 0;
+}
+
+int fl_dns_frame_wants(const struct fl_dns_frame *frame, size_t max)
+{
+  if (frame->filled < FL_DNS_PREFIX_BYTES)
+    return (int)(FL_DNS_PREFIX_BYTES - frame->filled);
+  size_t size = (size_t)frame->bytes[0] << 8 | frame->bytes[1];
+  return size == 0 || size > max ? -EMSGSIZE : (int)(FL_DNS_PREFIX_BYTES + size - frame->filled);
 }
 
 size_t fl_dns_write_reply(const struct fl_dns_query *query, const struct fl_dns_answer *answer, uint8_t ret_bytes[FL_DNS_REPLY_MAX])

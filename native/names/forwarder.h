@@ -10,7 +10,7 @@
  *      │                        │ ◀──────────────────────────────────────────── struct fl_names_opened
  *      │ ◀──────────────── reply│ (never earlier)                                   │                │
  *
- * It says struct fl_names_open without addresses when it is ready, with two descriptors the first time: its network and the socket that questions come to. sandboxd keeps both, so that a successor goes on with what has been asked meanwhile.
+ * It says struct fl_names_open without addresses when it is ready, with three descriptors the first time: its network and the sockets that questions come to, datagrams and connections. sandboxd keeps them, so that a successor goes on with what has been asked meanwhile.
  */
 #ifndef FLASHD_NAMES_FORWARDER_H
 #define FLASHD_NAMES_FORWARDER_H
@@ -24,6 +24,12 @@ enum {
   FL_NAMES_QUERY_RATE = 32 << 10, FL_NAMES_QUERY_BURST = 16 << 10,    /* bytes of questions a second of one sandbox, headers included, and at once: beyond, they are dropped before they get here */
   FL_NAMES_OPEN_EVERY_MS = 50, FL_NAMES_OPEN_BURST = 64,              /* addresses of one sandbox that are not open yet, by answers: each costs sandboxd a transaction */
   FL_NAMES_REMEMBERED = 16,                    /* addresses of one sandbox that are known to be open */
+  FL_NAMES_STREAMS_MAX = 64,                   /* connections of sandboxes (TCP); further ones are closed at once */
+  FL_NAMES_SANDBOX_STREAMS_MAX = 4,            /* of those, of one sandbox */
+  FL_NAMES_STREAM_IDLE_MS = 5000,              /* without a whole question on one of them, however it drips */
+  FL_NAMES_STREAM_QUERIES_MAX = 64,            /* on one connection, one after the other */
+  FL_NAMES_STREAM_BYTES = 8 << 10,             /* that the kernel keeps of a connection, in each direction */
+  FL_NAMES_UPSTREAMS_MAX = 16,                 /* connections to the name server, for answers that were cut short */
   FL_NAMES_SOCKET_QUERIES = 32,                /* after so many a socket gets another port */
   FL_NAMES_TRY_MS = 1500, FL_NAMES_TRIES = 3,  /* until a question is asked again; then it has failed */
   FL_NAMES_SECONDS_MIN = 60,                   /* that an address is open after an answer: runtimes keep answers longer than these say … */
@@ -52,11 +58,11 @@ struct fl_names_open {
   uint32_t address[FL_DNS_ADDRESSES_MAX];
   uint32_t reserved;
 };
-enum { FL_NAMES_READY_DESCRIPTORS = 2 };
+enum { FL_NAMES_READY_DESCRIPTORS = 3 };
 
 struct fl_forwarder_start {
   int control;                                 /* its end */
-  int network, socket;                         /* of the one before, or -1 */
+  int network, socket, listener;               /* of the one before, or -1 */
   const char *name;                            /* the daemon's */
   uint32_t id, slots;                          /* uid and gid; addresses of sandboxes from `first` on, its own comes after them */
   uint32_t first;

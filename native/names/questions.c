@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-static uint64_t now_ms(void)
+uint64_t fl_forwarder_now_ms(void)
 {
   struct timespec now;
 
@@ -24,17 +24,20 @@ static uint32_t by_chance(void)
   return value;
 }
 
-static void reply(const struct fl_forwarder *forwarder, const struct sockaddr_in *to, const struct fl_dns_query *query, const struct fl_dns_answer *answer)
+static void reply(const struct fl_forwarder *forwarder, const struct fl_way *way, const struct fl_dns_query *query, const struct fl_dns_answer *answer)
 {
   uint8_t bytes[FL_DNS_REPLY_MAX];
+  size_t size = fl_dns_write_reply(query, answer, bytes);
 
-  /* Lost when it cannot be sent, like any packet: whoever asked asks again. */
-  sendto(forwarder->socket, bytes, fl_dns_write_reply(query, answer, bytes), MSG_DONTWAIT, (const struct sockaddr *)to, sizeof *to);
+  if (!way->connection)                                          /* lost when it cannot be sent, like any packet: whoever asked asks again */
+    sendto(forwarder->socket, bytes, size, MSG_DONTWAIT, (const struct sockaddr *)&way->to, sizeof way->to);
+  else if (way->connection->serial == way->serial)
+    fl_connection_reply(way->connection, bytes, size);
 }
 
-void fl_question_refuse(const struct fl_forwarder *forwarder, const struct sockaddr_in *to, const struct fl_dns_query *query, enum fl_dns_code code)
+void fl_question_refuse(const struct fl_forwarder *forwarder, const struct fl_way *way, const struct fl_dns_query *query, enum fl_dns_code code)
 {
-  reply(forwarder, to, query, &(struct fl_dns_answer){ .code = code });
+  reply(forwarder, way, query, &(struct fl_dns_answer){ .code = code });
 }
 
 /* A sandbox that has ended, or has another policy by now, is not answered. */
@@ -45,12 +48,15 @@ static bool is_current(const struct fl_forwarder *forwarder, const struct fl_que
 
 static void end(struct fl_forwarder *forwarder, struct fl_question *question)
 {
+  const struct fl_way way = question->way;
+
   if (is_current(forwarder, question)) {
     forwarder->asker[question->slot].asking--;
-    reply(forwarder, &question->from, &question->query, &question->answer);
+    reply(forwarder, &way, &question->query, &question->answer);
   }
   question->state = FL_QUESTION_FREE;
   forwarder->asked--;
+  fl_connection_resume(forwarder, &way);
 }
 
 static void fail(struct fl_forwarder *forwarder, struct fl_question *question)
@@ -65,7 +71,7 @@ static bool send_question(struct fl_question *question)
   size_t size = fl_dns_write_question(question->id, &question->query.name, bytes);
 
   question->tries++;
-  question->deadline_ms = now_ms() + FL_NAMES_TRY_MS;
+  question->deadline_ms = fl_forwarder_now_ms() + FL_NAMES_TRY_MS;
   return send(question->socket, bytes, size, MSG_DONTWAIT) == (ssize_t)size;
 }
 
@@ -89,13 +95,13 @@ static struct fl_question *find_free(struct fl_forwarder *forwarder)
   return NULL;
 }
 
-void fl_question_ask(struct fl_forwarder *forwarder, const struct sockaddr_in *from, const struct fl_dns_query *query, uint32_t slot, uint32_t entries)
+void fl_question_ask(struct fl_forwarder *forwarder, const struct fl_way *way, const struct fl_dns_query *query, uint32_t slot, uint32_t entries)
 {
   struct fl_asker *asker = &forwarder->asker[slot];
   struct fl_question *question = asker->asking < FL_NAMES_SANDBOX_QUERIES_MAX ? find_free(forwarder) : NULL;
 
   if (!question) {
-    fl_question_refuse(forwarder, from, query, FL_DNS_FAILED);
+    fl_question_refuse(forwarder, way, query, FL_DNS_FAILED);
     return;
   }
   question->state = FL_QUESTION_ASKED;
@@ -105,7 +111,7 @@ void fl_question_ask(struct fl_forwarder *forwarder, const struct sockaddr_in *f
   question->entries = entries;
   question->tries = 0;
   question->grant = asker->grant;
-  question->from = *from;
+  question->way = *way;
   question->query = *query;
   asker->asking++;
   forwarder->asked++;
@@ -150,7 +156,7 @@ static void open_answer(struct fl_forwarder *forwarder, struct fl_question *ques
   struct fl_names_open open = { .grant = question->grant, .slot = question->slot, .ticket = ticket_of(forwarder, question), .entries = question->entries, .seconds = question->answer.seconds };
 
   struct fl_asker *asker = &forwarder->asker[question->slot];
-  uint64_t now = now_ms();
+  uint64_t now = fl_forwarder_now_ms();
 
   question->answer.seconds = question->answer.seconds < FL_NAMES_SECONDS_MAX ? question->answer.seconds : FL_NAMES_SECONDS_MAX;
   for (uint32_t index = 0; index < question->answer.count; index++)
@@ -162,8 +168,19 @@ static void open_answer(struct fl_forwarder *forwarder, struct fl_question *ques
     fail(forwarder, question);
   } else {
     question->state = FL_QUESTION_OPENING;
-    question->deadline_ms = now_ms() + FL_NAMES_TRY_MS;
+    question->deadline_ms = fl_forwarder_now_ms() + FL_NAMES_TRY_MS;
   }
+}
+
+/* What a datagram had no room for. A name server that does not speak TCP has told some addresses, or none. */
+static void ask_for_all(struct fl_forwarder *forwarder, struct fl_question *question)
+{
+  if (!fl_upstream_ask(forwarder, question)) {
+    fl_question_completed(forwarder, question, false);
+    return;
+  }
+  question->state = FL_QUESTION_CUT_SHORT;
+  question->deadline_ms = fl_forwarder_now_ms() + FL_NAMES_TRY_MS;
 }
 
 void fl_question_readable(struct fl_forwarder *forwarder, uint32_t index)
@@ -176,8 +193,16 @@ void fl_question_readable(struct fl_forwarder *forwarder, uint32_t index)
     return;
   if (got < 0)
     fail(forwarder, question);                                   /* the name server is not there */
-  else if (fl_dns_read_answer(bytes, (size_t)got, question->id, &question->query.name, &question->answer) == 0)
+  else if (fl_dns_read_answer(bytes, (size_t)got, FL_DNS_ANSWER_MAX, question->id, &question->query.name, &question->answer) == 0)
+    (question->answer.truncated ? ask_for_all : open_answer)(forwarder, question);
+}
+
+void fl_question_completed(struct fl_forwarder *forwarder, struct fl_question *question, bool answered)
+{
+  if (answered || question->answer.count > 0)
     open_answer(forwarder, question);
+  else
+    fail(forwarder, question);
 }
 
 void fl_question_opened(struct fl_forwarder *forwarder, const struct fl_names_opened *opened)
@@ -191,33 +216,33 @@ void fl_question_opened(struct fl_forwarder *forwarder, const struct fl_names_op
     return;
   }
   if (is_current(forwarder, question))         /* two seconds less than it is: it was opened a moment ago (FL_NAMES_TRY_MS at most) */
-    remember(&forwarder->asker[question->slot], question, now_ms() + (fl_names_seconds(question->answer.seconds) - 2) * 1000ull);
+    remember(&forwarder->asker[question->slot], question, fl_forwarder_now_ms() + (fl_names_seconds(question->answer.seconds) - 2) * 1000ull);
   end(forwarder, question);
 }
 
-void fl_questions_expire(struct fl_forwarder *forwarder)
+static void expire(struct fl_forwarder *forwarder, struct fl_question *question)
 {
-  uint64_t now = forwarder->asked ? now_ms() : 0;
-
-  for (uint32_t index = 0; index < FL_NAMES_QUERIES_MAX && forwarder->asked; index++) {
-    struct fl_question *question = &forwarder->question[index];
-
-    if (question->state == FL_QUESTION_FREE || question->deadline_ms > now)
-      continue;
-    if (question->state == FL_QUESTION_OPENING || question->tries >= FL_NAMES_TRIES || !is_current(forwarder, question) || !send_question(question))
-      fail(forwarder, question);
+  if (question->state == FL_QUESTION_CUT_SHORT) {
+    fl_upstream_release(question->upstream);
+    fl_question_completed(forwarder, question, false);
+  } else if (question->state == FL_QUESTION_OPENING || question->tries >= FL_NAMES_TRIES || !is_current(forwarder, question) || !send_question(question)) {
+    fail(forwarder, question);
   }
 }
 
-int fl_questions_wait(const struct fl_forwarder *forwarder)
+void fl_questions_expire(struct fl_forwarder *forwarder, uint64_t now)
 {
-  uint64_t nearest = UINT64_MAX, now;
+  for (uint32_t index = 0; index < FL_NAMES_QUERIES_MAX && forwarder->asked; index++)
+    if (forwarder->question[index].state != FL_QUESTION_FREE && forwarder->question[index].deadline_ms <= now)
+      expire(forwarder, &forwarder->question[index]);
+}
 
-  if (!forwarder->asked)
-    return -1;
-  for (uint32_t index = 0; index < FL_NAMES_QUERIES_MAX; index++)
+uint64_t fl_questions_deadline(const struct fl_forwarder *forwarder)
+{
+  uint64_t nearest = UINT64_MAX;
+
+  for (uint32_t index = 0; index < FL_NAMES_QUERIES_MAX && forwarder->asked; index++)
     if (forwarder->question[index].state != FL_QUESTION_FREE && forwarder->question[index].deadline_ms < nearest)
       nearest = forwarder->question[index].deadline_ms;
-  now = now_ms();
-  return nearest > now ? (int)(nearest - now) : 0;
+  return nearest;
 }

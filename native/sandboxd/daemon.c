@@ -337,7 +337,7 @@ int fl_daemon_run(const struct fl_options *options)
   daemon->options = *options;
   daemon->rested_due_ns = UINT64_MAX;
   daemon->lifeline = FL_LIFELINE_FD;
-  daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = -1;
+  daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = daemon->names_listener = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FL_LIFELINE_FD, F_SETFL, O_NONBLOCK);
   mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);     /* and no more by itself: large tables go when they are freed, and keepers do not inherit what is left of them */

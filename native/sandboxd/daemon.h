@@ -179,7 +179,7 @@ struct fl_daemon {
   struct fl_name_list names_told;              /* for the CREATE that has the same request id */
   pid_t forwarder;                             /* of names; 0: there is none */
   int names_control;                           /* our end of its socket, or -1 */
-  int names_network, names_questions;          /* its network and the socket in it that questions come to, for its successor; -1: nobody has needed one */
+  int names_network, names_questions, names_listener;    /* its network and the sockets in it that questions come to, for its successor; -1: nobody has needed one */
   bool names_ready, names_cut;                 /* it answers; it was ended, with its network */
   uint64_t names_started_ns;
   uint64_t forks, forks_failed, template_restarts, template_rotations, boots;

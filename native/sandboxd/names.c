@@ -33,7 +33,7 @@ int fl_names_keep(struct fl_daemon *daemon, const struct fl_create *create, stru
 
 static int fork_forwarder(struct fl_daemon *daemon, struct fl_error *err)
 {
-  struct fl_forwarder_start start = {.network = daemon->names_network, .socket = daemon->names_questions, .id = daemon->options.uid_base + FL_NAMES_ID, .parent = getpid(),
+  struct fl_forwarder_start start = {.network = daemon->names_network, .socket = daemon->names_questions, .listener = daemon->names_listener, .id = daemon->options.uid_base + FL_NAMES_ID, .parent = getpid(),
                                      .name = daemon->options.cgroup_name, .slots = daemon->options.slots, .first = fl_parts_egress_first(daemon->parts)};
   int pair[2];
 
@@ -123,6 +123,7 @@ static void become_ready(struct fl_daemon *daemon, int *fds, size_t fd_count)
   if (fd_count == FL_NAMES_READY_DESCRIPTORS) {
     daemon->names_network = fl_steal_fd(&fds[0]);
     daemon->names_questions = fl_steal_fd(&fds[1]);
+    daemon->names_listener = fl_steal_fd(&fds[2]);
   }
   daemon->names_ready = true;
   for (uint32_t i = 0; i < daemon->instances; i++)
@@ -134,7 +135,7 @@ static void become_ready(struct fl_daemon *daemon, int *fds, size_t fd_count)
 void fl_names_readable(struct fl_daemon *daemon)
 {
   for (int count = 0; count < REQUESTS_PER_TURN && daemon->names_control >= 0; count++) {
-    int fds[FL_NAMES_READY_DESCRIPTORS] = {-1, -1};
+    int fds[FL_NAMES_READY_DESCRIPTORS] = {-1, -1, -1};
     struct fl_names_open open;
     size_t fd_count = 0;
     ssize_t size = fl_packet_receive(daemon->names_control, &open, sizeof open, fds, FL_COUNT(fds), &fd_count);
@@ -202,6 +203,7 @@ void fl_names_end(struct fl_daemon *daemon)
   fl_close(&daemon->names_control);
   fl_close(&daemon->names_network);
   fl_close(&daemon->names_questions);
+  fl_close(&daemon->names_listener);
   daemon->names_ready = false;
   daemon->names_cut = daemon->forwarder != 0;
   if (daemon->forwarder)

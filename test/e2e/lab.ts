@@ -13,7 +13,7 @@ export const PRIVATE = '10.9.9.9';
 export const METADATA = '169.254.169.254';
 
 /**
- * TCP: says where it is. UDP port 53: every name is PUBLIC, but for those whose first label says what becomes of the question: told-<what> in HOSTILE, or an address with "-" for ".". All that was asked is repeated on TCP port 5353.
+ * TCP: says where it is. Port 53, UDP and TCP: every name is PUBLIC, but for those whose first label says what becomes of the question: told-<what> in HOSTILE, cut-<what> in CUT (a datagram that says that there is more, and what TCP says then), or an address with "-" for ".". All that was asked is repeated on TCP port 5353.
  * TCP port 9000 takes all that comes, 9001 sends without end.
  */
 const SERVER = `
@@ -35,11 +35,23 @@ HOSTILE = {
   'mixed': lambda head: head(2) + a('${PRIVATE}') + a('${PUBLIC}'),
   'none': lambda head: head(0, 3),
 }
-def answer(query, end):
+CUT = {
+  'empty': lambda head: head(1) + a('${PUBLIC}'),
+  'some': lambda head: None,
+  'many': lambda head: head(300) + b''.join(a(f'93.184.0.{n % 250}') for n in range(300)),
+  'silent': lambda head: b'',
+  'another': lambda head: b'\\0\\0' + (head(1) + a('${PUBLIC}'))[2:],
+  'long': lambda head: 65535,
+  'drip': lambda head: head(1) + a('${PUBLIC}'),
+  'private': lambda head: head(1) + a('${PRIVATE}'),
+}
+def answer(query, end, stream=False):
   label = query[13:13 + query[12]].decode().lower()
   class Head:
-    def __call__(self, count, code=0): return query[:2] + bytes([0x81, 0x80 | code, 0, 1]) + struct.pack('>H', count) + b'\\0\\0\\0\\0' + query[12:end]
+    def __call__(self, count, code=0, flags=0x81): return query[:2] + bytes([flags, 0x80 | code, 0, 1]) + struct.pack('>H', count) + b'\\0\\0\\0\\0' + query[12:end]
   head = Head(); head.end = end
+  if label.startswith('cut-') and stream: return CUT[label[4:]](head)
+  if label.startswith('cut-'): return head(1, 0, 0x83) + a('${PUBLIC}') if label == 'cut-some' else head(0, 0, 0x83)
   if label.startswith('told-'): return HOSTILE[label[5:]](head)
   if label.count('-') == 3: return head(1) + a(label.replace('-', '.'))
   return head(1) + a('${PUBLIC}') if query[end - 4:end - 2] == b'\\0\\x01' else head(0)
@@ -56,6 +68,23 @@ def names():
     asked.append(query[13:end - 5].decode('latin1').translate({n: '.' for n in range(32)}) + ':' + str(query[end - 3]))
     said = answer(query, end)
     if said: server.sendto(said, peer)
+def converse(connection):
+  with connection:
+    prefix = connection.recv(2, socket.MSG_WAITALL)
+    query = connection.recv(struct.unpack('>H', prefix)[0], socket.MSG_WAITALL)
+    end = query.index(b'\\0', 12) + 5
+    asked.append(query[13:end - 5].decode('latin1').translate({n: '.' for n in range(32)}) + ':' + str(query[end - 3]) + '/tcp')
+    said = answer(query, end, True)
+    if said is None: return
+    if said == b'': connection.recv(1)
+    elif said == 65535: connection.sendall(b'\\xff\\xff' + bytes(1000)); connection.recv(1)
+    else:
+      message = struct.pack('>H', len(said)) + said
+      for part in [message[n:n + 1] for n in range(len(message))] if b'drip' in query else [message]: connection.sendall(part)
+def names_by_stream():
+  with socket.create_server(('${PUBLIC}' if place == 'internet' else '0.0.0.0', 53)) as server:
+    while True: threading.Thread(target=converse, args=(server.accept()[0],), daemon=True).start()
+threading.Thread(target=names_by_stream, daemon=True).start()
 for port in ports: threading.Thread(target=serve, args=(port,), daemon=True).start()
 threading.Thread(target=names, daemon=True).start()
 def swallow():

@@ -25,6 +25,48 @@ def ask(packet, wait=2):
     s.settimeout(wait); s.connect(('169.254.53.53', 53)); s.send(packet)
     reply = s.recv(600)
     return [reply[3] & 15, struct.unpack('>H', reply[6:8])[0], struct.unpack('>I', reply[-10:-6])[0] if reply[7] else 0]
+def reply_of(reply): return [reply[3] & 15, struct.unpack('>H', reply[6:8])[0]]
+def stream():
+  s = socket.create_connection(('169.254.53.53', 53), 2); s.settimeout(8); return s
+def sent(packet): return struct.pack('>H', len(packet)) + packet
+def heard(s):
+  try: size = s.recv(2, socket.MSG_WAITALL)
+  except ConnectionResetError: return 'closed'
+  return reply_of(s.recv(struct.unpack('>H', size)[0], socket.MSG_WAITALL)) if len(size) == 2 else 'closed'
+def converse(*packets, drip=False):
+  said = []
+  with stream() as s:
+    for packet in packets:
+      if 'closed' in said: break
+      for part in ([packet[n:n + 1] for n in range(len(packet))] if drip else [packet]): s.sendall(part)
+      said.append(heard(s))
+  return said
+def questions(count): return [sent(query(['api.example.org', 'secret.exfiltrated.net', 'www.example.org'][n % 3])) for n in range(int(count))]
+def ahead(count):
+  with stream() as s:
+    s.sendall(b''.join(questions(count)))
+    return [heard(s) for _ in range(int(count))]
+def after(text=''):
+  with stream() as s:
+    if text: s.sendall(bytes.fromhex(text))
+    begin = time.monotonic()
+    try: end = 'closed' if s.recv(1) == b'' else 'said'
+    except ConnectionResetError: end = 'closed'
+    return [end, round(time.monotonic() - begin)]
+def crowd(count):
+  each = [stream() for _ in range(int(count))]
+  time.sleep(0.3)
+  said = []
+  for s in each:
+    try: s.sendall(sent(query('api.example.org'))); said.append(heard(s) != 'closed')
+    except OSError: said.append(False)
+  return said.count(True)
+def deaf():
+  with stream() as s:
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048); s.settimeout(1)
+    try:
+      for packet in questions(4000): s.sendall(packet)
+    except OSError as error: return 'cut off'
 def flood(name, seconds):
   s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('169.254.53.53', 53)); packet, end, sent = query(name), time.monotonic() + float(seconds), 0
   while time.monotonic() < end:
@@ -39,7 +81,8 @@ def listen():
   threading.Thread(target=lambda: [server.accept()[0].sendall(b'sandbox') for _ in range(9)], daemon=True).start()
   return own()
 ACTS = {'tcp': tcp, 'name': socket.gethostbyname, 'ask': lambda name, kind: ask(query(name, kind)), 'patient': lambda name: ask(query(name), 8), 'behind': lambda name: ask(query(name, 1, b'x')), 'raw': lambda text: ask(bytes.fromhex(text), 0.5),
-        'flood': flood, 'many': many, 'same': lambda count: [ask(query('api.example.org'))[0] for _ in range(int(count))], 'own': own, 'listen': listen, 'dns': lambda host: tcp(host, 53)}
+        'flood': flood, 'stream': lambda name, kind: converse(sent(query(name, kind)))[0], 'drip': lambda name: converse(sent(query(name)), drip=True)[0], 'one': lambda count: converse(*questions(count)), 'ahead': ahead, 'crowd': crowd, 'deaf': deaf, 'after': after,
+         'many': many, 'same': lambda count: [ask(query('api.example.org'))[0] for _ in range(int(count))], 'own': own, 'listen': listen}
 def handler(event, context):
   act, *arguments = event['rawPath'].strip('/').split('/')
   return attempt(lambda: ACTS[act](*arguments))
@@ -139,15 +182,46 @@ describe('host names in egress lists', () => {
     assert.equal(await ask('named', 'tcp', PRIVATE, 443), 'ECONNREFUSED');
   });
 
-  test('only addresses are asked for, and only by datagrams that are questions', async () => {
+  test('only addresses are asked for, and only by questions', async () => {
     for (const kind of [28, 16, 255, 65]) assert.deepEqual(await ask('named', 'ask', 'api.example.org', kind), [0, 0, 0]);
     assert.deepEqual(await ask('named', 'ask', 'api.example.org', 1), [0, 1, 5]);
     assert.deepEqual(await ask('named', 'behind', 'api.example.org'), [1, 0, 0]);
     assert.equal(await ask('named', 'raw', '00'.repeat(11)), 'timeout');
     assert.equal(await ask('named', 'raw', `123481000001${'00'.repeat(6)}00`), 'timeout');
     assert.deepEqual(await ask('named', 'raw', '123401000001000000000000c00c00010001'), [1, 0, 0]);
-    assert.equal(await ask('named', 'dns', '169.254.53.53'), 'ECONNREFUSED');
     assert.ok(!asked().split(' ').some((each) => /example\.org:(?!1$)/.test(each)));
+  });
+
+  test('questions over TCP are questions: what is listed is answered and open, all else is refused', async () => {
+    assert.equal(await ask('twin', 'tcp', '93.1.1.1', 443), 'ECONNREFUSED');
+    assert.deepEqual(await ask('twin', 'stream', 'api.example.org', 1), [0, 1]);
+    assert.equal(await ask('twin', 'tcp', PUBLIC, 443), 'internet');
+    assert.deepEqual(await ask('named', 'drip', 'www.example.org'), [0, 1]);
+    assert.deepEqual(await ask('named', 'stream', 'secret.exfiltrated.net', 1), [5, 0]);
+    assert.deepEqual(await ask('named', 'stream', 'api.example.org', 28), [0, 0]);
+    assert.doesNotMatch(asked(), /exfiltrated|example\.org:\d+\/tcp/); // what goes on is a question of its own, by a datagram
+    for (const way of ['one', 'ahead']) assert.deepEqual(await ask('named', way, 6), [[0, 1], [5, 0], [0, 1], [0, 1], [5, 0], [0, 1]], way);
+    assert.deepEqual(await ask('addresses', 'stream', 'api.example.org', 1), [0, 1]); // by the name server itself
+  });
+
+  test('an answer that is cut short is asked for again over TCP, and what comes is judged like any other', async () => {
+    for (const [what, expected] of [['empty', [0, 1, 5]], ['drip', [0, 1, 5]], ['some', [0, 1, 5]], ['many', [0, 8, 5]]] as const) assert.deepEqual(await ask('named', 'patient', `cut-${what}.hostile.example`), expected, what);
+    assert.equal(await ask('named', 'tcp', 'cut-empty.hostile.example', 443), 'internet');
+    assert.match(asked(), /cut-empty\.hostile\.example:1\/tcp/);
+    for (const what of ['silent', 'another', 'long']) assert.deepEqual(await ask('named', 'patient', `cut-${what}.hostile.example`), [2, 0, 0], what);
+    assert.equal(await ask('named', 'name', 'cut-private.hostile.example'), PRIVATE);
+    assert.equal(await ask('named', 'tcp', PRIVATE, 443), 'ECONNREFUSED');
+    assert.deepEqual(await ask('named', 'stream', 'cut-many.hostile.example', 1), [0, 8]);
+  });
+
+  test('connections have limits: of one sandbox, of questions, of a message, of silence', async () => {
+    assert.equal(await ask('named', 'crowd', 7), 4);
+    const said = (await ask('named', 'one', 80)) as unknown[];
+    assert.deepEqual([said.filter((each) => each !== 'closed').length, said.at(-1)], [64, 'closed']);
+    for (const bytes of ['0000', '0201', 'ffff', `000c${'00'.repeat(2)}8100${'00'.repeat(8)}`, `0005${'00'.repeat(5)}`]) assert.deepEqual(await ask('named', 'after', bytes), ['closed', 0], bytes);
+    assert.equal(await ask('named', 'deaf'), 'cut off');
+    assert.deepEqual(await Promise.all([ask('named', 'after'), ask('twin', 'after', '001d1234')]), [['closed', 5], ['closed', 5]]);
+    assert.equal(await ask('named', 'tcp', 'www.example.org', 80), 'internet');
   });
 
   test('what an answer opened passes', async () => {
@@ -206,6 +280,7 @@ describe('host names in egress lists', () => {
     const [next] = forwarders();
     assert.ok(next !== undefined && next !== before);
     assert.match(flashd.output, /the forwarder of names ended with status 0x9: another takes its place/);
+    assert.deepEqual(await ask('named', 'stream', 'api.example.org', 1), [0, 1]);
     assert.equal(await ask('named', 'name', 'secret.exfiltrated.net'), 'no such name');
   });
 

@@ -138,7 +138,7 @@ static int read_answer(const void *packet, size_t size, struct fl_dns_answer *an
 {
   const struct fl_dns_name name = asked();
 
-  return fl_dns_read_answer(packet, size, 7, &name, answer);
+  return fl_dns_read_answer(packet, size, FL_DNS_ANSWER_MAX, 7, &name, answer);
 }
 
 static void answers_are_read_strictly(void)
@@ -181,6 +181,43 @@ static void an_answer_has_limits(void)
   for (int index = 0; index < FL_DNS_RECORDS_MAX; index++, at += sizeof round - 1)       /* a name that is its own alias */
     memcpy(packet + at, round, sizeof round - 1);
   CHECK(read_answer(packet, at, &answer) < 0);
+}
+
+static void what_is_cut_short_says_so(void)
+{
+  static const char empty[] = "\0\7\x83\x80\0\1\0\0\0\0\0\0" QUESTION, some[] = "\0\7\x83\x80\0\1\0\5\0\0\0\0" QUESTION "\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\xcb\0\x71\x50";
+  uint8_t packet[FL_DNS_STREAM_ANSWER_MAX + 1] = "\0\7\x81\x80\0\1\0\0\0\0\0\0" QUESTION;
+  const struct fl_dns_name name = asked();
+  struct fl_dns_answer answer;
+
+  CHECK(READ_ANSWER(empty, &answer) == 0 && answer.truncated && answer.count == 0);
+  CHECK(READ_ANSWER(some, &answer) == 0 && answer.truncated && answer.count == 1);
+  CHECK(read_answer(some, sizeof some - 3, &answer) < 0);        /* in the middle of a record */
+  CHECK(fl_dns_read_answer(packet, sizeof packet - 1, FL_DNS_STREAM_ANSWER_MAX, 7, &name, &answer) == 0 && !answer.truncated);
+  CHECK(fl_dns_read_answer(packet, sizeof packet, FL_DNS_STREAM_ANSWER_MAX, 7, &name, &answer) < 0);
+}
+
+static void a_message_over_tcp_has_its_length_and_a_limit(void)
+{
+  struct fl_dns_frame frame = { 0 };
+
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == 2);
+  frame.filled = 1;
+  frame.bytes[0] = 2;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == 1);      /* half a length is none */
+  frame.filled = 2;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == 512);
+  frame.filled = 513;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == 1);
+  frame.filled = 514;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == 0);
+  frame.filled = 2;
+  frame.bytes[1] = 1;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == -EMSGSIZE && fl_dns_frame_wants(&frame, FL_DNS_STREAM_ANSWER_MAX) == 513);
+  frame.bytes[0] = frame.bytes[1] = 0;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_QUERY_MAX) == -EMSGSIZE);
+  frame.bytes[0] = frame.bytes[1] = 0xff;
+  CHECK(fl_dns_frame_wants(&frame, FL_DNS_STREAM_ANSWER_MAX) == -EMSGSIZE);
 }
 
 /* What we say is read back by ourselves, as question and as answer. */
@@ -295,6 +332,8 @@ int main(void)
   a_name_has_a_limit();
   answers_are_read_strictly();
   an_answer_has_limits();
+  what_is_cut_short_says_so();
+  a_message_over_tcp_has_its_length_and_a_limit();
   replies_are_well_formed();
   an_answer_is_kept_between_bounds();
   build_world();
