@@ -41,10 +41,12 @@ def transparent():
 def spoof():
   with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     s.setsockopt(socket.SOL_IP, 15, 1); s.bind(('198.51.100.77', 0)); s.sendto(b'x', ('203.0.113.80', 80)); return 'sent'
-def six(host):
-  with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s: s.connect((host, 80)); return 'connected'
+def six(host, port=80, kind=socket.SOCK_STREAM):
+  with socket.socket(socket.AF_INET6, kind) as s:
+    s.settimeout(2); s.connect(socket.getaddrinfo(host.replace('@', '%'), int(port), socket.AF_INET6, kind)[0][4])
+    return 'sent' if kind == socket.SOCK_DGRAM and s.send(b'x') else s.recv(100).decode()
 def raw(family, kind): socket.socket(family, kind).close(); return 'permitted'
-ACTS = {'send': lambda *to: rate(lambda c: c.send(bytes(1 << 16)), *to), 'receive': lambda *to: rate(lambda c: len(c.recv(1 << 16)), *to), 'tcp': tcp, 'own': own, 'listen': listen, 'name': socket.gethostbyname, 'add': add_address, 'transparent': transparent, 'spoof': spoof, 'six': six,
+ACTS = {'send': lambda *to: rate(lambda c: c.send(bytes(1 << 16)), *to), 'receive': lambda *to: rate(lambda c: len(c.recv(1 << 16)), *to), 'tcp': tcp, 'own': own, 'listen': listen, 'name': socket.gethostbyname, 'add': add_address, 'transparent': transparent, 'spoof': spoof, 'six': six, 'six-datagram': lambda host: six(host, 53, socket.SOCK_DGRAM), 'six-interfaces': lambda: sorted({line.split()[5] for line in open('/proc/net/if_inet6')}),
         'raw': lambda: raw(socket.AF_INET, socket.SOCK_RAW), 'packet': lambda: raw(socket.AF_PACKET, socket.SOCK_RAW), 'netfilter': lambda: socket.socket(16, socket.SOCK_RAW, 12).close() or 'permitted'}
 def handler(event, context):
   act, *arguments = event['rawPath'].strip('/').split('/')
@@ -140,8 +142,27 @@ describe('functions and the network', () => {
     assert.throws(() => lab.onHost('curl', '-s', '--max-time', '1', `http://${address}:7777/`));
   });
 
-  test('have no IPv6, no raw sockets, and no say over their network', async () => {
-    assert.match(await ask('public', 'six', '2001:db8::1'), /ENETUNREACH|EADDRNOTAVAIL|EAFNOSUPPORT/);
+  test('have no IPv6: no address but loopback, no way out, to the host or to a neighbour, link-local and multicast included', async () => {
+    lab.onHost('sh', '-c', 'echo 0 >/proc/sys/net/ipv6/conf/up0/disable_ipv6; ip -6 address add 2001:db8::2/64 dev up0 nodad; ip -6 route add default dev up0');
+    assert.doesNotMatch(lab.onHost('ip', '-6', '-o', 'address'), / f[0-9a-f]{8}-\d+ /, 'a cable has an address');
+    const nowhere = /^(ENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL|EAFNOSUPPORT|EINVAL|ENODEV)$/;
+    for (const [name, link] of [['none', 'lo'], ['public', 'eth0'], ['wide', 'eth0']] as const) {
+      assert.deepEqual((await ask(name, 'six-interfaces') as unknown as string[]).filter((each) => each !== 'lo'), [], name);
+      for (const host of ['2001:db8::1', '2001:db8::2', '64:ff9b::cb00:7150', '2002:cb00:7150::1', `fe80::1@${link}`]) {
+        for (const act of ['six', 'six-datagram']) assert.match(await ask(name, act, host), nowhere, `${name} ${act} ${host}`);
+      }
+    }
+    for (const host of ['ff02::1@eth0', 'ff02::2@eth0', 'ff05::1']) assert.match(await ask('public', 'six-datagram', host), nowhere, host);
+  });
+
+  test('are held by the same rules when they write IPv4 addresses as IPv6 ones', async () => {
+    assert.equal(await ask('narrow', 'six', `::ffff:${PUBLIC}`, 443), 'internet');
+    assert.equal(await ask('narrow', 'six', `::ffff:${PUBLIC}`, 80), 'ECONNREFUSED');
+    for (const address of [PRIVATE, METADATA, ...HOST_ADDRESSES]) assert.equal(await ask('public', 'six', `::ffff:${address}`), 'ECONNREFUSED', address);
+    for (const address of [PUBLIC, PRIVATE, METADATA]) assert.equal(await ask('none', 'six', `::ffff:${address}`), 'ENETUNREACH', address);
+  });
+
+  test('have no raw sockets, and no say over their network', async () => {
     for (const act of ['raw', 'packet', 'netfilter', 'add', 'transparent']) assert.match(await ask('public', act), /^(EPERM|EACCES|EINVAL|EPROTONOSUPPORT|EAFNOSUPPORT)$/, act);
     assert.match(await ask('public', 'spoof'), /EINVAL|ENETUNREACH/);
   });

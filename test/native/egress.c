@@ -4,8 +4,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ipv6.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -130,6 +133,90 @@ static void there_is_no_ipv6(int part)
   enter(host);
   CHECK(fd < 0 || (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && (errno == ENETUNREACH || errno == EADDRNOTAVAIL)));
   close(fd);
+}
+
+static void set_ipv6(const char *link, const char *key, const char *value)
+{
+  char path[80];
+
+  snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/%s", link, key);
+  CHECK(fl_file_write(AT_FDCWD, path, value) == 0);
+}
+
+/* As nobody in a sandbox can: the address is there at once, its network is behind that link, and everything else too, there or at the gateway. */
+static void add_ipv6(int network, const char *link, const char *address, const char *gateway)
+{
+  struct in6_ifreq request = { .ifr6_prefixlen = 64 };
+  struct in6_rtmsg route = { .rtmsg_metric = 1, .rtmsg_flags = RTF_UP | (gateway ? RTF_GATEWAY : 0) };
+  int fd;
+
+  enter(network);
+  set_ipv6(link, "accept_dad", "0");
+  set_ipv6(link, "disable_ipv6", "0");
+  CHECK(inet_pton(AF_INET6, address, &request.ifr6_addr) == 1 && (request.ifr6_ifindex = (int)if_nametoindex(link)) > 0);
+  fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0 && ioctl(fd, SIOCSIFADDR, &request) == 0);
+  route.rtmsg_ifindex = request.ifr6_ifindex;
+  CHECK((!gateway || inet_pton(AF_INET6, gateway, &route.rtmsg_gateway) == 1) && (network == host || ioctl(fd, SIOCADDRT, &route) == 0));
+  close(fd);
+  enter(host);
+}
+
+enum { ATTEMPTS = 5 };                         /* a link that has just got its address needs a moment */
+
+/* Whether a datagram arrives. scope: the link at `from` that a link-local address is behind, or NULL. */
+static bool arrives_by_ipv6(int from, const char *scope, int to, const char *address)
+{
+  struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(6666) }, target = any;
+  struct pollfd polled = { .events = POLLIN };
+  int fd;
+
+  enter(to);
+  polled.fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  CHECK(polled.fd >= 0 && bind(polled.fd, (struct sockaddr *)&any, sizeof any) == 0);
+  enter(from);
+  fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  target.sin6_scope_id = scope ? if_nametoindex(scope) : 0;
+  CHECK(fd >= 0 && inet_pton(AF_INET6, address, &target.sin6_addr) == 1);
+  enter(host);
+  bool arrived = false;
+  for (int attempt = 0; attempt < ATTEMPTS && !arrived; attempt++) {
+    sendto(fd, "x", 1, 0, (struct sockaddr *)&target, sizeof target);
+    arrived = poll(&polled, 1, WAIT_MS / 3) == 1;
+  }
+  close(fd);
+  close(polled.fd);
+  return arrived;
+}
+
+/* Even where somebody turns it on at both ends of a cable: the table lets none of it pass, neither out, nor in, nor to a neighbour, link-local and multicast included. */
+static void no_ipv6_passes_where_it_is_on(int one, int two)
+{
+  char link[2][IF_NAMESIZE];
+
+  add_ipv6(host, "uplink", "fd00:1::1", NULL);
+  add_ipv6(internet, "cable", "fd00:1::2", "fd00:1::1");
+  CHECK(arrives_by_ipv6(host, NULL, internet, "fd00:1::2"));     /* as it would arrive */
+  for (uint32_t slot = 0; slot < 2; slot++) {
+    char address[2][INET6_ADDRSTRLEN];
+
+    snprintf(link[slot], sizeof link[slot], "%.12s%u", maker.links, slot);
+    snprintf(address[0], sizeof address[0], "fd00:2:%u::1", slot);
+    snprintf(address[1], sizeof address[1], "fd00:2:%u::2", slot);
+    add_ipv6(host, link[slot], address[0], NULL);
+    add_ipv6(slot ? two : one, "eth0", address[1], NULL);
+    CHECK(!arrives_by_ipv6(slot ? two : one, NULL, host, address[0]) && !arrives_by_ipv6(host, NULL, slot ? two : one, address[1]));
+  }
+  set_ipv6("all", "forwarding", "1");
+  CHECK(!arrives_by_ipv6(one, NULL, two, "fd00:2:1::2") && !arrives_by_ipv6(one, NULL, internet, "fd00:1::2") && !arrives_by_ipv6(internet, NULL, one, "fd00:2::2"));
+  CHECK(!arrives_by_ipv6(one, "eth0", host, "ff02::1") && !arrives_by_ipv6(host, link[0], one, "ff02::1"));
+  set_ipv6("all", "forwarding", "0");
+  for (uint32_t slot = 0; slot < 2; slot++) {
+    set_ipv6(link[slot], "disable_ipv6", "1");
+    enter(slot ? two : one);
+    set_ipv6("eth0", "disable_ipv6", "1");
+    enter(host);
+  }
 }
 
 static void nobody_comes_in(int part)
@@ -368,6 +455,7 @@ int main(void)
   CHECK(tcp(two, inet_ntoa((struct in_addr){ htonl(fl_egress_address(&egress, 0)) }), 80) == ECONNREFUSED);
   a_list_narrows_and_reopens();
   there_is_no_ipv6(one);
+  no_ipv6_passes_where_it_is_on(one, two);
   nobody_speaks_for_another(one);
   connections_are_counted();
   the_rate_holds_both_ways_and_for_each_alone(one);
