@@ -25,7 +25,14 @@ const ENVIRONMENT = { FLASHD_USER: `${GATEWAY}:${GATEWAY}`, FLASHD_ALLOW_PROCESS
 const REACH = "import ctypes, errno, os, sys\ndef attempt(act):\n  try: act(); print('permitted')\n  except OSError as error: print(errno.errorcode[error.errno])\nattempt(lambda: os.kill(int(sys.argv[1]), 0))\nattempt(lambda: os.open(f'/proc/{sys.argv[2]}/ns/user', os.O_RDONLY))";
 
 const status = (pid: number): Record<string, string> => Object.fromEntries(readFileSync(`/proc/${pid}/status`, 'utf8').trim().split('\n').map((line) => line.split(/:\s*/, 2) as [string, string]));
-const uid = (pid: number): number => Number(status(pid)['Uid']!.split('\t')[0]);
+/** NaN: it is over. */
+const uid = (pid: number): number => {
+  try {
+    return Number(status(pid)['Uid']!.split('\t')[0]);
+  } catch {
+    return NaN;
+  }
+};
 
 describe('started by another user than root', () => {
   let flashd: Flashd;
