@@ -1,7 +1,7 @@
 /** The installed service under a real systemd: installed, killed, restarted, rebooted, removed. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -77,6 +77,22 @@ test('what systemd counts against the unit stands in it, each with its reason, a
 test('deployed functions answer', async () => {
   ok('flashd', 'deploy', ...FUNCTIONS.map(name => `/root/functions/${name}`));
   await untilAnswered(START_MS);
+});
+
+test('networks, restores and interception work within what the unit leaves', () => {
+  const handler = "import os, socket\ndef handler(event, context):\n  found = os.path.exists('/tmp/kept'); open('/tmp/kept', 'w').close()\n  return [os.getpid(), found, sorted(name for _, name in socket.if_nameindex())]\n";
+  const kinds = { restored: { requestIsolation: 'restore' }, egress: { network: { egress: ['203.0.113.80:80', 'api.example.org:443'] } }, watched: { interception: { audit: ['exec'], allow: { read: ['/usr', '/function', '/tmp'], write: ['/tmp'] } } } };
+  for (const [name, manifest] of Object.entries(kinds)) {
+    mkdirSync(machine.path(`/root/functions/${name}`));
+    writeFileSync(machine.path(`/root/functions/${name}/handler.py`), handler);
+    writeFileSync(machine.path(`/root/functions/${name}/function.json`), JSON.stringify(manifest));
+    ok('flashd', 'deploy', `/root/functions/${name}`);
+  }
+  const ask = (name: string) => JSON.parse(ok('curl', '-s', '--max-time', '10', `http://127.0.0.1:8080/function/${name}`)) as [number, boolean, string[]];
+  for (let request = 0; request < 5; request++) assert.equal(ask('restored')[1], false, `request ${request}`);
+  assert.deepEqual(ask('egress')[2], ['eth0', 'lo']);
+  assert.deepEqual([ask('watched')[1], ask('watched')[1]], [false, true]);
+  for (const name of Object.keys(kinds)) ok('flashd', 'remove', name);
 });
 
 test('the gateway runs as the service user without any capability', () => {
