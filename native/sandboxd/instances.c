@@ -309,7 +309,7 @@ void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield)
 /* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template)
 {
-  struct fl_error err = {FL_ERR_CHILD_LOST, 0, "fork", "the template ended"};
+  struct fl_error err = {FL_ERR_TEMPLATE, 0, "fork", "the template ended"};
 
   fl_functions_template_lost(daemon, template);
 
@@ -318,12 +318,14 @@ void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_templa
 
     if (instance->template != template || instance->state == FL_INSTANCE_RUNNING || (instance->state == FL_INSTANCE_ENDING && instance->pid)) {
       i++;
-    } else if (instance->pid) {
+      continue;
+    }
+    if (!instance->announced)
+      fl_instances_refuse(daemon, instance, &err);
+    if (instance->pid) {
       fl_instances_kill(instance);
       i++;
     } else {
-      if (!instance->announced)
-        fl_instances_refuse(daemon, instance, &err);
       fl_parts_end(daemon->parts, &instance->sandbox);
       fl_instances_forget(daemon, instance);
     }

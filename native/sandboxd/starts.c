@@ -103,8 +103,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     return r;
   uint32_t first = instance->known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
   r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds + first, FL_ASSIGNED_FDS - first);
-  if (r < 0)
-    return fl_fail(err, FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
+  if (r < 0)                                     /* whoever is forked, but not yet there, goes with its template */
+    return fl_fail(err, r == -EPIPE ? FL_ERR_TEMPLATE : FL_ERR_CHILD_LOST, -r, "assign", "instance %lu", instance->id);
   instance->state = FL_INSTANCE_STARTING;
   fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
   daemon->forks += instance->create_request != 0;
