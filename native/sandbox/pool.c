@@ -161,6 +161,7 @@ static bool order_build(struct fl_parts *parts, uint32_t index, uint32_t network
   if (order(parts, FL_ORDER_BUILD, index) < 0)
     return false;
   parts->slot[index].state = FL_SLOT_BUILDING;
+  parts->slot[index].losses = parts->losses;
   parts->slot[index].limits = parts->config.defaults;
   parts->building++;
   parts->kind[network].building++;
@@ -351,6 +352,10 @@ static void on_built(struct fl_parts *parts, const struct fl_news *news, const i
     note_room(parts, news->pid, slot->init_pidfd);
   else
     slot->pid = news->pid;
+  if (slot->network.kind == FL_NETWORK_EGRESS && slot->losses != parts->losses) {
+    fl_pool_end(parts, news->slot);                              /* its cable was taken away, or hangs where nothing is said about it any more */
+    return;
+  }
   slot->on_demand = kind->waiting;
   kind->waiting = false;
   slot->state = FL_SLOT_READY;

@@ -33,6 +33,7 @@ struct fl_slot {
   bool on_demand;                                /* someone was waiting when it arrived */
   bool removal_sent;
   struct fl_network_want network;                /* what it was built with */
+  uint32_t losses;                               /* of the rules of egress, when its building was ordered */
   struct fl_limits limits;                       /* what its cgroup has now */
   struct fl_cgroup_report before;                /* what its cgroup's counters said before this sandbox */
   pid_t pid;                                     /* of the init until it is reaped, else 0 */
@@ -61,6 +62,7 @@ struct fl_parts {
   int64_t taken_at, burst_at, missed_at;         /* the newest take; the first one of those that came one after the other; when one last found nothing */
   struct fl_pool_kind kind[FL_NETWORK_KINDS];
   struct fl_egress egress;
+  uint32_t losses;                               /* how often its rules were lost */
   int own_mounts;                                /* the mount namespace that we live in, once there is a sandbox of the light class; else -1 */
   pid_t room;                                    /* the light class's init, until it is reaped, else 0 */
   int room_pidfd;

@@ -213,6 +213,18 @@ describe('functions and the network', () => {
     assert.match(address, /^10\./);
   });
 
+  test('also where sandboxes were being built just then', async () => {
+    for (let round = 0; round < 5; round++) {
+      const burst = Array.from({ length: 6 }, () => flashd.http('GET', '/function/public/own'));
+      await sleep(round * 3);
+      lab.onHost('nft', 'flush', 'ruleset');
+      await Promise.all(burst);
+      for (const end = performance.now() + 10_000; performance.now() < end && ours().tables === 0; await sleep(50)) await flashd.http('GET', '/function/public/own');
+      await sleep(200); // those from before are being ended
+      assert.deepEqual(await Promise.all(Array.from({ length: 6 }, () => ask('public', 'tcp', PUBLIC, 80))), Array(6).fill('internet'), `round ${round}`);
+    }
+  });
+
   test('are told of a firewall that drops what they send', async () => {
     lab.onHost('nft', 'flush ruleset; add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }');
     const told = /firewall drops what is forwarded \(filter FORWARD\)/;
