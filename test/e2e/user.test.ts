@@ -1,7 +1,7 @@
 /** flashd started by a user who is not root, with capabilities: as its unit does it, here without a service manager. What works as root works so, and sandboxd's user is nobody else's. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -34,6 +34,16 @@ const uid = (pid: number): number => {
   }
 };
 
+/** Host names need a setting of a network of flashd's own, which a container's manager may have made read-only for all. */
+const NAMES = ((): string[] => {
+  try {
+    accessSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', constants.W_OK);
+    return ['api.example.org:443'];
+  } catch {
+    return [];
+  }
+})();
+
 describe('started by another user than root', () => {
   let flashd: Flashd;
   let below: string;
@@ -41,7 +51,7 @@ describe('started by another user than root', () => {
     below = mkdtempSync(join(tmpdir(), 'flashd-user-'));
     flashd = await Flashd.startBehind(started(OWN, CAPABILITIES), ENVIRONMENT);
     const kinds: Record<string, object> = {
-      plain: {}, restored: { requestIsolation: 'restore' }, fresh: { requestIsolation: 'fresh' }, room: { isolation: 'process' }, watched: { interception: { audit: ['exec'], allow: { read: ['/usr', '/function', '/tmp'], write: ['/tmp'] } } }, egress: { network: { egress: ['203.0.113.80:443', 'api.example.org:443'] } },
+      plain: {}, restored: { requestIsolation: 'restore' }, fresh: { requestIsolation: 'fresh' }, room: { isolation: 'process' }, watched: { interception: { audit: ['exec'], allow: { read: ['/usr', '/function', '/tmp'], write: ['/tmp'] } } }, egress: { network: { egress: ['203.0.113.80:443', ...NAMES] } },
     };
     for (const [name, manifest] of Object.entries(kinds)) {
       mkdirSync(join(below, name));
