@@ -69,7 +69,7 @@ static void add(struct fl_plan *plan, uint16_t op, uint16_t fd, uint32_t arg, ui
     plan->step[plan->steps++] = (struct fl_step){op, fd, arg, value};
 }
 
-/* Of what is known it takes when to do it, too. */
+/* What needs neither a descriptor nor a limit of the assignment; the bundle is one of those where it does not travel with the plan. */
 static void add_finish(struct fl_plan *plan, uint16_t bundle)
 {
   if (plan->known)
@@ -147,7 +147,6 @@ static bool step_valid(const struct fl_plan *plan, const struct fl_step *step, u
 static uint32_t rank(const struct fl_plan *plan, uint16_t op)
 {
   static const uint8_t before_park[FL_STEP_OPS] = {[FL_STEP_BUNDLE] = 1, [FL_STEP_DUMPABLE] = 2, [FL_STEP_CAPABILITIES] = 3, [FL_STEP_SEAL] = 4};
-
   uint32_t early = plan->known ? before_park[op] : 0;
 
   return (early ? FL_STEP_TOUCH : op) * (uint32_t)RANKS_PER_STEP + early;

@@ -62,7 +62,7 @@ enum fl_step_op {
   FL_STEP_THREADS,
   FL_STEP_TOUCH,                               /* arg 1: sparingly */
   FL_STEP_PARK,                                /* fd: the socket an assignment comes through */
-  FL_STEP_BUNDLE,                              /* known; fd: the mount */
+  FL_STEP_BUNDLE,                              /* fd, where the function is known: the mount; else it is the assignment's */
   FL_STEP_DIRECTORY,                           /* light */
   FL_STEP_DESCRIPTOR,                          /* the assignment's arg-th → number arg: 1, 2, 3 */
   FL_STEP_START,

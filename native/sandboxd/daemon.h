@@ -150,7 +150,7 @@ struct fl_daemon {
   struct fl_pack *pack;
   struct fl_parts *parts;
   int epoll, lifeline, control, signals;
-  uint32_t features, cap_last, landlock;   /* landlock: its version */
+  uint32_t features, cap_last, landlock;       /* landlock: its version */
   bool stopping;
   uint64_t next_instance;
   uint32_t next_pid, pid_limit;
@@ -233,11 +233,11 @@ void fl_instances_kill_probe(struct fl_daemon *daemon, const struct fl_template_
 /* from: the template whose socket it came through. Kills that when it reports what cannot be. */
 void fl_instances_report(struct fl_daemon *daemon, const struct fl_template *from, const struct fl_fork_report *report);
 void fl_instances_distrust(const struct fl_template *template, const struct fl_fork_report *report);
-/* cpu_us: of the process and the children it has waited for. */
 /* It has been bound to the function that asked for it. */
 void fl_instances_bound(struct fl_daemon *daemon, struct fl_instance *instance);
 /* ENDED: it is not the function's any more, and goes on as nobody's. */
 void fl_instances_tell_end(struct fl_daemon *daemon, struct fl_instance *instance);
+/* cpu_us: of the process and the children it has waited for. */
 bool fl_instances_reaped(struct fl_daemon *daemon, pid_t pid, int status, uint64_t cpu_us);
 void fl_instances_template_lost(struct fl_daemon *daemon, const struct fl_template *template);
 void fl_instances_expire(struct fl_daemon *daemon, uint64_t now_ns);

@@ -217,13 +217,15 @@ static struct fl_instance *suitable(struct fl_instance *spare, const struct fl_s
 {
   if (kind->function)
     kind->function->plain = !policy && !(create->flags & (FL_CREATE_REWOUND | FL_CREATE_ACROSS));
-  if (!spare || !spare->known || (kind->function->plain && fl_bundle_same(kind->function->bundle, bundle)))
+  if (!spare || !spare->known)
     return spare;
-  fl_spares_leave(spare);
-  if (spare->state == FL_INSTANCE_WAITING) {
+  if (spare->state == FL_INSTANCE_WAITING) {     /* there is nothing of it yet: its assignment goes along with its fork */
     spare->known = false;
     return spare;
   }
+  if (kind->function->plain && fl_bundle_same(kind->function->bundle, bundle))
+    return spare;
+  fl_spares_leave(spare);
   fl_instances_kill(spare);
   return NULL;
 }

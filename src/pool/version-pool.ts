@@ -3,7 +3,7 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Origin, Readiness, Sandbox } from '../sandbox/contract.ts';
+import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { PooledInstance } from './pooled-instance.ts';
@@ -135,9 +135,9 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     return instance?.undescribed === true ? undefined : instance;
   }
 
-  /** Nothing is there for the next invocation: the way to what will have to be made for it is walked. */
+  /** Nothing is there for the next invocation: what will have to be made for it is made near at hand. */
   pulse(): void {
-    if (this.#instanceSpec !== undefined) this.#pools.sandbox.pulse(this.#instanceSpec, new PooledInstance(this, this.estimate), this.#origin());
+    this.#pools.sandbox.pulse(this.spec.runtime, this.template.origin);
   }
 
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */
@@ -359,17 +359,13 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   #create(ahead = false, rewound = false): PooledInstance {
     this.#instanceSpec ??= this.#openBundle();
     const instance = new PooledInstance(this, this.estimate);
-    const origin = this.#origin(ahead, rewound);
+    const { origin } = this.template;
+    const across = this.#across && origin.template === 0;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, origin), origin.template !== 0, origin.across);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across }), origin.template !== 0, across);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;
-  }
-
-  #origin(ahead = false, rewound = false): Origin & { across: boolean } {
-    const { template } = this.template.origin;
-    return { template, ahead, rewound, across: this.#across && template === 0 };
   }
 
   #openBundle(): InstanceSpec {

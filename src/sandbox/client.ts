@@ -111,11 +111,11 @@ export class SandboxClient implements Sandbox, InstanceHost {
       throw new FlashdError(this.#state === 'ready' ? 'runtime_not_ready' : 'sandbox_unavailable', { message: this.readinessDetail(spec.runtime) });
     }
     const request = this.nextRequest();
-    const labels = labelsOf(spec);
+    const labels: LogLabels = { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
     let channel: ChannelId;
     try {
       if (spec.egress !== undefined && spec.egress.names.length > 0) this.addon.sendControl(encodeNames(request, spec.egress.names));
-      channel = this.addon.openChannel(this.#create(request, runtime.index, spec, origin), spec.bundleFd);
+      channel = this.addon.openChannel(this.#createPacket(request, runtime.index, spec, origin), spec.bundleFd);
     } catch (error) {
       throw new FlashdError('sandbox_unavailable', { message: `no instance can be asked for: ${String(error)}`, cause: error });
     }
@@ -129,7 +129,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
   }
 
   /** FAST PATH. */
-  #create(request: number, runtime: number, spec: InstanceSpec, { template, candidate, ahead, rewound, across = false }: Origin): Buffer {
+  #createPacket(request: number, runtime: number, spec: InstanceSpec, { template, candidate, ahead, rewound, across = false }: Origin): Buffer {
     const last = this.#creates.get(spec);
     const waitedFor = candidate !== true && ahead !== true && rewound !== true;
     if (waitedFor && last !== undefined && last.runtime === runtime && last.template === template && last.across === across) return renumber(last.packet, request);
@@ -155,15 +155,11 @@ export class SandboxClient implements Sandbox, InstanceHost {
     if (this.#state === 'ready') this.addon.sendControl(encodeLearn(this.nextRequest(), instance, idle));
   }
 
-  pulse(spec: InstanceSpec, owner: InstanceOwner, origin: Origin): void {
-    const runtime = this.#state === 'ready' ? this.#runtimes.get(spec.runtime) : undefined;
+  pulse(name: string, { template }: Origin): void {
+    const runtime = this.#state === 'ready' ? this.#runtimes.get(name) : undefined;
     if (runtime === undefined) return;
-    const request = this.nextRequest();
-    this.#create(request, runtime.index, spec, origin);
-    this.#creating.set(request, new GuardedInstance(this, 0, labelsOf(spec), owner));
-    this.#creating.delete(request);
     try {
-      this.addon.sendControl(encodePulse(request, origin.template, runtime.index));
+      this.addon.sendControl(encodePulse(this.nextRequest(), template, runtime.index));
     } catch {
       // It has too much to do to read this: its path is warm enough.
     }
@@ -339,8 +335,4 @@ export class SandboxClient implements Sandbox, InstanceHost {
     for (const instance of instances) instance.handleLost();
     this.#listener?.onSandboxLost();
   }
-}
-
-function labelsOf(spec: InstanceSpec): LogLabels {
-  return { function: spec.functionName, version: spec.version, instance: 0, invocation: '' };
 }

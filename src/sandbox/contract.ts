@@ -126,8 +126,8 @@ export interface Sandbox {
   rewind(what: 'snapshot' | 'rewind' | 'verify', instance: number): Promise<Rewound>;
   /** A fork of a function template has served a request, or idle: stands by. The next ones are given what it wrote to ahead of need, standbys little more than they had written to before. */
   learn(instance: number, idle: boolean): void;
-  /** An instance may soon be asked for: what is on the way of create is kept in the processor's caches. */
-  pulse(spec: InstanceSpec, owner: InstanceOwner, origin: Origin): void;
+  /** An instance may soon be asked for: what makes it is kept in the processor's caches. */
+  pulse(runtime: string, origin: Origin): void;
   /** How many instances sandboxd allows at once. */
   readonly instancesMax: number;
   stats(): Promise<Stats>;
