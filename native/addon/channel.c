@@ -200,6 +200,7 @@ int fl_channel_open(const void *packet, size_t size, int bundle_fd, struct fl_ch
   }
   if (result < 0)
     return result;
+  channel->asked_ns = uv_hrtime();
   const int fds[] = { far.data, far.log[0], far.log[1], bundle_fd };
   result = fl_control_send(packet, size, fds, FL_COUNT(fds), err);
   if (result == 0 && table.handed_over < FL_CHANNELS_PREPARED)

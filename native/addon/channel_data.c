@@ -250,6 +250,35 @@ static const char *take_response(struct fl_channel *channel, struct fl_reply *re
   return NULL;
 }
 
+void fl_channel_started(struct fl_channel *channel, const struct fl_started *started)
+{
+  uint64_t before = channel->asked_ns, now = uv_hrtime();
+
+  for (int phase = 0; phase < FL_PHASES; phase++) {
+    uint64_t end = started->end_ns[phase];
+
+    if (phase == FL_PHASE_ACCEPT && end < before)
+      end = started->assigned_ns;
+    if (end <= before || end > now)            /* a spare's first phases were over before it was asked for: they took none of this request's time */
+      continue;
+    channel->phase_ns[phase] = (uint32_t)(end - before);
+    before = end;
+  }
+  channel->started = true;
+}
+
+static const char *take_started(struct fl_channel *channel, const struct fl_reply *reply)
+{
+  const char *why = channel->started || channel->answered || channel->faulted_early ? "unsolicited" : NULL;
+  struct fl_started started;
+
+  memcpy(&started, reply->meta, sizeof started);
+  if (!why)
+    fl_channel_started(channel, &started);
+  free_reply(reply);
+  return why;
+}
+
 /* NULL, or the word for what is wrong with it. The reply's memory is taken over. */
 static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply)
 {
@@ -259,6 +288,8 @@ static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply
     .bytes = reply->meta, .bytes_length = frame->meta_length,
   };
 
+  if (frame->type == FL_FRAME_STARTED)
+    return take_started(channel, reply);
   /* At most one reply a request, which also bounds how many frames a turn can bring. Id 0: it failed to load before it saw a request. */
   if (frame->id == 0 ? channel->faulted_early : channel->outstanding == 0) {
     free_reply(reply);

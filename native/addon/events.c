@@ -212,7 +212,7 @@ static void deliver(void)
   }
 }
 
-/* What sandboxd says of an instance is delivered before what the instance itself says in the same turn: CREATED was sent before the instance ran. */
+/* What sandboxd says of an instance is delivered before what the instance itself says in the same turn: it was sent earlier. */
 static void read_control_first(void)
 {
   size_t others = queue.count - queue.head, control;
@@ -239,8 +239,8 @@ static void on_prepare(uv_prepare_t *handle)
 {
   (void)handle;
   deliver();
-  fl_channels_tend();
-  fl_vigil_decide();
+  if (!fl_vigil_decide())
+    fl_channels_tend();
 }
 
 int fl_events_start(napi_env env, napi_value receiver, uv_loop_t *loop, struct fl_error *err)

@@ -4,6 +4,7 @@
 #include "addon/frame_decoder.h"
 
 #include <errno.h>
+#include <flashd/started.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ void fl_decoder_reset(struct fl_decoder *decoder)
 
 static const char *header_fault(const struct fl_decoder *decoder, const struct fl_frame *frame)
 {
-  if (frame->type != FL_FRAME_RESPONSE && frame->type != FL_FRAME_ERROR)
+  if (frame->type != FL_FRAME_RESPONSE && frame->type != FL_FRAME_ERROR && frame->type != FL_FRAME_STARTED)
     return "type";
   if (frame->reserved != 0)
     return "reserved";
@@ -34,7 +35,10 @@ static const char *header_fault(const struct fl_decoder *decoder, const struct f
     return "meta-length";
   if (frame->length - frame->meta_length > decoder->body_max)
     return "too-large";
-  if (frame->type == FL_FRAME_ERROR) {
+  if (frame->type == FL_FRAME_STARTED) {
+    if (frame->length != sizeof(struct fl_started) || frame->meta_length != frame->length || frame->id != 0)
+      return "started";
+  } else if (frame->type == FL_FRAME_ERROR) {
     if (frame->length != frame->meta_length)
       return "error-with-body";
     if (frame->aux < FL_FAULT_NO_HANDLER || frame->aux > FL_FAULT_EXIT)

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
-struct fl_reply {                              /* one complete RESPONSE or ERROR */
+struct fl_reply {                              /* one complete RESPONSE, ERROR or STARTED */
   struct fl_frame frame;
   uint8_t *meta, *body;                        /* meta_length and body_length bytes; body is NULL when there is none */
   size_t body_length;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <flashd/frame.h>
 #include <flashd/lifeline.h>
+#include <stdio.h>
 #include <uv.h>
 
 #include "addon/channel.h"
@@ -173,6 +174,31 @@ static napi_value js_allow_response(napi_env env, napi_callback_info info)
   return fl_throw(env, &error);
 }
 
+/* startTiming(channel) */
+static napi_value js_start_timing(napi_env env, napi_callback_info info)
+{
+  static const char *const names[FL_PHASES] = {
+    [FL_PHASE_ACCEPT] = "accept", [FL_PHASE_CLONE] = "clone", [FL_PHASE_NAMESPACES] = "namespaces", [FL_PHASE_CGROUP] = "cgroup",
+    [FL_PHASE_DESCRIPTORS] = "descriptors", [FL_PHASE_CREDENTIALS] = "credentials", [FL_PHASE_THREADS] = "threads", [FL_PHASE_SEAL] = "seal",
+  };
+  char text[FL_PHASES * 40];
+  struct fl_channel *channel;
+  napi_value argument[1], value = NULL;
+  uint32_t index;
+  int length = 0;
+
+  if (!fl_arguments(env, info, 1, argument) || !fl_get_uint32(env, argument[0], "channel", &index))
+    return NULL;
+  channel = fl_channel_find(index);
+  for (int phase = 0; channel && channel->started && phase < FL_PHASES; phase++) {
+    uint32_t us = (channel->phase_ns[phase] + 500) / 1000;
+
+    length += snprintf(text + length, sizeof text - (size_t)length, ", %s;dur=%u.%03u", names[phase], us / 1000, us % 1000);
+  }
+  napi_create_string_latin1(env, text, (size_t)length, &value);
+  return value;
+}
+
 /* restLog(channel, stream) */
 static napi_value js_rest_log(napi_env env, napi_callback_info info)
 {
@@ -217,7 +243,7 @@ NAPI_MODULE_INIT()
 {
   static const struct { const char *name; napi_callback function; } functions[] = {
     { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "tellReady", js_tell_ready }, { "tellAlive", js_tell_alive }, { "openControl", js_open_control },
-    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "restLog", js_rest_log }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
+    { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "startTiming", js_start_timing }, { "restLog", js_rest_log }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
     { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
     { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "preferShortTurns", fl_js_prefer_short_turns }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };

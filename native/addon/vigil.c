@@ -69,7 +69,7 @@ void fl_vigil_answered(void)
   vigil.next_in_vain++;
 }
 
-void fl_vigil_decide(void)
+bool fl_vigil_decide(void)
 {
   if (vigil.until_ns && vigil.expected <= EXPECTED_MAX && uv_hrtime() < vigil.until_ns) {
     if (!vigil.awake)
@@ -82,4 +82,5 @@ void fl_vigil_decide(void)
       vigil.pause = (1u << vigil.in_vain) - 1;
     sleep_again();
   }
+  return vigil.awake && vigil.expected > 0;
 }

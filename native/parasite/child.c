@@ -24,6 +24,7 @@ struct child {
   const uint32_t *parked;                      /* the futex word that its threads wait at */
   int knocks_again;                            /* its interception begins only when it has told that it is there */
   struct fl_fork_report report;
+  struct fl_started started;
 };
 
 static long capabilities_set(uint32_t low, uint32_t high)
@@ -235,6 +236,17 @@ static long intercept(struct child *child)
   return result > 0 ? -FL_EPROTO : result;
 }
 
+/* A hint as well: whoever does not hear of it has one time less to show. */
+static void tell_started(const struct fl_started *started)
+{
+  struct { struct fl_frame head; struct fl_started meta; } frame = {
+      {.length = sizeof frame.meta, .meta_length = sizeof frame.meta, .type = FL_FRAME_STARTED}, *started};
+  struct fl_iovec iov = {&frame, sizeof frame};
+  struct fl_msghdr message = {.iov = &iov, .iov_count = 1};
+
+  fl_syscall(FL_NR_sendmsg, FL_DATA_FD, (long)&message, FL_MSG_NOSIGNAL, 0, 0);
+}
+
 /* Each wake-up that returns 1 proves that one more thread was inside the kernel, called from outside the region: only then may it be unmapped. One that is not there yet may
  * need this very processor. */
 __attribute__((noreturn)) static void resume(struct child *child)
@@ -244,6 +256,7 @@ __attribute__((noreturn)) static void resume(struct child *child)
 
   report->kind = FL_RESUMED;
   fl_report(self, report);
+  tell_started(&child->started);
   fl_syscall(FL_NR_close, self->socket, 0, 0, 0, 0);
   fl_syscall(FL_NR_close, self->bell, 0, 0, 0, 0);
   if (child->knocks_again && knock() < 0)
@@ -280,7 +293,7 @@ static long park(struct child *child, int32_t fd)
     ;
   if (result == -FL_EPIPE)
     fl_syscall(FL_NR_exit_group, 0, 0, 0, 0, 0);
-  child->report.assigned_ns = fl_now();
+  child->started.assigned_ns = fl_now();
   if (first && (child->assignment.intercept || child->assignment.rewound || child->assignment.reserve))
     return -FL_EPROTO;
   return result < 0 ? result : result == FL_ASSIGNED_FDS - (long)first + (child->assignment.intercept != 0) ? 0 : -FL_EPROTO;
@@ -339,10 +352,11 @@ static uint32_t phase_of(uint16_t op)
   return op <= FL_STEP_CAPABILITIES ? FL_PHASE_THREADS : FL_PHASE_SEAL;
 }
 
-void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t start_ns)
+void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t begun_ns)
 {
   struct child child = {.self = self, .fork = fork, .fds = fds, .parked = &self->parked,
-                        .report = {.request = fork->request, .kind = FL_FORK_FAILED, .start_ns = start_ns, .clone_ns = fl_now()}};
+                        .report = {.request = fork->request, .kind = FL_FORK_FAILED},
+                        .started.end_ns = {[FL_PHASE_ACCEPT] = begun_ns, [FL_PHASE_CLONE] = fl_now()}};
   struct fl_fork_report *report = &child.report;
 
   for (uint32_t i = 0; i < fork->plan.steps; i++) {
@@ -358,7 +372,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
     }
     uint32_t phase = phase_of(step->op);
     if (next->op == FL_STEP_PARK || next->op == FL_STEP_RESUME || phase_of(next->op) != phase)
-      report->phase_ns[phase] = fl_now();
+      child.started.end_ns[phase] = fl_now();
   }
   fl_report(self, report);
   fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);

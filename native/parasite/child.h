@@ -4,5 +4,5 @@
 #include "parasite/parasite.h"
 
 /* Executes the plan; on a failing step reports it and exits. Never returns. */
-__attribute__((noreturn)) void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t start_ns);
+__attribute__((noreturn)) void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds, uint64_t begun_ns);
 #endif

@@ -47,6 +47,7 @@ void fl_parasite_main(struct fl_parasite *self)
 {
   struct fl_fork fork;
   struct fl_fork_report report = {.kind = FL_FORK_READY};
+  uint64_t begun_ns;
   int32_t fds[FL_PLAN_FDS_MAX];
 
   for (;;) {
@@ -55,7 +56,8 @@ void fl_parasite_main(struct fl_parasite *self)
     long count = fl_receive(self->socket, &fork, sizeof fork, fds);
     if (count == -FL_EPIPE)
       break;
-    report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED, .start_ns = fl_now()};
+    report = (struct fl_fork_report){.request = fork.request, .kind = FL_FORK_FAILED};
+    begun_ns = fl_now();
     if (count < 0) {
       report.error = (int32_t)-count;
       continue;
@@ -67,8 +69,7 @@ void fl_parasite_main(struct fl_parasite *self)
       continue;
     }
     if (pid == 0)
-      fl_child_run(self, &fork, fds, report.start_ns);
-    report.clone_ns = fl_now();
+      fl_child_run(self, &fork, fds, begun_ns);
     for (long i = 0; i < count; i++)
       fl_syscall(FL_NR_close, fds[i], 0, 0, 0, 0);
     if (pid < 0) {

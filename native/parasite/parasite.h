@@ -13,7 +13,7 @@
  *      │ ◀──────────── FL_FORKED    │ closes the fds                │
  *      │ ◀──────────────────────────────────────────────── FL_PARKED │ waits on a socket of its own
  *      │ struct fl_assignment + fds ───────────────────────────────▶ │ the rest of the steps
- *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ closes the socket, resumes
+ *      │ ◀───────────────────────────────────── FL_RESUMED / FAILED │ tells the gateway how it went (STARTED), closes the socket, resumes
  *
  * Reports wake sandboxd through an eventfd (the bell) rather than by the socket they are written to: the scheduler takes a write to a unix socket as a
  * hint that the writer is about to sleep, and would run sandboxd on the child's own processor, before the child.
@@ -25,6 +25,7 @@
 #include <flashd/frame.h>
 #include <flashd/rewound_seal.h>
 #include <flashd/seal.h>
+#include <flashd/started.h>
 #include <stdint.h>
 
 #include "parasite/descriptors.h"
@@ -83,7 +84,5 @@ struct fl_fork_report {
   uint32_t step;                               /* FAILED: enum fl_step_op, 0 for the clone itself */
   int32_t error;                               /* FAILED: errno */
   int32_t pid;                                 /* FORKED: of the child, as sandboxd sees it */
-  uint64_t start_ns, clone_ns, assigned_ns;    /* CLOCK_MONOTONIC: fork request taken, clone done, assignment taken */
-  uint64_t phase_ns[FL_PHASES];                /* RESUMED: when each phase (enum fl_phase) ended, CLOCK_MONOTONIC */
 };
 #endif

@@ -2,6 +2,7 @@
 #include "rewind/rewinder.h"
 
 #include <errno.h>
+#include <flashd/started.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -410,8 +412,18 @@ int fl_rewinder_rest(struct fl_rewinder *self, struct fl_rewind_report *ret_repo
   return r < 0 ? r : fl_binding_ready(&self->binding, &self->batch, &self->parasite.descriptors, err);
 }
 
+/* To the gateway, as a fork does it (parasite/child.c). */
+static void tell_started(int data_fd, const struct fl_started *started)
+{
+  const struct { struct fl_frame head; struct fl_started meta; } frame = {
+      {.length = sizeof frame.meta, .meta_length = sizeof frame.meta, .type = FL_FRAME_STARTED}, *started};
+
+  send(data_fd, &frame, sizeof frame, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 int fl_rewinder_bind(struct fl_rewinder *self, const int *fds, int mount, struct fl_error *err)
 {
+  struct fl_started started = {.assigned_ns = now_ns()};
   int r = fl_binding_put(&self->binding, &self->batch, &self->parasite.descriptors, fds, mount, err);
 
   if (r == 0)
@@ -419,6 +431,8 @@ int fl_rewinder_bind(struct fl_rewinder *self, const int *fds, int mount, struct
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0) {
+    started.end_ns[FL_PHASE_DESCRIPTORS] = now_ns();
+    tell_started(fds[FL_DATA_FD - 1], &started);
     self->bound = true;
     fl_tracee_release(&self->tracee);
   }

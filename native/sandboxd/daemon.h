@@ -101,7 +101,6 @@ struct fl_instance {
   uint64_t accepted_ns, deadline_ns;  /* deadline: of the fork, or of the grace period; 0: none */
   LIST_ENTRY(fl_instance) spares;              /* spares.c: with the others that were made as spares for the same demand and not taken since */
   bool among_spares;
-  struct fl_fork_report report;
 };
 
 struct fl_template_slot {

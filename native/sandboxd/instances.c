@@ -25,12 +25,17 @@ void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *ins
     daemon->instances_due_ns = at_ns;
 }
 
-void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
+static void close_given(struct fl_instance *instance)
 {
-  fl_spares_leave(instance);
   for (int i = 0; i < FL_ASSIGNED_FDS; i++)
     fl_close(&instance->fds[i]);
   fl_close(&instance->assignment);
+}
+
+void fl_instances_forget(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  fl_spares_leave(instance);
+  close_given(instance);
   fl_close(&instance->bundle);
   fl_close(&instance->far);
   free(instance->policy);
@@ -81,7 +86,7 @@ struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t i
   return NULL;
 }
 
-static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
+static void tell_running(struct fl_daemon *daemon, struct fl_instance *instance)
 {
   instance->announced = true;
   instance->state = FL_INSTANCE_RUNNING;
@@ -95,29 +100,21 @@ static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
     fl_rested_made(daemon, instance);
     return;
   }
-  const struct fl_fork_report *report = &instance->report;
   struct fl_created created = {
       .header = fl_control_header(FL_MSG_CREATED, sizeof created, instance->create_request), .instance = instance->id, .pid = (uint32_t)instance->pid,
       .slot = instance->sandbox.slot, .pooled = instance->pooled, .from_function = instance->function != NULL, .reused = instance->across};
-  uint64_t at[FL_PHASES], before = instance->accepted_ns;
 
-  /* A spare's first phases were over before it was asked for: they took none of this request's time. */
-  memcpy(at, report->phase_ns, sizeof at);
-  at[FL_PHASE_ACCEPT] = instance->pooled ? report->assigned_ns : report->start_ns;
-  at[FL_PHASE_CLONE] = report->clone_ns;
-  for (int phase = FL_PHASE_ACCEPT; phase < FL_PHASES; phase++) {
-    if (at[phase] <= before)
-      continue;
-    created.phase_ns[phase] = (uint32_t)(at[phase] - before);
-    before = at[phase];
-  }
   fl_daemon_send(daemon, &created, sizeof created);
+}
+
+static void announce(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  tell_running(daemon, instance);
+  close_given(instance);
 }
 
 void fl_instances_bound(struct fl_daemon *daemon, struct fl_instance *instance)
 {
-  instance->report = (struct fl_fork_report){.assigned_ns = instance->accepted_ns};
-  instance->report.phase_ns[FL_PHASE_DESCRIPTORS] = fl_daemon_now_ns();
   instance->bound = true;
   daemon->forks++;
   announce(daemon, instance);
@@ -238,7 +235,6 @@ void fl_instances_report(struct fl_daemon *daemon, const struct fl_template *fro
     instance->parked = true;
   } else if (report->kind == FL_RESUMED) {
     instance->resumed = true;
-    instance->report = *report;
   } else {
     fork_failed(daemon, instance, report);
     return;

@@ -65,6 +65,12 @@ void fl_probe_readable(struct fl_daemon *daemon, uint32_t index)
   if (slot->probe_fd < 0)
     return;
   ssize_t length = recv(slot->probe_fd, &frame, sizeof frame, MSG_DONTWAIT);
+  if (length == (ssize_t)sizeof frame && frame.type == FL_FRAME_STARTED) {       /* in one packet with its meta, of no interest here */
+    struct fl_started started;
+
+    recv(slot->probe_fd, &started, sizeof started, MSG_DONTWAIT);
+    return;
+  }
   if (length != (ssize_t)sizeof frame || frame.type != FL_FRAME_RESPONSE)
     fl_daemon_log("probe of template %d: no response to the warm-up (type %u)", slot->template.pid, frame.type);
   else if ((slot->template.hot = calloc(1, sizeof *slot->template.hot)) && fl_hot_find(slot->template.pid, slot->probe_pid, slot->template.hot, &err) < 0)

@@ -108,10 +108,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   instance->state = FL_INSTANCE_STARTING;
   fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
   daemon->forks += instance->create_request != 0;
-  fl_close(&instance->assignment);
-  for (int i = 0; i < FL_ASSIGNED_FDS; i++)
-    fl_close(&instance->fds[i]);
-  return 0;
+  return 0;                                      /* what it was given is closed here when it runs: that is long, and may keep it from its processor */
 }
 
 /* Takes a sandbox and forks into it; what has an assignment gets it along. Leaves the instance WAITING when the pool is empty. */

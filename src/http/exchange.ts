@@ -79,7 +79,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     writing.body = body;
     writing.requestId = this.label;
     writing.start = this.start;
-    const cold = this.start === 'language-template' || this.start === 'function-template' ? from.created : undefined;
+    const cold = this.start === 'language-template' || this.start === 'function-template' ? from.startTiming() : '';
     writing.timing = serverTiming(this.boundAt - this.arrivedAt, this.finishedAt - this.arrivedAt, loadUs, handlerUs, cold, from.lastRewind);
     this.#res.cork(writeCorked);
   }
@@ -99,7 +99,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
 
   #marks(): Marks {
     const started = this.attempts > 0;
-    const timing = started ? serverTiming(this.boundAt - this.arrivedAt, performance.now() - this.arrivedAt, 0, 0, undefined) : '';
+    const timing = started ? serverTiming(this.boundAt - this.arrivedAt, performance.now() - this.arrivedAt, 0, 0, '') : '';
     return { requestId: this.label, start: started ? this.start : '', timing };
   }
 

@@ -1,5 +1,5 @@
 /** Server-Timing: milliseconds with three digits after the point, without the cost of toFixed. */
-import { PHASE_NAMES, REWIND_PHASE_NAMES, type Created, type Rewound } from '../sandbox/protocol.ts';
+import { REWIND_PHASE_NAMES, type Rewound } from '../sandbox/protocol.ts';
 
 const FRACTIONS = Array.from({ length: 1000 }, (_, value) => '.' + String(value).padStart(3, '0'));
 
@@ -8,13 +8,9 @@ export function milliseconds(microseconds: number): string {
   return Math.floor(whole / 1000) + FRACTIONS[whole % 1000]!;
 }
 
-export function serverTiming(queueMs: number, totalMs: number, loadUs: number, handlerUs: number, created: Created | undefined, rewound?: Rewound): string {
-  let text = 'queue;dur=' + milliseconds(queueMs * 1000);
-  if (created !== undefined) {
-    for (let phase = 0; phase < PHASE_NAMES.length; phase++) {
-      text += ', ' + PHASE_NAMES[phase]! + ';dur=' + milliseconds(created.phases[phase]! / 1000);
-    }
-  }
+/** start: how the instance came about, as Addon.startTiming tells it; "" of one that was there already. */
+export function serverTiming(queueMs: number, totalMs: number, loadUs: number, handlerUs: number, start: string, rewound?: Rewound): string {
+  let text = 'queue;dur=' + milliseconds(queueMs * 1000) + start;
   if (rewound !== undefined) text += rewindTiming(rewound);
   if (loadUs > 0) text += ', load;dur=' + milliseconds(loadUs);
   return text + ', handler;dur=' + milliseconds(handlerUs) + ', total;dur=' + milliseconds(totalMs * 1000);

@@ -88,16 +88,17 @@ export class FunctionTemplateMaker {
     this.#candidate.start(this.#host.sandbox, spec, this.#events);
   }
 
-  /** One of its forks stands by. */
+  /** One of its forks stands by. 0: sandboxd has not told its number yet. */
   learnIdle(instance: number): void {
-    if (this.#learntIdle || this.#state !== 'ready') return;
+    if (this.#learntIdle || this.#state !== 'ready' || instance === 0) return;
     this.#learntIdle = true;
     this.#host.sandbox.learn(instance, true);
   }
 
-  /** One of its forks has served a request. True: it is being looked at, and should not end meanwhile. */
+  /** One of its forks has served a request. True: it is being looked at, or will be when sandboxd has told its number, and should not end meanwhile. */
   learn(instance: number): boolean {
     if (this.#learnt || this.#state !== 'ready' || (this.#standsBy && !this.#learntIdle)) return false;
+    if (instance === 0) return true;
     this.#learnt = true;
     this.#host.sandbox.learn(instance, false);
     return true;

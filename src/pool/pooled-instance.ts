@@ -74,13 +74,18 @@ export class PooledInstance implements InstanceOwner {
     return this.#instance?.created;
   }
 
+  /** How it came about, for Server-Timing. */
+  startTiming(): string {
+    return this.#instance === undefined ? '' : this.#instance.startTiming();
+  }
+
   get inFlight(): number {
     return this.#slots.length;
   }
 
-  /** It is a fork of the function's template. */
+  /** It is a fork of the function's template, as far as is known: what was to be one may turn out not to be. */
   get fromTemplate(): boolean {
-    return this.#instance?.created?.fromFunction === true;
+    return this.#instance?.created?.fromFunction ?? this.#fromTemplate;
   }
 
   /** Once, by the pool. */
@@ -177,7 +182,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onCreated(created: Created): void {
-    this.#pool.created(created.fromFunction === this.#fromTemplate, created.reused);
+    this.#pool.created(this, created.fromFunction === this.#fromTemplate, created.reused);
     // What was found before there was anybody to tell is told now.
     this.#yields = false;
     this.#yield(this.#pool.worksLong);

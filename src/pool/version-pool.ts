@@ -310,11 +310,13 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.#pools.limitMet(this.spec, labels, end);
   }
 
-  /** asTold: forked from what it was to be forked from. */
-  created(asTold: boolean, reused: boolean): void {
+  /** asTold: forked from what it was to be forked from. It may have answered already. */
+  created(instance: PooledInstance, asTold: boolean, reused: boolean): void {
     this.#pools.counters.created++;
     if (reused) this.#pools.counters.reused++;
     if (!asTold) this.template.lost();
+    else if (instance.fromTemplate && instance.standby && instance.answered > 0) this.template.learnIdle(instance.id);
+    else if (instance.fromTemplate && instance.answered > 0) this.template.learn(instance.id);
   }
 
   condemn(instance: PooledInstance): void {

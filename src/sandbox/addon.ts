@@ -63,6 +63,8 @@ export interface Addon {
   openChannel(packet: Uint8Array, bundleFd: number): ChannelId;
   /** Right after openChannel: the largest response of this channel, in place of responseBodyMax. */
   allowResponse(channel: ChannelId, bytes: number): void;
+  /** How the instance came about, as entries of Server-Timing, each with ", " before it; "" when it has not told, or the channel is closed. */
+  startTiming(channel: ChannelId): string;
   /** More was written to this stream than is kept: it is read again a little later, and who writes to it waits when its pipe is full. Nothing happens to a channel that is closed. */
   restLog(channel: ChannelId, stream: 1 | 2): void;
   /**

@@ -196,17 +196,14 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return {
       onResponse: (channel, id, status, headers, body, loadUs, handlerUs) => {
         try {
-          const instance = channels[channel];
-          if (instance?.created === undefined) instance?.handleResult(() => instance.owner.onResponse(id, status, headers, body, loadUs, handlerUs));
-          else instance.owner.onResponse(id, status, headers, body, loadUs, handlerUs);
+          channels[channel]?.owner.onResponse(id, status, headers, body, loadUs, handlerUs);
         } catch (error) {
           report(error);
         }
       },
       onFault: (channel, id, fault, text, loadUs, handlerUs) => {
         try {
-          const instance = channels[channel];
-          instance?.handleResult(() => instance.owner.onFault(id, fault, text, loadUs, handlerUs));
+          channels[channel]?.owner.onFault(id, fault, text, loadUs, handlerUs);
         } catch (error) {
           report(error);
         }

@@ -219,8 +219,6 @@ function decodeRuntime(bytes: Buffer): Runtime {
 
 function decodeCreated(bytes: Buffer, request: number): Created {
   const at = LAYOUT.fl_created;
-  const phases: number[] = [];
-  for (let phase = 0; phase < PROTOCOL.FL_PHASES; phase++) phases.push(bytes.readUInt32LE(at.phase_ns + 4 * phase));
   return {
     type: 'created',
     request,
@@ -230,7 +228,6 @@ function decodeCreated(bytes: Buffer, request: number): Created {
     pooled: bytes.readUInt32LE(at.pooled) === 1,
     fromFunction: bytes.readUInt32LE(at.from_function) === 1,
     reused: bytes.readUInt32LE(at.reused) === 1,
-    phases,
   };
 }
 

@@ -67,6 +67,8 @@ export interface Instance {
   readonly id: number;
   readonly created: Created | undefined;
   readonly labels: LogLabels;
+  /** How it came about, as Addon.startTiming tells it. */
+  startTiming(): string;
   /** False: nothing was sent, because the instance has broken; it is being destroyed. Chunks are copied. */
   send(id: number, flags: number, millisecondsLeft: number, meta: string, body: readonly Uint8Array[]): boolean;
   /** The INIT frame, of an instance that is rewound: before anything else, and again after each restore. It goes with what is sent next. */

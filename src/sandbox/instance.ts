@@ -1,6 +1,5 @@
 /**
  * The guarded wrapper around one instance's channel and its life in sandboxd. It guarantees to the owner:
- *   - onCreated comes before the first result, unless sandboxd is late by more than HOLD_MS;
  *   - exactly one terminal call, and none after it, in whatever order the data socket's end, ENDED and our own destroy arrive;
  *   - an end is reported with its reason when sandboxd tells it within endWaitMs, and without one otherwise: nobody waits for ever;
  *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
@@ -12,8 +11,6 @@ import { FRAME, type Created, type Ended, type Failed } from './protocol.ts';
 
 /** What a ping says of the time left: nobody measures it. */
 const PING_MS = 10_000;
-/** How long the first result waits for a CREATED that it has overtaken. */
-const HOLD_MS = 2;
 
 /** What the wrapper needs of the client. */
 export interface InstanceHost {
@@ -38,9 +35,6 @@ export class GuardedInstance implements Instance {
   #resting = false;
   #over = false;
   #wait: NodeJS.Timeout | undefined;
-  /** A result that has overtaken CREATED. */
-  #held: (() => void) | undefined;
-  #holding: NodeJS.Timeout | undefined;
 
   constructor(host: InstanceHost, channel: ChannelId, labels: LogLabels, owner: InstanceOwner) {
     this.#host = host;
@@ -51,6 +45,10 @@ export class GuardedInstance implements Instance {
 
   get id(): number {
     return this.created === undefined ? 0 : this.created.instance;
+  }
+
+  startTiming(): string {
+    return this.#host.addon.startTiming(this.channel);
   }
 
   init(meta: string): void {
@@ -113,22 +111,10 @@ export class GuardedInstance implements Instance {
     this.labels.instance = created.instance;
     if (this.#closed || this.#resting) this.#sendDestroy();
     if (!this.#over) this.owner.onCreated(created);
-    this.#deliver();
-  }
-
-  /**
-   * From the client: a result. The first one may arrive before sandboxd has got round to saying CREATED, which is then on its way: the owner hears of that first, within
-   * reason.
-   */
-  handleResult(deliver: () => void): void {
-    if (this.created !== undefined || this.#held !== undefined) return deliver();
-    this.#held = deliver;
-    this.#holding = setTimeout(() => this.#deliver(), HOLD_MS);
   }
 
   /** From the client: FAILED. */
   handleFailed(failed: Failed): void {
-    this.#deliver();
     if (this.#end()) this.owner.onFailed(failed);
   }
 
@@ -142,7 +128,6 @@ export class GuardedInstance implements Instance {
   /** From the client: the data socket ended or broke the protocol. */
   handleBroken(broken: Broken): void {
     if (this.#closed || this.#broken !== undefined || this.#resting) return;
-    this.#deliver();
     this.#broken = broken;
     this.owner.onBroken(broken);
     this.destroy(broken.reason !== 'garbage');
@@ -150,16 +135,7 @@ export class GuardedInstance implements Instance {
 
   /** From the client: sandboxd is gone. */
   handleLost(): void {
-    this.#deliver();
     if (this.#end()) this.owner.onLost();
-  }
-
-  #deliver(): void {
-    const deliver = this.#held;
-    if (deliver === undefined) return;
-    clearTimeout(this.#holding);
-    this.#held = undefined;
-    deliver();
   }
 
   #sendDestroy(): void {
@@ -190,8 +166,6 @@ export class GuardedInstance implements Instance {
   #end(): boolean {
     if (this.#over) return false;
     this.#over = true;
-    this.#held = undefined;
-    clearTimeout(this.#holding);
     clearTimeout(this.#wait);
     this.#close();
     return true;

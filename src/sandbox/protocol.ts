@@ -11,7 +11,6 @@ export const PROTOCOL = {
   FL_RUNTIMES_MAX: 32,
   FL_NAME_MAX: 32,
   FL_USAGE_MAX: 64,
-  FL_PHASES: 8,
   FL_MESSAGE_MAX: 4096,
 
   FL_MSG_HELLO: 1,
@@ -97,15 +96,6 @@ export const PROTOCOL = {
   FL_REWIND_FACTS: 3,
   FL_REWIND_MEMORY: 4,
 
-  FL_PHASE_ACCEPT: 0,
-  FL_PHASE_CLONE: 1,
-  FL_PHASE_NAMESPACES: 2,
-  FL_PHASE_CGROUP: 3,
-  FL_PHASE_DESCRIPTORS: 4,
-  FL_PHASE_CREDENTIALS: 5,
-  FL_PHASE_THREADS: 6,
-  FL_PHASE_SEAL: 7,
-
   FL_DESTROY_EXPECT_EXIT: 1,
   FL_DESTROY_REST: 2,
 
@@ -127,6 +117,7 @@ export const FRAME = {
   FL_FRAME_READY: 129,
   FL_FRAME_RESPONSE: 130,
   FL_FRAME_ERROR: 131,
+  FL_FRAME_STARTED: 132,
 
   FL_REQUEST_BODY_BINARY: 1,
 
@@ -136,9 +127,6 @@ export const FRAME = {
   FL_FAULT_RESPONSE: 4,
   FL_FAULT_EXIT: 5,
 } as const;
-
-/** Names of enum fl_phase, in order: entries of Server-Timing. */
-export const PHASE_NAMES = ['accept', 'clone', 'namespaces', 'cgroup', 'descriptors', 'credentials', 'threads', 'seal'] as const;
 
 /** Names of enum fl_rewind_phase, in order. */
 export const REWIND_PHASE_NAMES = ['stop', 'state', 'layout', 'facts', 'memory'] as const;
@@ -179,7 +167,7 @@ export const LAYOUT = {
   fl_rewind: { header: 0, instance: 16, $size: 24 },
   fl_rewound: { header: 0, instance: 16, own_pages: 24, written_pages: 28, dropped_pages: 32, mappings: 36, phase_us: 40, reserved: 60, $size: 64 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },
-  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, reused: 40, reserved: 44, phase_ns: 48, $size: 80 },
+  fl_created: { header: 0, instance: 16, pid: 24, slot: 28, pooled: 32, from_function: 36, reused: 40, reserved: 44, $size: 48 },
   fl_failed: { header: 0, code: 16, errno_value: 20, op: 24, detail: 56, $size: 184 },
   fl_destroy: { header: 0, instance: 16, flags: 24, reserved: 28, $size: 32 },
   fl_ended: {
@@ -262,8 +250,6 @@ export type Created = {
   readonly fromFunction: boolean;
   /** It goes from function to function, and was rewound since it was another one's. */
   readonly reused: boolean;
-  /** Nanoseconds, by PHASE_NAMES. */
-  readonly phases: readonly number[];
 };
 export type Failed = {
   readonly type: 'failed';

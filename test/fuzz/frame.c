@@ -2,6 +2,7 @@
  * The frame decoder and the judge of response headers, as the gateway uses them. One stream of bytes is decoded three ways: in one piece, in
  * pieces whose sizes come from the input, and read straight into the wanted areas; all must agree. The first byte of the input seeds the sizes.
  */
+#include <flashd/started.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,8 @@ static void judge_headers(struct fl_reply *reply)
 
 static void take(struct outcome *outcome, struct fl_reply *reply)
 {
-  CHECK(reply->frame.type == FL_FRAME_RESPONSE || reply->frame.type == FL_FRAME_ERROR);
+  CHECK(reply->frame.type == FL_FRAME_RESPONSE || reply->frame.type == FL_FRAME_ERROR || reply->frame.type == FL_FRAME_STARTED);
+  CHECK(reply->frame.type != FL_FRAME_STARTED || reply->frame.length == sizeof(struct fl_started));
   CHECK(reply->frame.meta_length + reply->body_length == reply->frame.length && reply->body_length <= BODY_MAX);
   outcome->replies++;
   mix(outcome, &reply->frame, sizeof reply->frame);

@@ -36,6 +36,12 @@ async function readLog(channel: number, stream: 1 | 2): Promise<number> {
   }
 }
 
+/** When as many channels were made ahead of need as there may be. */
+async function settledDescriptors(): Promise<number> {
+  await afterTurns(10);
+  return openDescriptors();
+}
+
 before(async () => { await start(); });
 after(() => addon.stop());
 beforeEach(() => { events.length = 0; });
@@ -154,7 +160,7 @@ test('a channel may be allowed a larger or a smaller response than the others', 
 const broken: [Behaviour, string, string][] = [
   ['garbage', 'garbage', 'type'], ['huge', 'garbage', 'too-large'], ['tooLarge', 'garbage', 'too-large'], ['idZero', 'garbage', 'id'],
   ['reserved', 'garbage', 'reserved'], ['readyFrame', 'garbage', 'type'], ['metaTooLong', 'garbage', 'meta-length'],
-  ['oddHeaders', 'garbage', 'headers'], ['cut', 'end', 'within a frame'], ['exitUnread', 'reset', 'before the reply'],
+  ['oddHeaders', 'garbage', 'headers'], ['tellsStartTwice', 'garbage', 'unsolicited'], ['tellsStartShort', 'garbage', 'started'], ['cut', 'end', 'within a frame'], ['exitUnread', 'reset', 'before the reply'],
 ];
 for (const [behaviour, reason, detail] of broken) {
   test(`an instance that does «${behaviour}» breaks its channel: ${reason}, ${detail}`, async (t) => {
@@ -166,6 +172,24 @@ for (const [behaviour, reason, detail] of broken) {
     assert.equal(events.some((other) => other.kind === 'response' || other.kind === 'fault'), false);
   });
 }
+
+test('what an instance tells of its start is kept, as far as it can be true', async (t) => {
+  const channel = channelOf(t, 'tellsStart'), silent = channelOf(t, 'echo');
+  for (let id = 1; id <= 2; id++) {
+    request(channel, id);
+    await next('response');
+  }
+  const [, accept, descriptors] = /^, accept;dur=([0-9.]+), clone;dur=0\.000, .*descriptors;dur=([0-9.]+), .*seal;dur=0\.000$/.exec(addon.startTiming(channel))!;
+  assert.ok(Number(accept) > 0 && Number(descriptors) >= 2, `${accept} and ${descriptors} ms`);
+  assert.deepEqual([addon.startTiming(silent), addon.startTiming(CHANNELS_MAX + 7)], ['', '']);
+});
+
+test('what it tells behind its first reply breaks the channel', async (t) => {
+  const channel = channelOf(t, 'tellsStartLate');
+  request(channel, 1);
+  await next('response');
+  assert.equal((await next('broken')).detail, 'unsolicited');
+});
 
 test('a second reply to one request breaks the channel after the first was told', async (t) => {
   const channel = channelOf(t, 'twice');
@@ -299,7 +323,7 @@ test('closing tells what the pipes hold, then the end of both streams, and nothi
 });
 
 test('a channel number that is used again brings nothing of its former instance', async () => {
-  const descriptors = openDescriptors();
+  const descriptors = await settledDescriptors();
   for (let round = 0; round < 200; round++) {
     const former = open('echo');
     request(former.channel, 1000 + round, '{}', [chunk('former')]);
@@ -315,12 +339,11 @@ test('a channel number that is used again brings nothing of its former instance'
     assert.equal(events.some((event) => event.kind === 'broken'), false);
     events.length = 0;
   }
-  await afterTurns(3);
-  assert.equal(openDescriptors(), descriptors);
+  assert.equal(await settledDescriptors(), descriptors);
 });
 
 test('no more than channelsMax channels, and a failure leaves nothing behind', async () => {
-  const descriptors = openDescriptors();
+  const descriptors = await settledDescriptors();
   const opened = Array.from({ length: CHANNELS_MAX }, () => open('silent'));
   assert.deepEqual(opened.map(({ channel }) => channel).sort((a, b) => a - b), Array.from({ length: CHANNELS_MAX }, (_, index) => index));
   assert.throws(() => open('silent'), { code: 'EMFILE', syscall: 'openChannel' });
@@ -328,8 +351,7 @@ test('no more than channelsMax channels, and a failure leaves nothing behind', a
   await Promise.all(opened.map(({ request: create }) => destroy(create)));
   await afterTurns(3);
   assert.throws(() => open('echo', 9999), { code: 'EBADF', syscall: 'sendmsg' });
-  await afterTurns(3);
-  assert.equal(openDescriptors(), descriptors);
+  assert.equal(await settledDescriptors(), descriptors);
 });
 
 test('an instance that is killed ends its channel, after its last reply', async () => {

@@ -6,6 +6,7 @@
  *      │ REQUEST id, meta: event, body: raw bytes  │
  *      │──────────────────────────────────────────▶│
  *      │◀──────────────────────────────────────────│
+ *      │ STARTED meta: struct fl_started           │   first, before the runtime itself goes on; not from an instance that nobody forked
  *      │ RESPONSE id, aux: status, meta: headers, body
  *      │ or ERROR id, aux: enum fl_fault, meta: type\0message\0stack
  *
@@ -38,7 +39,8 @@ enum fl_frame_type {
   FL_FRAME_FREEZE = 4,
   FL_FRAME_READY = 129,                        /* instance → gateway (in a template: → sandboxd) */
   FL_FRAME_RESPONSE = 130,
-  FL_FRAME_ERROR = 131
+  FL_FRAME_ERROR = 131,
+  FL_FRAME_STARTED = 132                       /* once, before any other; flashd/started.h */
 };
 
 enum fl_frame_flags {
@@ -57,7 +59,7 @@ enum fl_fault {
 struct fl_frame {
   uint32_t length;                             /* bytes that follow the header: meta, then body */
   uint32_t meta_length;                        /* <= length, <= FL_FRAME_META_MAX */
-  uint32_t id;                                 /* invocation, non-zero, unique within the instance; 0 for INIT and READY */
+  uint32_t id;                                 /* invocation, non-zero, unique within the instance; 0 for INIT, READY and STARTED */
   uint16_t type;                               /* enum fl_frame_type */
   uint16_t flags;
   uint32_t aux;                                /* REQUEST: milliseconds left. RESPONSE: HTTP status. ERROR: enum fl_fault. else 0 */

@@ -41,7 +41,6 @@ enum {
   FL_RUNTIMES_MAX = 32,
   FL_NAME_MAX = 32,                            /* bytes of a runtime's name, NUL included */
   FL_USAGE_MAX = 64,                           /* instances in one USAGE_OK */
-  FL_PHASES = 8,
   FL_REWIND_PHASES = 5,
   FL_MESSAGE_MAX = 4096                        /* bytes of the longest message */
 };
@@ -237,17 +236,6 @@ struct fl_rewound {
 struct fl_forget { struct fl_header header; uint64_t function; };
 struct fl_pulse { struct fl_header header; uint64_t function; uint32_t runtime, reserved; };  /* as in CREATE */
 
-enum fl_phase {                                /* CREATED.phase_ns: durations, consecutive */
-  FL_PHASE_ACCEPT = 0,                         /* CREATE received → part taken, sent to the template */
-  FL_PHASE_CLONE = 1,                          /* the template's clone3 */
-  FL_PHASE_NAMESPACES = 2,                     /* child: setns, bundle mounted */
-  FL_PHASE_CGROUP = 3,
-  FL_PHASE_DESCRIPTORS = 4,
-  FL_PHASE_CREDENTIALS = 5,                    /* limits, dumpable */
-  FL_PHASE_THREADS = 6,
-  FL_PHASE_SEAL = 7                            /* seccomp seal; the next instruction is sigreturn */
-};
-
 struct fl_created {
   struct fl_header header;
   uint64_t instance;                           /* non-zero, never reused, below 2^53 */
@@ -257,7 +245,6 @@ struct fl_created {
   uint32_t from_function;                      /* 1: forked from the function template */
   uint32_t reused;                             /* 1: it has been another function's, or was made to go from one to another */
   uint32_t reserved;                           /* 0 */
-  uint32_t phase_ns[FL_PHASES];
 };
 
 struct fl_failed {

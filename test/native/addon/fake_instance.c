@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <flashd/frame.h>
+#include <flashd/started.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REVERSED_COUNT = 8 };
@@ -183,6 +185,26 @@ static void headers(const struct request *request, size_t count, size_t value_by
   free(meta);
 }
 
+static uint64_t now_ns(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The last phase ends when nobody can know yet. */
+static void tell_start(size_t meta_bytes)
+{
+  struct { struct fl_frame head; struct fl_started meta; } frame = {
+      {.length = (uint32_t)meta_bytes, .meta_length = (uint32_t)meta_bytes, .type = FL_FRAME_STARTED}, {.end_ns[FL_PHASE_SEAL] = UINT64_MAX}};
+
+  frame.meta.end_ns[FL_PHASE_ACCEPT] = now_ns();
+  usleep(2000);
+  frame.meta.end_ns[FL_PHASE_DESCRIPTORS] = now_ns();
+  put(&frame, sizeof frame.head + meta_bytes);
+}
+
 #define META(text) text, sizeof text
 
 /* The end of a response that may not be sent and the next response arrive with one read. */
@@ -263,6 +285,22 @@ static void answer_oddly(enum behaviour behaviour, struct request *request)
       echo(request);
       if (replies == 1)                        /* a second such byte would turn the first into an ordinary one */
         send(FL_DATA_FD, "!", 1, MSG_OOB | MSG_NOSIGNAL);
+      break;
+    case TELLS_START:
+      if (replies == 0)
+        tell_start(sizeof(struct fl_started));
+      echo(request);
+      break;
+    case TELLS_START_LATE:
+      echo(request);
+      tell_start(sizeof(struct fl_started));
+      break;
+    case TELLS_START_TWICE:
+      tell_start(sizeof(struct fl_started));
+      tell_start(sizeof(struct fl_started));
+      break;
+    case TELLS_START_SHORT:
+      tell_start(sizeof(struct fl_started) - 8);
       break;
     case SHUT_READ:
       shutdown(FL_DATA_FD, SHUT_RD);

@@ -57,6 +57,20 @@ describe('request isolation', () => {
     assert.equal(pools.instances, 0);
   });
 
+  test('fresh: an instance that is done before CREATED comes is destroyed when it does', async () => {
+    const { addon, registry, submit, pools } = await fixture();
+    registry.deploy('hello', { requestIsolation: 'fresh' });
+    let asked = 0;
+    addon.onCreate = (_, request) => ((asked = request), 'hold');
+    submit('hello');
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([addon.channels[0]!.closed, addon.channels[0]!.destroyed], [true, false]);
+    addon.created(addon.channels[0]!, asked);
+    await turns();
+    assert.deepEqual([addon.channels[0]!.destroyed, pools.instances], [true, 0]);
+  });
+
   test('fresh: an instance that was made and served nothing is kept', async () => {
     const { addon, registry, dispatcher, submit } = await fixture();
     registry.deploy('hello', { requestIsolation: 'fresh' });
@@ -65,6 +79,30 @@ describe('request isolation', () => {
     submit('hello');
     await turns();
     assert.equal(addon.channels.length, 1);
+  });
+});
+
+describe('learning', () => {
+  test('of a fork that has answered before CREATED came, what it wrote to is asked for when it does', async () => {
+    const { addon, registry, submit } = await fixture();
+    registry.deploy('hello', { keepWarmSeconds: 0, functionTemplate: 1 });
+    submit('hello');
+    await turns();
+    addon.respond(addon.channels[0]!.requests[0]!);
+    await turns(4);
+    const candidate = addon.channels[1]!;
+    addon.respond(candidate.pings[0]!);
+    await turns(4);
+    let asked = 0;
+    addon.onCreate = (_, request) => ((asked = request), 'hold');
+    submit('hello');
+    const fork = addon.channels[2]!;
+    assert.notEqual(fork.from, 0);
+    addon.respond(fork.requests[0]!);
+    await setTimeout(RETIRED_MS);
+    assert.deepEqual([addon.learnt, fork.closed], [[], false], 'it is looked at before it ends');
+    addon.created(fork, asked);
+    assert.deepEqual(addon.learnt, [fork.instance]);
   });
 });
 

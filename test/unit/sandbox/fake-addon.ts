@@ -14,9 +14,11 @@ export class FakeAddon implements Addon {
   readonly channels: FakeChannel[] = [];
   /** PULSE messages. */
   pulses = 0;
+  /** Instances of LEARN messages. */
+  readonly learnt: number[] = [];
   /** YIELD messages, as "INSTANCE yields" and "INSTANCE does not". */
   readonly yields: string[] = [];
-  /** What an instance does with a request. */
+  /** What an instance does with a request, once that has been sent. */
   onRequest: (request: FakeRequest) => void = () => {};
   /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
   onCreate: (channel: FakeChannel, request: number) => 'create' | 'hold' = () => 'create';
@@ -87,6 +89,9 @@ export class FakeAddon implements Addon {
       case PROTOCOL.FL_MSG_PULSE:
         this.pulses++;
         return;
+      case PROTOCOL.FL_MSG_LEARN:
+        this.learnt.push(Number(bytes.readBigUInt64LE(LAYOUT.fl_learn.instance)));
+        return;
       case PROTOCOL.FL_MSG_YIELD:
         this.yields.push(`${bytes.readBigUInt64LE(LAYOUT.fl_yield.instance)} ${bytes.readUInt32LE(LAYOUT.fl_yield.yields) === 1 ? 'yields' : 'does not'}`);
         return;
@@ -107,6 +112,9 @@ export class FakeAddon implements Addon {
 
   allowResponse(): void {}
   restLog(): void {}
+  startTiming(): string {
+    return ', accept;dur=0.001, seal;dur=0.008';
+  }
 
   openChannel(packet: Uint8Array): ChannelId {
     const bytes = Buffer.from(packet);
@@ -129,7 +137,7 @@ export class FakeAddon implements Addon {
     const request = { channel, instance: fake.instance, id, flags, millisecondsLeft: aux, meta: String(meta), body: Buffer.concat(body) };
     if (type === FRAME.FL_FRAME_PING || type === FRAME.FL_FRAME_FREEZE) return void fake.pings.push(request);
     fake.requests.push(request);
-    this.onRequest(request);
+    queueMicrotask(() => this.onRequest(request));
   }
 
   closeChannel(channel: ChannelId): void {
@@ -151,7 +159,6 @@ export class FakeAddon implements Addon {
     bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_created.instance);
     bytes.writeUInt32LE(channel.from === 0 ? 0 : 1, LAYOUT.fl_created.from_function);
     bytes.writeUInt32LE(channel.flags & PROTOCOL.FL_CREATE_ACROSS && this.reuses ? 1 : 0, LAYOUT.fl_created.reused);
-    for (let phase = 0; phase < PROTOCOL.FL_PHASES; phase++) bytes.writeUInt32LE((phase + 1) * 1000, LAYOUT.fl_created.phase_ns + 4 * phase);
     this.events.onControl(bytes);
   }
 

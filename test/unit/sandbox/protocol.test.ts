@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { decode, encodeCreate, encodeDestroy, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodeNames, encodePulse, encodeStats, encodeUsage } from '../../../src/sandbox/codec.ts';
-import { FEATURE_NAMES, FRAME, LAYOUT, PHASE_NAMES, PROTOCOL } from '../../../src/sandbox/protocol.ts';
+import { FEATURE_NAMES, FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { INTERCEPT, INTERCEPT_LAYOUT } from '../../../src/sandbox/interception.ts';
 import { packet } from './fake-addon.ts';
 
@@ -68,9 +68,8 @@ describe('control protocol', () => {
     assert.deepEqual(structs('intercept.h').toSorted(), Object.keys(INTERCEPT_LAYOUT).toSorted());
   });
 
-  test('phases and features are named in the order of the headers', () => {
+  test('features are named in the order of the header', () => {
     const named = (prefix: string) => Object.keys(PROTOCOL).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length).toLowerCase());
-    assert.deepEqual(named('FL_PHASE_'), [...PHASE_NAMES]);
     assert.deepEqual(named('FL_FEATURE_').map((name) => name.replaceAll('_', '-')), [...FEATURE_NAMES]);
   });
 
