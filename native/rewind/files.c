@@ -285,7 +285,8 @@ static void add_state(struct fl_facts *facts, int number, int fd, const struct s
     socklen_t length = sizeof name;
 
     ioctl(fd, SIOCINQ, &kept->readable);
-    ioctl(fd, SIOCOUTQ, &kept->unread);
+    if (number != FL_DATA_FD)                  /* what was said there is being read as well: how it was started, to begin with */
+      ioctl(fd, SIOCOUTQ, &kept->unread);
     if (getsockname(fd, (struct sockaddr *)name, &length) == 0)
       fl_facts_add(facts, name, length < sizeof name ? length : sizeof name, "descriptor %d name", number);
     add_options(facts, number, fd, unknown);

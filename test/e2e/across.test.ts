@@ -55,6 +55,7 @@ async function metric(name: string, of = flashd): Promise<number> {
   return Number(new RegExp(`^${name} (\\d+)`, 'm').exec(body.toString())?.[1]);
 }
 
+const lastWords = async (name: string): Promise<string> => (await flashd.cli('logs', name)).slice(-4000);
 const lastRefusal = (): string => `it was not given back: ${flashd.output.split('\n').findLast((line) => /instance \d+: /.test(line))}`;
 
 type Counts = { reused: number; rests: number; failed: number };
@@ -107,7 +108,7 @@ for (const language of LANGUAGES.filter((each) => each !== 'executable')) descri
     const listed = JSON.parse(list) as string[] | { places: string[] };
     for (const place of Array.isArray(listed) ? listed : listed.places) await t.test(place, async () => {
       const hidden = await whatComesOf(hides, 'hide', place);
-      assert.equal(hidden.status, 200, hidden.text);
+      assert.equal(hidden.status, 200, `${hidden.text}\n${await lastWords(hides)}`);
       assert.ok(hidden.rests, lastRefusal());
       const { pid } = JSON.parse(hidden.text) as Found;
       assert.deepEqual(await findIn(finds, pid, place), { pid, found: null }, lastRefusal());
@@ -126,10 +127,18 @@ test('what cannot be undone ends the instance: another function finds nothing', 
   });
 });
 
+function isStopped(pid: number): boolean {
+  try {
+    return /^State:\tt/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;                               // it has ended meanwhile
+  }
+}
+
 /** Without their names for it, nobody's files can be given to those that rest. */
 function spoilRested(): number {
   const sandboxd = member(flashd.pid, isSandboxd).pid;
-  const resting = family(sandboxd).filter(({ pid }) => /^State:\tt/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+  const resting = family(sandboxd).filter(({ pid }) => isStopped(pid));
   for (const { pid } of resting) execFileSync('nsenter', ['--target', `${pid}`, '--mount', 'mount', '-t', 'tmpfs', 'none', '/']);
   return resting.length;
 }
@@ -163,7 +172,8 @@ for (const language of LANGUAGES.filter((each) => fixtureNames(each).includes('u
   const names = await Promise.all([1, 2].map((number) => deploy(flashd, `${language}-unique-${number}`, join(root, 'test/conformance/fixtures', language, 'unique'))));
   const seen = new Map<string, Set<unknown>>();
   for (let round = 0; round < ROUNDS; round++) {
-    const { text } = await whatComesOf(names[round % 2]!);
+    const { status, text } = await whatComesOf(names[round % 2]!);
+    assert.equal(status, 200, `${text}\n${await lastWords(names[round % 2]!)}`);
     for (const [kind, value] of Object.entries(JSON.parse(text) as Record<string, unknown>)) seen.set(kind, (seen.get(kind) ?? new Set()).add(value));
   }
   for (const [kind, values] of seen) assert.equal(values.size, ROUNDS, `${kind}: ${ROUNDS - values.size} values have come before`);
