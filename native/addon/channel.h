@@ -54,7 +54,7 @@ struct fl_channel {
   bool answered;                               /* one of them was */
   bool started;                                /* STARTED has come */
   uint64_t asked_ns;
-  uint32_t phase_ns[FL_PHASES];                /* how long each took, of the time since it was asked for */
+  uint64_t phase_ns[FL_PHASES];                /* how long each took, of the time since it was asked for */
   struct fl_decoder decoder;
   struct fl_stream data, log[FL_LOG_STREAMS];
   struct fl_chunk *chunks, **chunks_end;
@@ -86,8 +86,6 @@ void fl_channel_release(struct fl_channel *channel);
 int fl_channel_data_start(struct fl_channel *channel, uv_loop_t *loop, int fd, size_t response_body_max, struct fl_error *err);
 /* Sends or queues a copy. With `hold`, it waits for the next send. Errors of a dead socket are left to its reading side, which tells them. */
 int fl_channel_send(struct fl_channel *channel, const struct iovec *parts, int count, bool hold, struct fl_error *err);
-/* *started is hostile. */
-void fl_channel_started(struct fl_channel *channel, const struct fl_started *started);
 void fl_channel_data_stop(struct fl_channel *channel);
 
 /* stream.c: polled descriptors. The stream owns fd and a reference on the channel from a successful start on. */

@@ -250,7 +250,7 @@ static const char *take_response(struct fl_channel *channel, struct fl_reply *re
   return NULL;
 }
 
-void fl_channel_started(struct fl_channel *channel, const struct fl_started *started)
+static void remember_start(struct fl_channel *channel, const struct fl_started *started)
 {
   uint64_t before = channel->asked_ns, now = uv_hrtime();
 
@@ -261,7 +261,7 @@ void fl_channel_started(struct fl_channel *channel, const struct fl_started *sta
       end = started->assigned_ns;
     if (end <= before || end > now)            /* a spare's first phases were over before it was asked for: they took none of this request's time */
       continue;
-    channel->phase_ns[phase] = (uint32_t)(end - before);
+    channel->phase_ns[phase] = end - before;
     before = end;
   }
   channel->started = true;
@@ -274,7 +274,7 @@ static const char *take_started(struct fl_channel *channel, const struct fl_repl
 
   memcpy(&started, reply->meta, sizeof started);
   if (!why)
-    fl_channel_started(channel, &started);
+    remember_start(channel, &started);
   free_reply(reply);
   return why;
 }

@@ -181,7 +181,7 @@ static napi_value js_start_timing(napi_env env, napi_callback_info info)
     [FL_PHASE_ACCEPT] = "accept", [FL_PHASE_CLONE] = "clone", [FL_PHASE_NAMESPACES] = "namespaces", [FL_PHASE_CGROUP] = "cgroup",
     [FL_PHASE_DESCRIPTORS] = "descriptors", [FL_PHASE_CREDENTIALS] = "credentials", [FL_PHASE_THREADS] = "threads", [FL_PHASE_SEAL] = "seal",
   };
-  char text[FL_PHASES * 40];
+  char text[FL_PHASES * 48];
   struct fl_channel *channel;
   napi_value argument[1], value = NULL;
   uint32_t index;
@@ -191,9 +191,9 @@ static napi_value js_start_timing(napi_env env, napi_callback_info info)
     return NULL;
   channel = fl_channel_find(index);
   for (int phase = 0; channel && channel->started && phase < FL_PHASES; phase++) {
-    uint32_t us = (channel->phase_ns[phase] + 500) / 1000;
+    uint64_t us = (channel->phase_ns[phase] + 500) / 1000;
 
-    length += snprintf(text + length, sizeof text - (size_t)length, ", %s;dur=%u.%03u", names[phase], us / 1000, us % 1000);
+    length += snprintf(text + length, sizeof text - (size_t)length, ", %s;dur=%lu.%03lu", names[phase], us / 1000, us % 1000);
   }
   napi_create_string_latin1(env, text, (size_t)length, &value);
   return value;

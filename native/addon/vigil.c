@@ -13,7 +13,7 @@ static struct {
   uint32_t expected;
   uint32_t in_vain, pause;                     /* in a row; requests to let pass */
   uint32_t next_in_vain;                       /* answers in a row behind which no request came at once */
-  uint64_t until_ns, answered_ns;
+  uint64_t until_ns, answered_ns, since_ns;
 } vigil;
 
 static void on_idle(uv_idle_t *handle)
@@ -71,7 +71,9 @@ void fl_vigil_answered(void)
 
 bool fl_vigil_decide(void)
 {
-  if (vigil.until_ns && vigil.expected <= EXPECTED_MAX && uv_hrtime() < vigil.until_ns) {
+  uint64_t now = vigil.until_ns ? uv_hrtime() : 0;
+
+  if (vigil.until_ns && vigil.expected <= EXPECTED_MAX && now < vigil.until_ns) {
     if (!vigil.awake)
       uv_idle_start(&vigil.idle, on_idle);
     vigil.awake = true;
@@ -82,5 +84,9 @@ bool fl_vigil_decide(void)
       vigil.pause = (1u << vigil.in_vain) - 1;
     sleep_again();
   }
-  return vigil.awake && vigil.expected > 0;
+  if (!vigil.awake || vigil.expected == 0)
+    vigil.since_ns = 0;
+  else if (!vigil.since_ns)
+    vigil.since_ns = now;
+  return vigil.since_ns && now - vigil.since_ns < VIGIL_COLD_NS;
 }

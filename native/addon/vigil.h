@@ -14,6 +14,6 @@ void fl_vigil_stop(void);
 enum fl_vigil_kind { FL_VIGIL_PING, FL_VIGIL_SOON, FL_VIGIL_COLD };
 void fl_vigil_expect(enum fl_vigil_kind kind);
 void fl_vigil_answered(void);
-/* Before the loop waits. Whether an answer is about to come. */
+/* Before the loop waits. Whether an answer is about to come, so that what can wait should: for a limited time, however many come one after the other. */
 bool fl_vigil_decide(void);
 #endif

@@ -108,7 +108,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
   instance->state = FL_INSTANCE_STARTING;
   fl_instances_set_deadline(daemon, instance, fl_daemon_now_ns() + (uint64_t)FL_FORK_MS * MILLISECOND);
   daemon->forks += instance->create_request != 0;
-  return 0;                                      /* what it was given is closed here when it runs: that is long, and may keep it from its processor */
+  return 0;                                      /* what it was given is closed when it runs (instances.c): that takes long, and would keep it from this processor */
 }
 
 /* Takes a sandbox and forks into it; what has an assignment gets it along. Leaves the instance WAITING when the pool is empty. */
