@@ -174,8 +174,6 @@ int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct f
   memset(ret, 0, sizeof *ret);
   int r = fl_inspect_timers(proc->pid, &ret->timers, err);
 
-  if (r == 0 && fl_proc_read(proc->file[FL_PROC_TIMERS], ret->told_timers, sizeof ret->told_timers) < 0)
-    r = fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "snapshot", "its timers");
   if (r == 0)
     r = learn_process(batch, ret, err);
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
@@ -186,14 +184,11 @@ int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct f
 static void put_process(struct fl_batch *batch, struct fl_inside *inside)
 {
   static const struct itimerval never;
-  static const struct itimerspec stopped;
 
   inside->process.put = batch->calls;
-  uint64_t timer = fl_batch_memory(batch, &never, sizeof never), stop = fl_batch_memory(batch, &stopped, sizeof stopped);
+  uint64_t timer = fl_batch_memory(batch, &never, sizeof never);
   for (uint64_t which = ITIMER_REAL; which <= ITIMER_PROF; which++)
     fl_batch_add(batch, SYS_setitimer, which, timer, 0, 0, 0);
-  for (uint32_t i = 0; i < inside->timers.count; i++)
-    fl_batch_add(batch, SYS_timer_settime, (uint64_t)inside->timers.timer[i].id, 0, stop, 0, 0);
   for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++)
     if (has_action(signal))
       fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, fl_batch_memory(batch, &inside->action[signal - 1], sizeof inside->action[0]), 0, SIGSET_BYTES, 0);
@@ -214,20 +209,24 @@ static bool had_timer(const struct fl_inside *inside, int id)
   return false;
 }
 
-/* New ones are deleted. */
-static int end_new_timers(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_inside *inside, struct fl_error *err)
+/* New ones are deleted, those it had are stopped. */
+static int put_timers(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_inside *inside, struct fl_error *err)
 {
+  static const struct itimerspec never;
   struct fl_timers timers = {0};
-  char told[FL_INSIDE_TIMERS_BYTES];
+  char text[2];
 
-  if (fl_proc_read(proc->file[FL_PROC_TIMERS], told, sizeof told) >= 0 && strcmp(told, inside->told_timers) == 0)
+  if (fl_proc_read(proc->file[FL_PROC_TIMERS], text, sizeof text) == 0)
     return 0;
   int r = fl_inspect_timers(proc->pid, &timers, err);
   if (r < 0)
     return r;
   fl_batch_begin(batch);
+  uint64_t stop = fl_batch_memory(batch, &never, sizeof never);
   for (uint32_t i = 0; i < timers.count; i++)
-    if (!had_timer(inside, timers.timer[i].id))
+    if (had_timer(inside, timers.timer[i].id))
+      fl_batch_add(batch, SYS_timer_settime, (uint64_t)timers.timer[i].id, 0, stop, 0, 0);
+    else
       fl_batch_add(batch, SYS_timer_delete, (uint64_t)timers.timer[i].id, 0, 0, 0, 0);
   return fl_batch_run(batch, 0, err);
 }
@@ -264,7 +263,7 @@ static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_err
 
 int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err)
 {
-  int r = end_new_timers(batch, proc, inside, err);
+  int r = put_timers(batch, proc, inside, err);
 
   return r < 0 ? r : start(batch, inside, err);
 }
