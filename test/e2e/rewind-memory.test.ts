@@ -43,7 +43,8 @@ for (const language of LANGUAGES.filter((each) => each !== 'executable')) test(`
   writeFileSync(join(folder, name, 'function.json'), JSON.stringify({ requestIsolation: 'restore', maxInstances: INSTANCES, standby: INSTANCES }));
   await flashd.cli('deploy', join(folder, name));
   let own: number[] = [];
-  for (const end = performance.now() + READY_MS; own.length < INSTANCES && performance.now() < end; ) {
+  // One that is being described, because its instance is a new one, holds more for a moment.
+  for (const end = performance.now() + READY_MS; (own.length < INSTANCES || own.some((kib) => kib > BUDGET_KIB)) && performance.now() < end; ) {
     for (let round = 0; round < ROUNDS; round++) {
       await Promise.all(Array.from({ length: INSTANCES }, () => flashd.http('GET', `/function/${name}`)));
       await sleep(20);

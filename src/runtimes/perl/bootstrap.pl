@@ -86,10 +86,18 @@ sub load($file, $symbol) {
   $handler = main->can($symbol) or $failure = [NO_HANDLER, Flashd::Payload::describe("$file has no sub '$symbol'", '')];
 }
 
+# Perl takes 32 bits for a seed, of which ten thousand forks would have two that are the same once in a hundred times. How far its generator has gone from there adds eight.
+sub renew_random() {
+  srand;
+  open my $random, '<:raw', '/dev/urandom' or return;
+  sysread $random, my $steps, 1;
+  rand for 1 .. ord $steps;
+}
+
 # INIT. What every fork would repeat of the template is renewed first.
 sub start($meta) {
   my $started = Flashd::Payload::now();
-  srand;
+  renew_random();
   $pid = $$;
   # In a fork of a function template it is loaded, and the rest is as this INIT says.
   if ($handler || $failure) {
