@@ -48,7 +48,6 @@ describe('versions', () => {
     assert.deepEqual([second.outcome, addon.channels.length], ['200 hello', 1]);
   });
 
-
   test('idle instances of an old version go at once', async () => {
     const { addon, registry, submit, pools } = await fixture();
     registry.deploy('hello');
