@@ -30,22 +30,6 @@ static void add(struct fl_stretches *stretches, uint64_t start, uint64_t end)
     stretches->at[stretches->count++] = (struct fl_stretch){start, end};
 }
 
-/* The first stretch that ends above the address. */
-static uint32_t find(const struct fl_stretches *stretches, uint64_t address)
-{
-  uint32_t low = 0, high = stretches->count;
-
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-
-    if (stretches->at[middle].end <= address)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
 /* --- watching --- */
 
 struct merge { struct fl_written *written; uint32_t saved; };
@@ -217,11 +201,13 @@ static int uncopy(struct fl_written *written, const struct fl_area *area, uint64
 static int visit_changed(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
 {
   bool populated = piece->categories & POPULATED, clean = (piece->categories & FL_PAGE_WATCHED) && !(piece->categories & FL_PAGE_WRITTEN);
-  uint32_t next = find(&written->expected, piece->start);
   int r = 0;
 
   if (populated && clean)
     return 0;
+  while (written->passed < written->expected.count && written->expected.at[written->passed].end <= piece->start)
+    written->passed++;                         /* pieces ascend, and some runtimes have thousands */
+  uint32_t next = written->passed;
   for (uint64_t at = piece->start; at < piece->end && r == 0;) {
     const struct fl_stretch *expected = next < written->expected.count && written->expected.at[next].start < piece->end ? &written->expected.at[next] : NULL;
     uint64_t known = expected ? (expected->start > at ? expected->start : at) : piece->end, end = expected && expected->end < piece->end ? expected->end : piece->end;
@@ -247,7 +233,7 @@ int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts,
 {
   struct fl_memory *memory = written->memory;
 
-  written->write.count = written->protect.count = memory->drops = 0;
+  written->write.count = written->protect.count = memory->drops = written->passed = 0;
   int r = scan(written, fl_pagemap_changed, visit_known, err);
   *ret_known = r != -EAGAIN || err->code != FL_OK;
   if (r < 0 && *ret_known)

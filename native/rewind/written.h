@@ -33,6 +33,7 @@ struct fl_written {
   struct fl_memory *memory;
   const struct fl_proc *proc;
   struct fl_stretches expected, write, protect;
+  uint32_t passed;                             /* of those expected, while scanning */
   uint32_t restores, last;                     /* cooling: each time that so many restores are over */
   uint64_t last_at[FL_WRITTEN_AGAIN_MAX];      /* ascending: pages that were written back last time */
   uint32_t zeros;

@@ -18,24 +18,17 @@ int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at)
   return 0;
 }
 
-/* any: of these categories, of which some are inverted, a page has to have one. */
+/*
+ * any: of these categories, of which some are inverted, a page has to have one. One call tells of all for which there is room; that it was not all shows only in that there is no room left: walk_end of a complete scan is
+ * where the kernel's own buffer was full last (do_pagemap_scan in fs/proc/task_mmu.c), and what follows would be told twice.
+ */
 static int scan(int pagemap, uint64_t start, uint64_t end, uint64_t inverted, uint64_t any, struct fl_page_region *ret, uint32_t most)
 {
-  uint32_t count = 0;
+  struct fl_page_scan request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)ret, .vec_len = most,
+                                 .inverted = inverted, .any_mask = any, .return_mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN | FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
+  int found = ioctl(pagemap, FL_PAGEMAP_SCAN, &request);
 
-  while (start < end) {
-    struct fl_page_scan request = {.size = sizeof request, .start = start, .end = end, .vec = (uint64_t)(uintptr_t)(ret + count), .vec_len = most - count,
-                                   .inverted = inverted, .any_mask = any, .return_mask = FL_PAGE_WATCHED | FL_PAGE_WRITTEN | FL_PAGE_PRESENT | FL_PAGE_SWAPPED};
-    int found = count < most ? ioctl(pagemap, FL_PAGEMAP_SCAN, &request) : -1;
-
-    if (found < 0)
-      return count < most ? -errno : -E2BIG;
-    count += (uint32_t)found;
-    if (request.walk_end <= start)
-      break;
-    start = request.walk_end;
-  }
-  return (int)count;
+  return found < 0 ? -errno : (uint32_t)found == most ? -E2BIG : found;
 }
 
 int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)

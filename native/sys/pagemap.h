@@ -13,7 +13,7 @@ enum { FL_PAGE_WATCHED = 1 << 0, FL_PAGE_WRITTEN = 1 << 1, FL_PAGE_PRESENT = 1 <
 
 /* *ret_at: the first page in the range that is in memory or swapped out, or end. Negative errno where the kernel cannot tell. */
 int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at);
-/* Everything that is mapped between the two addresses, as stretches of pages of the same categories. How many; negative errno, -E2BIG when there are more. */
+/* Everything that is mapped between the two addresses, as stretches of pages of the same categories, ascending. How many; negative errno, -E2BIG when there are not fewer than most. */
 int fl_pagemap_scan(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most);
 /* The same without the pages that are in memory, watched, and not written to. */
 int fl_pagemap_changed(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most);

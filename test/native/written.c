@@ -3,6 +3,7 @@
  * Where the kernel cannot watch, nothing of it is used, and there is nothing to try.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "rewind/threads.h"
 #include "rewind/watch.h"
 #include "rewind/written.h"
+#include "sys/pagemap.h"
 
 #include "check.h"
 
@@ -262,6 +264,31 @@ static void a_copy_of_a_files_page_is_dropped(void)
   CHECK(restore(&counts) && counts.dropped >= 1);
 }
 
+/* More than the kernel tells at once from its own buffer. */
+static void stretches_are_told_once_and_in_order(void)
+{
+  enum { STRETCHES = 6000, ROOM = STRETCHES + 100 };
+  uint8_t *every_second = mmap(NULL, STRETCHES * PAGE_BYTES, WRITABLE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct fl_page_region *region = calloc(ROOM, sizeof *region);
+  uint64_t start = (uint64_t)(uintptr_t)every_second, end = start + STRETCHES * PAGE_BYTES;
+  int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), present = 0;
+
+  CHECK(every_second != MAP_FAILED && region && pagemap >= 0 && madvise(every_second, STRETCHES * PAGE_BYTES, MADV_NOHUGEPAGE) == 0);
+  for (int i = 0; i < STRETCHES; i += 2)
+    every_second[(size_t)i * PAGE_BYTES] = 1;
+  int told = fl_pagemap_changed(pagemap, start, end, region, ROOM);
+  CHECK(told == STRETCHES);
+  for (int i = 0; i < told; i++) {
+    CHECK(region[i].start < region[i].end && (i == 0 || region[i - 1].end <= region[i].start));
+    present += (region[i].categories & FL_PAGE_PRESENT) != 0;
+  }
+  CHECK(present == STRETCHES / 2);
+  CHECK(fl_pagemap_changed(pagemap, start, end, region, STRETCHES) == -E2BIG && fl_pagemap_changed(pagemap, start, end, region, 10) == -E2BIG);
+  munmap(every_second, STRETCHES * PAGE_BYTES);
+  close(pagemap);
+  free(region);
+}
+
 int main(void)
 {
   if (!fl_watch_possible())
@@ -279,6 +306,7 @@ int main(void)
   fork_both();
   fl_helper_start(&world->helper);
   snapshot();
+  stretches_are_told_once_and_in_order();
   what_was_written_to_is_put_back();
   what_is_written_to_again_and_again_is_put_back_each_time();
   hot_pages_cool();
