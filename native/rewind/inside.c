@@ -31,6 +31,8 @@ enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024, OB
 #define RESULT (~1ull)
 #define ANSWER (~2ull)
 #define BYTES (~3ull)
+/* What /proc/PID/timers says of a timer whose signals go to one thread. */
+#define OF_A_THREAD "/tid."
 
 /* put: the call that makes the answer what it was; 0: there is none, or it has no way back. */
 struct query { const char *name; long number; uint64_t argument[5]; uint32_t answer_bytes; long put; uint64_t put_argument[3]; };
@@ -174,6 +176,8 @@ int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct f
   memset(ret, 0, sizeof *ret);
   int r = fl_inspect_timers(proc->pid, &ret->timers, err);
 
+  if (r == 0 && fl_proc_read(proc->file[FL_PROC_TIMERS], ret->told_timers, sizeof ret->told_timers) < 0)
+    r = fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "snapshot", "its timers");
   if (r == 0)
     r = learn_process(batch, ret, err);
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
@@ -184,11 +188,14 @@ int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct f
 static void put_process(struct fl_batch *batch, struct fl_inside *inside)
 {
   static const struct itimerval never;
+  static const struct itimerspec stopped;
 
   inside->process.put = batch->calls;
-  uint64_t timer = fl_batch_memory(batch, &never, sizeof never);
+  uint64_t timer = fl_batch_memory(batch, &never, sizeof never), stop = fl_batch_memory(batch, &stopped, sizeof stopped);
   for (uint64_t which = ITIMER_REAL; which <= ITIMER_PROF; which++)
     fl_batch_add(batch, SYS_setitimer, which, timer, 0, 0, 0);
+  for (uint32_t i = 0; i < inside->timers.count; i++)
+    fl_batch_add(batch, SYS_timer_settime, (uint64_t)inside->timers.timer[i].id, 0, stop, 0, 0);
   for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++)
     if (has_action(signal))
       fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, fl_batch_memory(batch, &inside->action[signal - 1], sizeof inside->action[0]), 0, SIGSET_BYTES, 0);
@@ -209,14 +216,14 @@ static bool had_timer(const struct fl_inside *inside, int id)
   return false;
 }
 
-/* New ones are deleted, those it had are stopped. */
+/* New ones are deleted. Those it had are stopped with the rest, unless they wake a thread, which by then might have looked for its signals already. */
 static int put_timers(struct fl_batch *batch, const struct fl_proc *proc, const struct fl_inside *inside, struct fl_error *err)
 {
   static const struct itimerspec never;
   struct fl_timers timers = {0};
-  char text[2];
+  char told[FL_INSIDE_TIMERS_BYTES];
 
-  if (fl_proc_read(proc->file[FL_PROC_TIMERS], text, sizeof text) == 0)
+  if (fl_proc_read(proc->file[FL_PROC_TIMERS], told, sizeof told) >= 0 && strcmp(told, inside->told_timers) == 0 && !strstr(told, OF_A_THREAD))
     return 0;
   int r = fl_inspect_timers(proc->pid, &timers, err);
   if (r < 0)

@@ -8,7 +8,7 @@
 #include "rewind/facts.h"
 #include "rewind/proc.h"
 
-enum { FL_INSIDE_SIGNALS = 64, FL_INSIDE_COMM = 16 };
+enum { FL_INSIDE_SIGNALS = 64, FL_INSIDE_COMM = 16, FL_INSIDE_TIMERS_BYTES = 2048 };
 
 struct fl_inside_action { uint64_t handler, flags, restorer, mask; };       /* the kernel's struct sigaction */
 struct fl_inside_thread { stack_t alternative; uint64_t tid_address, robust, robust_bytes; int64_t slack; char comm[FL_INSIDE_COMM]; };
@@ -19,6 +19,7 @@ struct fl_inside {
   struct fl_inside_action action[FL_INSIDE_SIGNALS];
   uint64_t brk;
   struct fl_timers timers;
+  char told_timers[FL_INSIDE_TIMERS_BYTES];    /* as the kernel tells of them */
   uint32_t umask;
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
