@@ -94,7 +94,21 @@ const void *fl_batch_bytes(const struct fl_batch *batch, uint64_t address)
 void fl_batch_part(struct fl_batch *batch, uint32_t thread)
 {
   batch->part[batch->parts].thread = thread;
+  batch->part[batch->parts].frame = 0;
   batch->part[batch->parts++].first = batch->calls;
+}
+
+int fl_batch_forget_wait(struct fl_batch *batch, const stack_t *altstack, struct fl_error *err)
+{
+  const struct fl_thread *thread = &batch->tracee->thread[batch->part[batch->parts - 1].thread];
+  uint8_t frame[FL_ARCH_RESUMPTION_BYTES];
+
+  if (!fl_arch_is_kept(&thread->regs))
+    return 0;
+  int r = fl_arch_resumption(thread->tid, &thread->regs, batch->region, batch->region + REGION_BYTES, altstack, frame, err);
+  if (r == 0)
+    batch->part[batch->parts - 1].frame = fl_batch_memory(batch, frame, sizeof frame);
+  return r;
 }
 
 static uint32_t calls_of(const struct fl_batch *batch, uint32_t part)
@@ -113,7 +127,7 @@ int fl_batch_start(struct fl_batch *batch, struct fl_error *err)
     const struct fl_thread *thread = &batch->tracee->thread[batch->part[i].thread];
     struct user_regs_struct regs = thread->regs;
 
-    fl_arch_set_batch(&regs, batch->region, batch->region + REGION_BYTES, batch->region + CALLS_AT + batch->part[i].first * sizeof batch->call[0], calls_of(batch, i));
+    fl_arch_set_batch(&regs, batch->region, batch->region + REGION_BYTES, batch->region + CALLS_AT + batch->part[i].first * sizeof batch->call[0], calls_of(batch, i), batch->part[i].frame);
     if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_CONT, thread->tid, NULL, NULL) < 0)
       r = fl_fail_errno(err, "batch");
   }
@@ -144,6 +158,7 @@ int fl_batch_run(struct fl_batch *batch, uint32_t thread, struct fl_error *err)
   batch->parts = 1;
   batch->part[0].thread = thread;
   batch->part[0].first = 0;
+  batch->part[0].frame = 0;
   int r = fl_batch_start(batch, err);
   return r < 0 ? r : fl_batch_finish(batch, err);
 }

@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "inject/arch/x86_64/frame.h"
 
-enum { STOP_ROUNDS_MAX = 16, WAIT_MS = 1, LINKS_BESIDE_THREADS = 2 };
+enum { STOP_ROUNDS_MAX = 16, LINKS_BESIDE_THREADS = 2 };
 
 int fl_tracee_wait(pid_t tid, struct fl_error *err)
 {
@@ -148,39 +148,6 @@ void fl_tracee_release(struct fl_tracee *tracee)
   for (uint32_t i = 0; i < tracee->threads; i++)
     go_on(tracee->thread[i].tid);
   tracee->threads = 0;
-}
-
-/* Stops at the call's entry; interrupted there, it returns at once, and stops at its exit. */
-static int cut_short(pid_t tid, struct fl_error *err)
-{
-  int stop = 0;
-
-  for (int step = 0; step < 2 && stop >= 0; step++) {
-    if ((step == 1 && ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0) || ptrace(PTRACE_SYSCALL, tid, NULL, NULL) < 0)
-      return fl_fail_errno(err, "forget_wait");
-    stop = fl_tracee_wait(tid, err);
-  }
-  return stop < 0 ? stop : 0;
-}
-
-int fl_tracee_forget_waits(struct fl_tracee *tracee, struct fl_error *err)
-{
-  for (uint32_t i = 0; i < tracee->threads; i++) {
-    const struct fl_thread *thread = &tracee->thread[i];
-    struct user_regs_struct regs = thread->regs;
-
-    if (!fl_arch_is_kept(&thread->regs))
-      continue;
-    fl_arch_set_call(&regs, tracee->call_at, SYS_poll, (const uint64_t[6]){0, 0, WAIT_MS});
-    if (ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs) < 0)
-      return fl_fail_errno(err, "forget_wait");
-    int r = cut_short(thread->tid, err);
-    if (r < 0)
-      return r;
-    if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || !fl_arch_is_kept(&regs))
-      return fl_fail(err, FL_ERR_UNSUPPORTED, EPROTO, "forget_wait", "thread %u", i);
-  }
-  return 0;
 }
 
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err)

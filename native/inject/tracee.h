@@ -42,8 +42,6 @@ int fl_tracee_wait(pid_t tid, struct fl_error *err);
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err);
 /* Puts the main thread's registers back as they were; an interrupted system call is made again. */
 int fl_tracee_restore(struct fl_tracee *tracee, struct fl_error *err);
-/* What the kernel has kept of waits that the stop has cut short, for whoever asks it to go on with them (restart_syscall), becomes a wait for nothing. */
-int fl_tracee_forget_waits(struct fl_tracee *tracee, struct fl_error *err);
 /* Sends one thread, never the main one, into exit(2). */
 int fl_tracee_end_thread(struct fl_tracee *tracee, uint32_t thread, struct fl_error *err);
 

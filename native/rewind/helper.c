@@ -50,70 +50,85 @@ static bool take(struct fl_job *job)
   return atomic_compare_exchange_strong(&job->state, &ready, TAKEN);
 }
 
-static void work(struct fl_helper *helper, uint32_t *taken)
+static void run(struct fl_job *job)
 {
-  for (uint32_t given; (given = atomic_load(&helper->given)) != *taken;) {
-    if (given - *taken > FL_HELPER_JOBS)       /* the others were done by whoever gave them */
-      *taken = given - FL_HELPER_JOBS;
-    struct fl_job *job = atomic_load(&helper->job[(*taken)++ % FL_HELPER_JOBS]);
+  job->run(job->context);
+  if (atomic_exchange(&job->state, DONE) == TAKEN_AND_WAITED)
+    futex(&job->state, FUTEX_WAKE, 1);
+}
 
-    if (!take(job))
-      continue;
-    job->run(job->context);
-    if (atomic_exchange(&job->state, DONE) == TAKEN_AND_WAITED)
-      futex(&job->state, FUTEX_WAKE, 1);
+/* The one that was given first of those that nobody has begun. Whoever gives one is still about to put it down, or puts it where another one lay: whoever waits for that does it. */
+static bool run_one(struct fl_helper *helper)
+{
+  uint32_t oldest = atomic_load(&helper->given);
+
+  for (uint32_t i = 0; i < FL_HELPER_JOBS; i++) {
+    struct fl_job *job = atomic_load(&helper->job[(oldest + i) % FL_HELPER_JOBS]);
+
+    if (job && take(job)) {
+      run(job);
+      return true;
+    }
   }
+  return false;
 }
 
 static void *help(void *context)
 {
   struct fl_helper *helper = context;
-  uint32_t taken = 0;
-
   /* Who shares these with another thread may not enter a mount namespace, which the first one does (binding.c). */
-  helper->thread = (int)syscall(SYS_gettid);
-  atomic_store(&helper->ready, unshare(CLONE_FS) < 0 ? 2 : 1);
-  futex(&helper->ready, FUTEX_WAKE, 1);
-  if (atomic_load(&helper->ready) != 1)
-    return NULL;
-  for (;;) {
+  bool able = unshare(CLONE_FS) == 0;
+
+  atomic_store(&helper->thread[atomic_fetch_add(&helper->born, 1)], able ? (int)syscall(SYS_gettid) : 0);
+  atomic_fetch_add(&helper->begun, 1);
+  futex(&helper->begun, FUTEX_WAKE, 1);
+  while (able) {
     uint32_t bell = atomic_load(&helper->bell);
 
-    work(helper, &taken);
+    while (run_one(helper));
     if (changes(&helper->bell, bell, FL_HELPER_SPIN_US))
       continue;
-    atomic_store(&helper->sleeps, 1);
+    atomic_fetch_add(&helper->asleep, 1);
     if (atomic_load(&helper->bell) == bell)
       futex(&helper->bell, FUTEX_WAIT, bell);
-    atomic_store(&helper->sleeps, 0);
+    atomic_fetch_sub(&helper->asleep, 1);
   }
+  return NULL;
 }
 
-void fl_helper_start(struct fl_helper *helper)
+static bool start(struct fl_helper *helper)
 {
   pthread_attr_t attributes;
   pthread_t thread;
 
-  helper->away_from = -1;
-  if (sched_getaffinity(0, sizeof helper->processors, &helper->processors) < 0 || CPU_COUNT(&helper->processors) < 2 || pthread_attr_init(&attributes) != 0)
-    return;
-  mallopt(M_ARENA_MAX, 1);                     /* else the thread has one of its own */
-  helper->runs = pthread_attr_setstacksize(&attributes, FL_HELPER_STACK_BYTES) == 0 && pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+  if (pthread_attr_init(&attributes) != 0)
+    return false;
+  bool started = pthread_attr_setstacksize(&attributes, FL_HELPER_STACK_BYTES) == 0 && pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
                  pthread_create(&thread, &attributes, help, helper) == 0;
   pthread_attr_destroy(&attributes);
-  while (helper->runs && atomic_load(&helper->ready) == 0)
-    futex(&helper->ready, FUTEX_WAIT, 0);
-  helper->runs = helper->runs && atomic_load(&helper->ready) == 1;
+  return started;
 }
 
-static void ring(struct fl_helper *helper)
+void fl_helper_start(struct fl_helper *helper)
+{
+  int processors = sched_getaffinity(0, sizeof helper->processors, &helper->processors) < 0 ? 1 : CPU_COUNT(&helper->processors);
+
+  helper->away_from = -1;
+  mallopt(M_ARENA_MAX, 1);                     /* else each thread has one of its own */
+  while (helper->threads < FL_HELPER_THREADS && (int)helper->threads < processors - 1 && start(helper))
+    helper->threads++;
+  for (uint32_t begun; (begun = atomic_load(&helper->begun)) < helper->threads;)
+    futex(&helper->begun, FUTEX_WAIT, begun);
+}
+
+static void ring(struct fl_helper *helper, uint32_t sleepers)
 {
   atomic_fetch_add(&helper->bell, 1);
-  if (atomic_load(&helper->sleeps))
-    futex(&helper->bell, FUTEX_WAKE, 1);
+  if (atomic_load(&helper->asleep))
+    futex(&helper->bell, FUTEX_WAKE, sleepers);
 }
 
-/* Where the scheduler leaves both on one, each waits for the other to be done waiting. */
+/* Where the scheduler leaves two on one, each waits for the other to be done waiting. */
 static void part(struct fl_helper *helper)
 {
   cpu_set_t others = helper->processors;
@@ -122,16 +137,18 @@ static void part(struct fl_helper *helper)
   if (here < 0 || here == helper->away_from)
     return;
   CPU_CLR(here, &others);
-  sched_setaffinity(helper->thread, sizeof others, &others);
+  for (uint32_t i = 0; i < helper->threads; i++)
+    if (atomic_load(&helper->thread[i]))
+      sched_setaffinity(atomic_load(&helper->thread[i]), sizeof others, &others);
   helper->away_from = here;
 }
 
 void fl_helper_rouse(struct fl_helper *helper)
 {
-  if (!helper->runs)
+  if (!helper->threads)
     return;
   part(helper);
-  ring(helper);
+  ring(helper, FL_HELPER_THREADS);
 }
 
 void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(void *context), void *context)
@@ -139,11 +156,10 @@ void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(vo
   job->run = run;
   job->context = context;
   atomic_store(&job->state, READY);
-  if (!helper->runs)
+  if (!helper->threads)
     return;
-  atomic_store(&helper->job[atomic_load(&helper->given) % FL_HELPER_JOBS], job);
-  atomic_fetch_add(&helper->given, 1);
-  ring(helper);
+  atomic_store(&helper->job[atomic_fetch_add(&helper->given, 1) % FL_HELPER_JOBS], job);
+  ring(helper, 1);
 }
 
 void fl_helper_wait(struct fl_helper *helper, struct fl_job *job)
@@ -152,12 +168,17 @@ void fl_helper_wait(struct fl_helper *helper, struct fl_job *job)
 
   (void)helper;
   if (take(job)) {
-    job->run(job->context);
-    atomic_store(&job->state, DONE);
+    run(job);
     return;
   }
   if (changes(&job->state, TAKEN, FL_HELPER_WAIT_US) || !atomic_compare_exchange_strong(&job->state, &taken, TAKEN_AND_WAITED))
     return;
   while (atomic_load(&job->state) == TAKEN_AND_WAITED)
     futex(&job->state, FUTEX_WAIT, TAKEN_AND_WAITED);
+}
+
+void fl_helper_join(struct fl_helper *helper, struct fl_job *job)
+{
+  while (atomic_load(&job->state) == TAKEN && run_one(helper));
+  fl_helper_wait(helper, job);
 }

@@ -1,6 +1,6 @@
 /*
- * A second thread of a keeper, on another processor: it does what needs no tracer, one job after the other, while the first thread drives the stopped process. A job that it has not begun when its result is needed is
- * done by whoever needs it, so that nobody ever waits for a thread that gets no processor, and with one processor there is none at all.
+ * More threads of a keeper, on other processors: they do what needs no tracer, while the first thread drives the stopped process. A job that nobody has begun when its result is needed is done by whoever needs it, so
+ * that nobody ever waits for a thread that gets no processor, and with one processor there are none at all.
  */
 #ifndef FLASHD_REWIND_HELPER_H
 #define FLASHD_REWIND_HELPER_H
@@ -9,16 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* SPIN: how long it waits awake for the next job, since waking an idle processor takes as long as a job; WAIT: how long one is waited for awake. */
-enum { FL_HELPER_JOBS = 16, FL_HELPER_SPIN_US = 200, FL_HELPER_WAIT_US = 200, FL_HELPER_STACK_BYTES = 512 << 10 };
+/* SPIN: how long one waits awake for the next job, since waking an idle processor takes as long as a job; WAIT: how long one is waited for awake. */
+enum { FL_HELPER_THREADS = 2, FL_HELPER_JOBS = 16, FL_HELPER_SPIN_US = 200, FL_HELPER_WAIT_US = 1000, FL_HELPER_STACK_BYTES = 512 << 10 };
 
+/* Lives as long as the helper that it was given to. */
 struct fl_job { void (*run)(void *context); void *context; _Atomic uint32_t state; };
 
 struct fl_helper {
-  bool runs;
-  int thread, away_from;                       /* its id; the processor that it is kept away from, where the first thread is */
-  cpu_set_t processors;                        /* that there are for both */
-  _Atomic uint32_t bell, given, sleeps, ready;                 /* bell: rung for each job, and ahead of the first */
+  uint32_t threads;
+  _Atomic int thread[FL_HELPER_THREADS];       /* their ids; 0: it is none */
+  int away_from;                               /* the processor that they are kept away from, where the first thread is */
+  cpu_set_t processors;                        /* that there are for all */
+  _Atomic uint32_t bell, given, asleep, born, begun;           /* bell: rung for each job, and ahead of the first */
   _Atomic(struct fl_job *) job[FL_HELPER_JOBS];
 };
 
@@ -26,7 +28,9 @@ struct fl_helper {
 void fl_helper_start(struct fl_helper *helper);
 /* There will be jobs in a moment. */
 void fl_helper_rouse(struct fl_helper *helper);
-/* run is called once, in either thread, before fl_helper_wait returns, which has to be called. */
+/* run is called once, in whichever thread, before fl_helper_wait returns, which has to be called. A job may give others, and wait for them. */
 void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(void *context), void *context);
 void fl_helper_wait(struct fl_helper *helper, struct fl_job *job);
+/* The same for one that takes long: others that nobody has begun are done meanwhile. */
+void fl_helper_join(struct fl_helper *helper, struct fl_job *job);
 #endif

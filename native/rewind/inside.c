@@ -38,7 +38,6 @@ enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024, OB
 struct query { const char *name; long number; uint64_t argument[5]; uint32_t answer_bytes; long put; uint64_t put_argument[3]; };
 
 static const struct query of_process[] = {
-    {"end of the heap", SYS_brk, {0}, 0, 0, {0}},
     {"personality", SYS_personality, {0xffffffff}, 0, SYS_personality, {RESULT}},
     {"dumpable", SYS_prctl, {PR_GET_DUMPABLE}, 0, SYS_prctl, {PR_SET_DUMPABLE, RESULT}},
     {"subreaper", SYS_prctl, {PR_GET_CHILD_SUBREAPER, OUT}, 8, SYS_prctl, {PR_SET_CHILD_SUBREAPER, ANSWER}},
@@ -201,8 +200,6 @@ static void put_process(struct fl_batch *batch, struct fl_inside *inside)
       fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, fl_batch_memory(batch, &inside->action[signal - 1], sizeof inside->action[0]), 0, SIGSET_BYTES, 0);
   fl_batch_add(batch, SYS_chdir, fl_batch_memory(batch, inside->directory, strlen(inside->directory) + 1), 0, 0, 0, 0);
   fl_batch_add(batch, SYS_umask, inside->umask, 0, 0, 0, 0);
-  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
-  fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
   inside->process.done = batch->calls;
   inside->reaped = fl_batch_add(batch, SYS_wait4, (uint64_t)-1, 0, WNOHANG | __WALL, 0, 0);
   inside->process.query = ask(batch, of_process, FL_COUNT(of_process), &inside->process.answer);
@@ -258,14 +255,17 @@ static void put_thread(struct fl_batch *batch, const struct fl_inside_thread *th
 
 static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
+  int r = 0;
+
   fl_batch_begin(batch);
-  for (uint32_t i = 0; i < batch->tracee->threads; i++) {
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++) {
     fl_batch_part(batch, i);
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
+    r = fl_batch_forget_wait(batch, &inside->thread[i].alternative, err);
   }
-  return fl_batch_start(batch, err);
+  return r < 0 ? r : fl_batch_start(batch, err);
 }
 
 int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err)
@@ -315,6 +315,7 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
 
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts)
 {
+  fl_facts_add(facts, &inside->end, sizeof inside->end, "end of the heap");
   add_answers(batch, 0, &inside->process, of_process, FL_COUNT(of_process), facts);
   for (uint32_t i = 0; i < batch->tracee->threads; i++)
     add_answers(batch, i, &inside->part[i], of_thread, FL_COUNT(of_thread), facts);
@@ -344,6 +345,19 @@ static bool same_answers(const struct fl_batch *batch, const struct fl_inside *i
       return false;
   }
   return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
+}
+
+int fl_inside_end_heap(struct fl_tracee *tracee, struct fl_inside *inside, struct fl_error *err)
+{
+  inside->end = fl_tracee_call(tracee, 0, SYS_brk, (const uint64_t[6]){inside->brk}, err);
+  return err->code == FL_OK ? 0 : -EINTR;
+}
+
+int fl_inside_unlock(struct fl_batch *batch, struct fl_error *err)
+{
+  fl_batch_begin(batch);
+  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
+  return fl_batch_run(batch, 0, err);
 }
 
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside)

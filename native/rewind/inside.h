@@ -18,6 +18,7 @@ struct fl_inside_part { uint32_t put, done, taken, query; uint64_t answer; };
 struct fl_inside {
   struct fl_inside_action action[FL_INSIDE_SIGNALS];
   uint64_t brk;
+  int64_t end;                                 /* of the heap, by now */
   struct fl_timers timers;
   char told_timers[FL_INSIDE_TIMERS_BYTES];    /* as the kernel tells of them */
   uint32_t umask;
@@ -38,5 +39,9 @@ int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, s
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
 /* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
 int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
+/* Once, before the rest: the heap ends where it did, or the facts say that it does not. By itself, because the kernel would have it wait while pages are scanned. */
+int fl_inside_end_heap(struct fl_tracee *tracee, struct fl_inside *inside, struct fl_error *err);
+/* No memory is locked into place. */
+int fl_inside_unlock(struct fl_batch *batch, struct fl_error *err);
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts);
 #endif

@@ -273,6 +273,7 @@ int fl_memory_run_drops(struct fl_memory *memory, struct fl_batch *batch, struct
 
   for (uint32_t i = 0; i < memory->drops && r == 0;) {
     fl_batch_begin(batch);
+    fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);      /* what is locked into place is not dropped */
     for (; i < memory->drops && batch->calls < FL_BATCH_CALLS_MAX; i++)
       fl_batch_add(batch, SYS_madvise, memory->drop[i].start, memory->drop[i].end - memory->drop[i].start, MADV_DONTNEED, 0, 0);
     r = fl_batch_run(batch, 0, err);

@@ -2,6 +2,7 @@
 #include "rewind/process.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -14,6 +15,8 @@ enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, DISPATCH_REQUEST = 0x4211 };
 
 /* Lines of status that tell of memory (which is compared itself), of time spent, of us, and of masks that are put back last. */
 static const char *const passing[] = {"State:", "Vm", "Rss", "Hugetlb", "Threads:", "FDSize:", "SigQ:", "SigBlk:", "voluntary_ctxt", "nonvoluntary_ctxt", "TracerPid:"};
+
+#define LOCKED "VmLck:"
 
 /* Fields of stat (proc(5)): group, session, terminal, its process group, addresses of code, stack and arguments, exit signal. */
 static const int fields[] = {5, 6, 7, 8, 26, 27, 28, 38, 45, 46, 47, 48, 49, 50, 51};
@@ -28,7 +31,7 @@ static bool is_passing(const char *line)
   return false;
 }
 
-static int add_status(struct fl_facts *facts, const struct fl_proc *proc, uint32_t index, struct fl_error *err)
+static int add_status(struct fl_facts *facts, const struct fl_proc *proc, uint32_t index, bool *ret_locked, struct fl_error *err)
 {
   char text[STATUS_BYTES], kept[STATUS_BYTES];
   size_t length = 0;
@@ -40,6 +43,8 @@ static int add_status(struct fl_facts *facts, const struct fl_proc *proc, uint32
     size_t bytes = strcspn(line, "\n");
 
     next = line + bytes + (line[bytes] != 0);
+    if (strncmp(line, LOCKED, sizeof LOCKED - 1) == 0)
+      *ret_locked = strtoul(line + sizeof LOCKED - 1, NULL, 10) > 0;
     if (is_passing(line))
       continue;
     memcpy(kept + length, line, (size_t)(next - line));
@@ -124,7 +129,7 @@ static int put_limits(pid_t pid, const struct fl_process_limits *then, struct fl
   return put ? fl_process_limits_get(pid, ret_now, err) : r;
 }
 
-int fl_process_put(const struct fl_proc *proc, uint32_t threads, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
+int fl_process_put(const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
   struct fl_process_limits now;
   int r;
@@ -142,7 +147,15 @@ int fl_process_put(const struct fl_proc *proc, uint32_t threads, const struct fl
   r = add_stat(facts, proc, err);
   if (r == 0 && (r = put_limits(proc->pid, then, &now, err)) == 0)
     fl_facts_add(facts, &now, sizeof now, "resource limits");
+  return r;
+}
+
+int fl_process_threads(const struct fl_proc *proc, uint32_t threads, struct fl_facts *facts, bool *ret_locked, struct fl_error *err)
+{
+  int r = 0;
+
+  *ret_locked = false;
   for (uint32_t i = 0; i < threads && r == 0; i++)
-    r = add_status(facts, proc, i, err);
+    r = add_status(facts, proc, i, ret_locked, err);
   return r;
 }

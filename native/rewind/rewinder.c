@@ -224,11 +224,36 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 
 /* --- restore --- */
 
-static void look_at_shape(void *context)
+/*
+ * When it has no more threads and processes than it had, and its heap ends where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they are. So
+ * this goes on while the rest is put back, as far as it comes without a call in the process. The scan goes by the snapshot's mappings, so it counts for nothing when they are others.
+ */
+static void put_pages(void *context)
 {
   struct fl_rewinder *self = context;
+  struct fl_paged *paged = &self->paged;
+  struct fl_side *side = &self->paging;
+  struct fl_error scanning = {0};
+  int scanned = fl_written_scan(&self->written, &paged->counts, &paged->known, &scanning);
 
-  self->shaping.r = fl_shape_same(&self->shape, self->proc.file[FL_PROC_MAPS], &self->same_shape, &self->shaping.err);
+  side->r = fl_shape_end(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper, &paged->same_shape, &side->err);
+  if (side->r < 0 || !paged->same_shape)
+    return;
+  if (scanned < 0)
+    side->err = scanning;
+  side->r = scanned;
+  if (side->r == 0 && paged->known && self->memory.drops == 0) {
+    side->r = fl_written_put(&self->written, &paged->counts, &side->err);
+    paged->put = side->r == 0;
+  }
+}
+
+static void begin_pages(struct fl_rewinder *self)
+{
+  if (self->written.watch < 0)
+    return;
+  fl_side_begin(self, &self->paging, put_pages);
+  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
 }
 
 /* With all flags, which the kernel tells slowly. */
@@ -236,9 +261,10 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
 {
   uint32_t repairs = 0;
 
-  fl_state_let_tell(self);
-  int r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
+  int r = fl_state_told(self, 0, err);
 
+  if (r == 0)
+    r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
   if (r < 0 || fl_layout_equal(&self->now, &self->then))
     return r;
   r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
@@ -248,49 +274,37 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
 }
 
-/* The scan goes by the snapshot's mappings, so it counts for nothing when they are others; whether they are is found meanwhile. */
-static int scan(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
-{
-  struct fl_error scanning = {0};
-  int scanned = fl_written_scan(&self->written, counts, ret_known, &scanning), r = fl_side_end(self, &self->shaping, 0, err);
-
-  if (r < 0)
-    return r;
-  if (self->same_shape) {
-    if (scanned < 0)
-      *err = scanning;
-    return scanned;
-  }
-  r = restore_mappings(self, false, report, err);
-  if (r == 0)
-    r = remember_shape(self, err);
-  return r < 0 ? r : fl_written_scan(&self->written, counts, ret_known, err);
-}
-
 /*
  * Flags of a mapping change with advice, which is sealed, with a lock, which is put back, or when another mapping takes its place, which then is not watched; and when it becomes writable, an accounting
  * mark that stays. So they are looked at where something is not watched, and compared each time only where nothing can be.
  */
-static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_memory_counts *counts, struct fl_error *err)
+static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
 {
-  bool known = false;
+  struct fl_paged *paged = &self->paged;
 
   if (self->written.watch < 0) {
     int r = restore_mappings(self, true, report, err);
-    return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, counts, err);
+    return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, &paged->counts, err);
   }
-  int r = scan(self, report, counts, &known, err);
-  if (r == 0 && !known) {
+  int r = fl_side_end(self, &self->paging, 0, err);
+  if (r == 0 && !paged->same_shape) {
+    r = restore_mappings(self, false, report, err);
+    if (r == 0)
+      r = remember_shape(self, err);
+    if (r == 0)
+      r = fl_written_scan(&self->written, &paged->counts, &paged->known, err);
+  }
+  if (r == 0 && !paged->known) {
     r = restore_mappings(self, true, report, err);
     if (r == 0)
       r = fl_written_rewatch(&self->written, err);
     if (r == 0)
-      r = fl_written_scan(&self->written, counts, &known, err);
+      r = fl_written_scan(&self->written, &paged->counts, &paged->known, err);
     if (r == 0)
-      r = known ? remember_shape(self, err) : refuse(err, "its mappings cannot be watched");
+      r = paged->known ? remember_shape(self, err) : refuse(err, "its mappings cannot be watched");
   }
-  if (self->memory.drops)
-    fl_state_let_tell(self);
+  if (r == 0 && self->memory.drops)
+    r = fl_state_told(self, 0, err);
   return r < 0 ? r : fl_memory_run_drops(&self->memory, &self->batch, err);
 }
 
@@ -318,19 +332,18 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
   if (r == 0)
-    r = fl_state_put(self, err);
-  if (r == 0)
-    fl_state_ask(self);
+    r = fl_state_put(self, true, err);
   return r;
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
 {
-  struct fl_memory_counts counts = {0};
+  struct fl_memory_counts *counts = &self->paged.counts;
   uint64_t since = now_ns();
-  int r = fl_tracee_stop_again(&self->tracee, err);
 
+  self->paged = (struct fl_paged){0};
   fl_helper_rouse(&self->helper);
+  int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)
@@ -345,34 +358,31 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = end_processes(self, err);
   if (r == 0)
-    r = fl_tracee_forget_waits(&self->tracee, err);
+    r = fl_inside_end_heap(&self->tracee, &self->inside, err);
+  if (r == 0)
+    begin_pages(self);
   if (r == 0 && self->bound)
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
-    r = fl_state_put(self, err);
+    r = fl_state_put(self, !self->bound, err); /* of one that is a function's there is more to be put back before */
   phase_ends(report, FL_REWIND_STATE, &since);
-  self->same_shape = false;
-  if (r == 0 && self->written.watch >= 0)
-    fl_side_begin(self, &self->shaping, look_at_shape);
-  if (r == 0 && !self->bound)                  /* else there is more to be put back before */
-    fl_state_ask(self);
   if (r == 0)
-    r = restore_layout(self, report, &counts, err);
+    r = restore_layout(self, report, err);
   if (r == 0 && self->bound)
     r = unbind(self, err);
   phase_ends(report, FL_REWIND_LAYOUT, &since);
-  if (r == 0 && self->written.watch >= 0)
-    r = fl_written_put(&self->written, &counts, err);
+  if (r == 0 && self->written.watch >= 0 && !self->paged.put)
+    r = fl_written_put(&self->written, counts, err);
   phase_ends(report, FL_REWIND_MEMORY, &since);
-  r = fl_side_end(self, &self->shaping, r, err);
-  r = fl_side_end(self, &self->telling, r, err);
+  r = fl_side_end(self, &self->paging, r, err);
+  r = fl_state_told(self, r, err);
   if (r == 0)
     r = fl_state_compare(self, err);
   if (r == 0)
     r = fl_batch_close(&self->batch, err);
   phase_ends(report, FL_REWIND_FACTS, &since);
   if (r == 0)
-    r = self->written.watch < 0 ? fl_memory_write(&self->memory, &counts, err) : fl_written_put_last(&self->written, err);
+    r = self->written.watch < 0 ? fl_memory_write(&self->memory, counts, err) : fl_written_put_last(&self->written, err);
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0 && (ending == GOES_ON_PROVEN || ending == RESTS_PROVEN))
@@ -380,9 +390,9 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0 && ending < RESTS)
     fl_tracee_release(&self->tracee);
   phase_ends(report, FL_REWIND_MEMORY, &since);
-  report->own_pages = counts.own;
-  report->written_pages = counts.written;
-  report->dropped_pages = counts.dropped;
+  report->own_pages = counts->own;
+  report->written_pages = counts->written;
+  report->dropped_pages = counts->dropped;
   return r;
 }
 

@@ -2,15 +2,14 @@
  * Rewinding: an instance that has just been forked, and waits for its first frame, is described (the snapshot); after it has served a request it is made into what was described (the restore),
  * or it is not to be used again. Runs in a process of its own for each instance (sandboxd/keepers.c): it may block, and what it looks at is hostile.
  *
- *   restore   stop ─▶ state ─▶ layout ─▶ memory ─▶ facts ─▶ go
- *             │       │        │         │         └ everything that the kernel tells, compared with the snapshot: a difference ends it; then registers and masks of every thread
- *             │       │        │         └ pages from outside
- *             │       │        └ mappings as they were, new memory dropped, the writable layer emptied
- *             │       └ threads born since end; handlers, timers, signals, names, descriptors, limits go back
+ *   restore   stop ─▶ state ─▶ layout ─▶ facts ─▶ memory
+ *             │       │        │         │        └ where the kernel itself writes; registers and masks of every thread
+ *             │       │        │         └ everything that the kernel tells is compared with the snapshot: a difference ends it
+ *             │       │        └ mappings as they were, and pages: helpers are at that since nothing else of it runs, as far as nothing has to be mapped or dropped by itself; that is done now, and its pages then
+ *             │       └ threads and processes born since end, the heap ends where it did; handlers, timers, signals, names, descriptors, limits go back, the writable layer is emptied
  *             └ every thread; PTRACE_O_EXITKILL: it does not survive us half restored
  *
- * What needs no tracer a second thread of the keeper does at the same time (helper.h): descriptors and files while the process puts back what only it can; its mappings while its pages are scanned; what the kernel tells
- * of it, and half of its pages, while the others are written.
+ * What needs no tracer more threads of the keeper do at the same time (helper.h): pages, descriptors and files, and what the kernel tells, while the process puts back what only it can.
  */
 #ifndef FLASHD_REWINDER_H
 #define FLASHD_REWINDER_H

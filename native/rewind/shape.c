@@ -69,21 +69,38 @@ int fl_shape_remember(struct fl_shape *shape, int maps, struct fl_error *err)
   return shape->asked ? 0 : fl_shape_remember_text(shape, maps, err);
 }
 
-static bool same_numbers(const struct fl_shape *shape, int maps)
+static void compare_half(void *context)
 {
+  struct fl_shape_half *half = context;
+  const struct fl_shape_mapping *mapping = half->shape->mapping;
   struct fl_shape_mapping now;
-  uint64_t at = 0;
 
-  for (uint32_t i = 0; i < shape->mappings; at = shape->mapping[i++].end)
-    if (ask(maps, at, is_named(&shape->mapping[i]), &now) < 0 || !is_same(&shape->mapping[i], &now))
-      return false;
-  return ask(maps, at, false, &now) == -ENOENT;
+  half->same = true;
+  for (uint32_t i = half->first; i < half->end && half->same; i++)
+    half->same = ask(half->maps, i ? mapping[i - 1].end : 0, is_named(&mapping[i]), &now) == 0 && is_same(&mapping[i], &now);
+  if (half->same && half->end == half->shape->mappings)
+    half->same = ask(half->maps, mapping[half->end - 1].end, false, &now) == -ENOENT;
 }
 
-int fl_shape_same(struct fl_shape *shape, int maps, bool *ret_same, struct fl_error *err)
+void fl_shape_begin(struct fl_shape *shape, int maps, struct fl_helper *helper)
+{
+  for (uint32_t i = 0; i < 2 && shape->asked; i++) {
+    struct fl_shape_half *half = &shape->half[i];
+
+    half->shape = shape;
+    half->maps = maps;
+    half->first = i * (shape->mappings / 2);
+    half->end = i == 0 ? shape->mappings / 2 : shape->mappings;
+    fl_helper_give(helper, &half->job, compare_half, half);
+  }
+}
+
+int fl_shape_end(struct fl_shape *shape, int maps, struct fl_helper *helper, bool *ret_same, struct fl_error *err)
 {
   if (shape->asked) {
-    *ret_same = same_numbers(shape, maps);
+    for (int i = 0; i < 2; i++)
+      fl_helper_wait(helper, &shape->half[i].job);
+    *ret_same = shape->half[0].same && shape->half[1].same;
     return 0;
   }
   ssize_t bytes = fl_proc_read_lines(maps, shape->now, sizeof shape->now);

@@ -9,17 +9,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rewind/helper.h"
 #include "rewind/layout.h"
 
 enum { FL_SHAPE_NAME = 96 };
 
 struct fl_shape_mapping { uint64_t start, end, flags, page_bytes, offset, inode; uint32_t major, minor; char name[FL_SHAPE_NAME]; };
 
+struct fl_shape;
+/* Of those that are remembered. */
+struct fl_shape_half { struct fl_job job; const struct fl_shape *shape; int maps; uint32_t first, end; bool same; };
+
 struct fl_shape {
   bool asked;                                  /* else it is the text */
   uint32_t mappings;
   size_t bytes;
   struct fl_shape_mapping mapping[FL_LAYOUT_MAX];
+  struct fl_shape_half half[2];
   char text[FL_LAYOUT_TEXT_MAX], now[FL_LAYOUT_TEXT_MAX];
 };
 
@@ -27,6 +33,7 @@ struct fl_shape {
 int fl_shape_remember(struct fl_shape *shape, int maps, struct fl_error *err);
 /* Without the question, as on older kernels. */
 int fl_shape_remember_text(struct fl_shape *shape, int maps, struct fl_error *err);
-/* What is the same may be told in another way, with mappings that the kernel has joined or split: then it differs here. */
-int fl_shape_same(struct fl_shape *shape, int maps, bool *ret_same, struct fl_error *err);
+/* Both halves at the same time, where there are helpers. What is the same may be told in another way, with mappings that the kernel has joined or split: then it differs here. */
+void fl_shape_begin(struct fl_shape *shape, int maps, struct fl_helper *helper);
+int fl_shape_end(struct fl_shape *shape, int maps, struct fl_helper *helper, bool *ret_same, struct fl_error *err);
 #endif

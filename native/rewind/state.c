@@ -17,7 +17,7 @@ void fl_side_begin(struct fl_rewinder *self, struct fl_side *side, void (*run)(v
 
 int fl_side_end(struct fl_rewinder *self, struct fl_side *side, int before, struct fl_error *err)
 {
-  fl_helper_wait(&self->helper, &side->job);
+  fl_helper_join(&self->helper, &side->job);
   if (before == 0 && side->r < 0)
     *err = side->err;
   return before < 0 ? before : side->r;
@@ -58,6 +58,7 @@ static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0 && !self->inside.then_calls) {
     r = fl_inside_remember(&self->batch, &self->inside, err);
   } else if (r == 0 && fl_inside_differs(&self->batch, &self->inside)) {
+    fl_helper_join(&self->helper, &self->paging.job);                          /* which goes by what is mapped now */
     r = repair_inside(self, err);
     if (r > 0)
       r = unmap_segments(self, err);
@@ -68,55 +69,102 @@ static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
   }
   if (r < 0)
     return r;
-  fl_inside_facts(&self->batch, &self->inside, &self->inner);
-  return fl_process_registrations(&self->tracee, &self->inner, err);
+  fl_inside_facts(&self->batch, &self->inside, &self->facts[FL_FACTS_FROM_INSIDE]);
+  return fl_process_registrations(&self->tracee, &self->facts[FL_FACTS_FROM_INSIDE], err);
 }
 
-/* --- what the helper does --- */
+/* --- what helpers do --- */
 
-static void put_outside(void *context)
+static void empty_layer(void *context)
 {
   struct fl_rewinder *self = context;
-  struct fl_side *side = &self->outside;
+  struct fl_side *side = &self->emptying;
 
-  side->r = fl_files_put(&self->proc, &self->files, &self->outer, &side->err);
+  side->r = fl_scratch_put(self->target.scratch, &self->scratch, &side->err);
   if (side->r == 0)
-    side->r = fl_scratch_put(self->target.scratch, &self->scratch, &side->err);
-  if (side->r == 0)
-    side->r = fl_scratch_facts(&self->scratch, &self->outer, &side->err);
+    side->r = fl_scratch_facts(&self->scratch, &self->facts[FL_FACTS_OF_LAYER], &side->err);
 }
 
-static void ask_kernel(void *context)
+static void ask_of_process(void *context)
 {
   struct fl_rewinder *self = context;
 
-  self->telling.r = fl_process_put(&self->proc, self->threads.count, &self->limits, &self->told, &self->telling.err);
+  self->telling.r = fl_process_put(&self->proc, &self->limits, &self->facts[FL_FACTS_OF_PROCESS], &self->telling.err);
 }
 
-/* Everything but memory and registers is put back, and gone through: what is inside by the process itself, meanwhile what is outside by the helper. What the kernel tells then is asked for apart (ask_kernel). */
-int fl_state_put(struct fl_rewinder *self, struct fl_error *err)
+static void ask_of_threads(void *context)
+{
+  struct fl_rewinder *self = context;
+
+  self->telling_of_threads.r = fl_process_threads(&self->proc, self->threads.count, &self->facts[FL_FACTS_OF_THREADS], &self->locked, &self->telling_of_threads.err);
+}
+
+/* Putting descriptors back may send signals, so which wait is asked afterwards. */
+static void put_descriptors(void *context)
+{
+  struct fl_rewinder *self = context;
+
+  self->descriptors.r = fl_files_put(&self->proc, &self->files, &self->facts[FL_FACTS_OF_DESCRIPTORS], &self->descriptors.err);
+  if (self->tells)
+    fl_side_begin(self, &self->telling_of_threads, ask_of_threads);
+}
+
+/*
+ * Everything but memory and registers is put back, and gone through: what is inside by the process itself, meanwhile what is outside by helpers. What the kernel tells of the process by then is what it will tell when
+ * all is put back, if it is what it told at the snapshot: putting back what is the same changes nothing. Else it is asked again (fl_state_told).
+ */
+int fl_state_put(struct fl_rewinder *self, bool tells, struct fl_error *err)
 {
   int r = fl_files_close(&self->batch, &self->proc, &self->files, err);
 
   if (r < 0)
     return r;
-  begin_facts(self, &self->inner);             /* all of them: a list that nobody goes through is not the same */
-  begin_facts(self, &self->outer);
-  begin_facts(self, &self->told);
-  fl_side_begin(self, &self->outside, put_outside);
+  for (size_t i = 0; i < FL_COUNT(self->facts); i++)                           /* all of them: a list that nobody goes through is not the same */
+    begin_facts(self, &self->facts[i]);
+  self->tells = tells;
+  fl_side_begin(self, &self->descriptors, put_descriptors);
+  fl_side_begin(self, &self->emptying, empty_layer);
+  if (tells)
+    fl_side_begin(self, &self->telling, ask_of_process);
   r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
   if (r == 0)
     r = finish_inside(self, err);
-  return fl_side_end(self, &self->outside, r, err);
+  r = fl_side_end(self, &self->emptying, r, err);
+  return fl_side_end(self, &self->descriptors, r, err);
 }
 
-void fl_state_ask(struct fl_rewinder *self)
+static int end_telling(struct fl_rewinder *self, int before, struct fl_error *err)
 {
-  fl_side_begin(self, &self->telling, ask_kernel);
+  int r = fl_side_end(self, &self->telling, before, err);
+
+  return fl_side_end(self, &self->telling_of_threads, r, err);
+}
+
+static int tell_again(struct fl_rewinder *self, struct fl_error *err)
+{
+  begin_facts(self, &self->facts[FL_FACTS_OF_PROCESS]);
+  begin_facts(self, &self->facts[FL_FACTS_OF_THREADS]);
+  fl_side_begin(self, &self->telling, ask_of_process);
+  fl_side_begin(self, &self->telling_of_threads, ask_of_threads);
+  return end_telling(self, 0, err);
+}
+
+int fl_state_told(struct fl_rewinder *self, int before, struct fl_error *err)
+{
+  int r = end_telling(self, before, err);
+
+  if (r < 0 || !self->tells)
+    return r;
+  if (self->locked)
+    r = fl_inside_unlock(&self->batch, err);
+  if (r == 0 && (self->locked || fl_facts_differ(&self->facts[FL_FACTS_OF_PROCESS]) || fl_facts_differ(&self->facts[FL_FACTS_OF_THREADS])))
+    r = tell_again(self, err);
+  return r == 0 && self->locked ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "locked memory: not as it was") : r;
 }
 
 int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
 {
+  bool full = false;
   int r = fl_inside_learn(&self->batch, &self->proc, &self->inside, err);
 
   if (r == 0)
@@ -126,26 +174,22 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
-    r = fl_state_put(self, err);                  /* what a restore will do changes nothing now */
-  if (r < 0)
-    return r;
-  fl_state_ask(self);
-  r = fl_side_end(self, &self->telling, 0, err);
+    r = fl_inside_end_heap(&self->tracee, &self->inside, err);
+  if (r == 0)
+    r = fl_state_put(self, false, err);        /* what a restore will do changes nothing now */
+  if (r == 0)
+    r = tell_again(self, err);
   self->described = true;
-  return r == 0 && (self->inner.full || self->outer.full || self->told.full) ? fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "there is too much to describe") : r;
-}
-
-void fl_state_let_tell(struct fl_rewinder *self)
-{
-  fl_helper_wait(&self->helper, &self->telling.job);
+  for (size_t i = 0; i < FL_COUNT(self->facts); i++)
+    full = full || self->facts[i].full;
+  return r == 0 && full ? fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "rewind", "there is too much to describe") : r;
 }
 
 int fl_state_compare(struct fl_rewinder *self, struct fl_error *err)
 {
-  const struct fl_facts *facts[] = {&self->inner, &self->outer, &self->told};
   const char *name = NULL;
 
-  for (size_t i = 0; i < FL_COUNT(facts) && !name; i++)
-    name = fl_facts_differ(facts[i]);
+  for (size_t i = 0; i < FL_COUNT(self->facts) && !name; i++)
+    name = fl_facts_differ(&self->facts[i]);
   return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;
 }

@@ -1,5 +1,5 @@
 /*
- * A rewinder, for its own files alone; and everything of an instance but its memory and registers: put back, and gone through as facts, from inside by the process itself, from outside by the helper at the same time.
+ * A rewinder, for its own files alone; and everything of an instance but its memory and registers: put back, and gone through as facts, from inside by the process itself, from outside by helpers at the same time.
  */
 #ifndef FLASHD_REWIND_STATE_H
 #define FLASHD_REWIND_STATE_H
@@ -20,7 +20,10 @@
 
 enum { FL_REWIND_CODE = 16 };
 
-/* What the helper was given to do, and what came of it. */
+/* Each list is gone through by one thread. */
+enum { FL_FACTS_FROM_INSIDE, FL_FACTS_OF_DESCRIPTORS, FL_FACTS_OF_LAYER, FL_FACTS_OF_PROCESS, FL_FACTS_OF_THREADS, FL_FACTS_LISTS };
+
+/* What the helpers were given to do, and what came of it. */
 struct fl_side { struct fl_job job; int r; struct fl_error err; };
 
 struct fl_rewinder {
@@ -34,11 +37,11 @@ struct fl_rewinder {
   struct fl_proc proc;
   struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */
   struct fl_shape shape;                       /* which says what `then` does, batch included */
-  struct fl_facts inner, outer, told;          /* of the snapshot: from inside, of descriptors and files, of the process */
-  bool described;
+  struct fl_facts facts[FL_FACTS_LISTS];       /* of the snapshot */
+  bool described, tells, locked;               /* tells: as fl_state_put was told; locked: memory is, as the kernel told last */
   struct fl_helper helper;
-  struct fl_side outside, telling, shaping;    /* what the helper does */
-  bool same_shape;
+  struct fl_side descriptors, emptying, telling, telling_of_threads, paging;   /* what the helpers do */
+  struct fl_paged { bool same_shape, known, put; struct fl_memory_counts counts; } paged;               /* how far paging has come (rewinder.c) */
   struct fl_inside inside;
   struct fl_files files;
   struct fl_scratch scratch;
@@ -55,11 +58,10 @@ int fl_side_end(struct fl_rewinder *self, struct fl_side *side, int before, stru
 
 /* Once, with a batch open: what fl_state_put puts back, and what is compared later. */
 int fl_state_describe(struct fl_rewinder *self, struct fl_error *err);
-int fl_state_put(struct fl_rewinder *self, struct fl_error *err);
-/* After it: what the kernel tells of the process is asked for, while it stands still. */
-void fl_state_ask(struct fl_rewinder *self);
-/* Before anything of the process runs again: of a process at work the kernel tells other things, signals that are on their way among them. */
-void fl_state_let_tell(struct fl_rewinder *self);
+/* tells: what the kernel tells of the process is gone through meanwhile. */
+int fl_state_put(struct fl_rewinder *self, bool tells, struct fl_error *err);
+/* Ends that. Before anything of the process runs again: of a process at work the kernel tells other things. before: as for fl_side_end. */
+int fl_state_told(struct fl_rewinder *self, int before, struct fl_error *err);
 /* After all of that has ended. */
 int fl_state_compare(struct fl_rewinder *self, struct fl_error *err);
 #endif

@@ -11,6 +11,8 @@
 #include "rewind/watch.h"
 
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16 };
+/* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
+enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
 
 /* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
 #define ADDRESSES_END 0x7ffffffff000ull
@@ -98,31 +100,89 @@ static int protect(struct fl_written *written, struct fl_error *err)
   return 0;
 }
 
+/* fl_pagemap_scan, or another that leaves out what need not be visited. */
+typedef int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most);
 /* Each stretch of pages of the same kind within a private mapping. */
 typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
 
-/* list: fl_pagemap_scan, or another that leaves out what need not be visited. */
-static int scan(struct fl_written *written, int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most), visit visit, struct fl_error *err)
+static void list_half(void *context)
+{
+  struct fl_written_half *half = context;
+
+  half->regions = half->list(half->written->proc->file[FL_PROC_PAGEMAP], half->start, half->end, half->region, half->room);
+}
+
+/* Both halves at the same time; all at once when one does not fit where half of what there is room for lies. */
+static int list_halves(struct fl_written *written, list list)
+{
+  struct fl_written_half *lower = &written->half[0], *upper = &written->half[1];
+  const uint32_t room = FL_WRITTEN_STRETCHES_MAX / 2;
+
+  for (int i = 0; i < 2; i++) {
+    struct fl_written_half *half = &written->half[i];
+
+    half->written = written;
+    half->list = list;
+    half->start = i == 0 ? 0 : written->middle;
+    half->end = i == 0 ? written->middle : ADDRESSES_END;
+    half->region = written->region + i * room;
+    half->room = room;
+  }
+  if (written->middle) {
+    fl_helper_give(written->helper, &upper->job, list_half, upper);
+    list_half(lower);
+    fl_helper_wait(written->helper, &upper->job);
+  }
+  if (!written->middle || lower->regions == -E2BIG || upper->regions == -E2BIG) {
+    lower->end = ADDRESSES_END;
+    lower->room = FL_WRITTEN_STRETCHES_MAX;
+    upper->regions = 0;
+    list_half(lower);
+  }
+  return lower->regions < 0 ? lower->regions : upper->regions < 0 ? upper->regions : 0;
+}
+
+static uint64_t effort(const struct fl_page_region *region)
+{
+  uint64_t pages = (region->end - region->start) / PAGE_BYTES;
+
+  return TOLD_PAGES + ((region->categories & POPULATED) || pages < TABLE_PAGES ? pages : TABLE_PAGES);
+}
+
+static uint64_t middle_of(const struct fl_written_half *all)
+{
+  uint64_t whole = 0, passed = 0;
+  int i = 0;
+
+  for (int j = 0; j < all->regions; j++)
+    whole += effort(&all->region[j]);
+  while (i < all->regions && passed < whole / 2)
+    passed += effort(&all->region[i++]);
+  return i < all->regions ? all->region[i].start : 0;
+}
+
+static int scan(struct fl_written *written, list list, visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
-  int regions = list(written->proc->file[FL_PROC_PAGEMAP], 0, ADDRESSES_END, written->region, FL_WRITTEN_STRETCHES_MAX), r = 0;
+  int r = list_halves(written, list);
   uint32_t at = 0;
 
-  if (regions < 0)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, -regions, "rewind", "its pages cannot be scanned");
-  for (int i = 0; i < regions && r == 0; i++) {
-    const struct fl_page_region *region = &written->region[i];
+  if (r < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "its pages cannot be scanned");
+  for (const struct fl_written_half *half = written->half; half < written->half + 2; half++)
+    for (int i = 0; i < half->regions && r == 0; i++) {
+      const struct fl_page_region *region = &half->region[i];
 
-    while (at < layout->areas && layout->area[at].end <= region->start)
-      at++;
-    for (uint32_t area = at; area < layout->areas && layout->area[area].start < region->end && r == 0; area++) {
-      const struct fl_area *mapped = &layout->area[area];
-      const struct fl_page_region piece = {region->start > mapped->start ? region->start : mapped->start, region->end < mapped->end ? region->end : mapped->end, region->categories};
+      while (at < layout->areas && layout->area[at].end <= region->start)
+        at++;
+      for (uint32_t area = at; area < layout->areas && layout->area[area].start < region->end && r == 0; area++) {
+        const struct fl_area *mapped = &layout->area[area];
+        const struct fl_page_region piece = {region->start > mapped->start ? region->start : mapped->start, region->end < mapped->end ? region->end : mapped->end, region->categories};
 
-      if (fl_memory_is_private(layout, mapped))
-        r = visit(written, mapped, &piece, err);
+        if (fl_memory_is_private(layout, mapped))
+          r = visit(written, mapped, &piece, err);
+      }
     }
-  }
   return r;
 }
 
@@ -149,6 +209,8 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
   r = fl_written_rewatch(written, err);
   if (r == 0)
     r = scan(written, fl_pagemap_scan, visit_first, err);
+  if (r == 0)
+    written->middle = middle_of(&written->half[0]);
   if (r == 0)
     r = protect(written, err);
   if (r < 0)
@@ -294,7 +356,7 @@ static uint32_t deal(struct batch *batch, uint32_t pages)
   return dealt;
 }
 
-/* The helper begins with the second share, and we with the first and then from the last one on. */
+/* Helpers begin with the second share, and we with the first and then from the last one on. */
 static int flush(struct batch *batch, struct fl_error *err)
 {
   struct fl_written *written = batch->written;

@@ -1,4 +1,5 @@
 /* A wait that is cut short by a stop: at the next stop it can be told what it is, and nothing of it is kept in the kernel for whoever asks to go on with it. */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "inject/arch/x86_64/frame.h"
+#include "inject/batch.h"
 #include "inject/tracee.h"
 
 #include "check.h"
@@ -53,16 +55,33 @@ static void a_wait_can_be_told_at_every_stop(void)
   end(pid);
 }
 
+/* One call, to show that the part goes on to its end. */
+static void forget(struct fl_tracee *tracee, uint64_t home)
+{
+  static struct fl_batch batch;
+  const stack_t none = {.ss_flags = SS_DISABLE};
+  struct fl_error err = {0};
+
+  CHECK(fl_batch_open(&batch, tracee, home, &err) == 0);
+  fl_batch_part(&batch, 0);
+  uint32_t call = fl_batch_add(&batch, SYS_getpid, 0, 0, 0, 0, 0);
+  CHECK(fl_batch_forget_wait(&batch, &none, &err) == 0 && fl_batch_start(&batch, &err) == 0 && fl_batch_finish(&batch, &err) == 0);
+  CHECK(batch.call[call].result == tracee->pid);
+  CHECK(fl_batch_close(&batch, &err) == 0);
+}
+
 static void what_the_kernel_kept_of_a_wait_is_forgotten(uint64_t call_at)
 {
+  uint8_t *home = mmap(NULL, fl_batch_region_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   struct fl_error err = {0};
   struct fl_tracee tracee;
-  pid_t pid = waiting();
 
+  CHECK(home != MAP_FAILED && munmap(home, fl_batch_region_bytes()) == 0);
+  pid_t pid = waiting();
   stop(pid, &tracee);
   tracee.call_at = call_at;
-  CHECK(fl_tracee_forget_waits(&tracee, &err) == 0);
-  CHECK(fl_tracee_call(&tracee, 0, SYS_restart_syscall, (const uint64_t[6]){0}, &err) == 0);      /* else it waits for minutes */
+  forget(&tracee, (uint64_t)(uintptr_t)home);
+  CHECK(fl_tracee_call(&tracee, 0, SYS_restart_syscall, (const uint64_t[6]){0}, &err) == -EINTR);      /* else it waits for minutes */
   CHECK(fl_tracee_call(&tracee, 0, SYS_getpid, (const uint64_t[6]){0}, &err) == pid);
   CHECK(fl_tracee_restore(&tracee, &err) == 0);
   fl_tracee_release(&tracee);

@@ -18,7 +18,7 @@
 
 enum { RED_ZONE_BYTES = 128, XSTATE_BYTES_MAX = FL_ARCH_XSTATE_MAX, SW_RESERVED_AT = 464, XSTATE_ALIGN = 64, SIGINFO_BYTES = 128 };
 enum { UC_FP_XSTATE_FLAG = 1, UC_SIGCONTEXT_SS_FLAG = 2, UC_STRICT_RESTORE_SS_FLAG = 4 };
-enum { MAGIC1 = 0x46505853, MAGIC2 = 0x46505845, MAGIC2_BYTES = 4 };
+enum { MAGIC1 = 0x46505853, MAGIC2 = 0x46505845, MAGIC2_BYTES = 4, BREAKPOINT_BYTES = 1 };
 /* Kernel-internal results of an interrupted call (include/linux/errno.h). */
 enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
 
@@ -218,13 +218,33 @@ __asm__(
     "   add $64, %r12\n"
     "   dec %r13\n"
     "   jmp 1b\n"
-    "2: int3\n"
+    "2: test %rbx, %rbx\n"
+    "   jz 3f\n"
+    "   mov %rbx, %rsp\n"
+    "   mov $15, %eax\n"                      /* rt_sigreturn */
+    "   syscall\n"
+    "3: int3\n"
     "fl_arch_batch_end:\n"
     ".popsection\n");
 
-void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count)
+void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count, uint64_t frame)
 {
   fl_arch_set_entry(regs, code, stack_top, 0);
   regs->r12 = calls;
   regs->r13 = count;
+  regs->rbx = frame;
+}
+
+int fl_arch_resumption(pid_t tid, const struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, const stack_t *altstack, uint8_t ret[FL_ARCH_RESUMPTION_BYTES], struct fl_error *err)
+{
+  struct kernel_ucontext context = {.flags = UC_SIGCONTEXT_SS_FLAG | UC_STRICT_RESTORE_SS_FLAG, .stack = *altstack};
+  struct user_regs_struct then = *regs;
+
+  _Static_assert(sizeof context <= FL_ARCH_RESUMPTION_BYTES, "it fits");
+  if (ptrace(PTRACE_GETSIGMASK, tid, (void *)sizeof context.mask, &context.mask) < 0)
+    return fl_fail_errno(err, "getsigmask");
+  fl_arch_set_entry(&then, code + fl_arch_batch_bytes() - BREAKPOINT_BYTES, stack_top, 0);
+  fill_registers(context.registers, &then, 0);
+  memcpy(ret, &context, sizeof context);
+  return 0;
 }

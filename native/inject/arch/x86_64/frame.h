@@ -44,13 +44,16 @@ int fl_arch_write_frame(const struct fl_tracee *tracee, uint32_t thread, uint64_
 struct fl_gadgets { int64_t call, sigreturn; };
 struct fl_gadgets fl_arch_find_gadgets(const uint8_t *code, uint64_t size);
 
-/* The code of inject/batch.h, which runs where it is copied to, and registers to start it with: it makes `count` calls at `calls` and ends behind a breakpoint, its last byte. */
+/* The code of inject/batch.h, which runs where it is copied to, and registers to start it with: it makes `count` calls at `calls`, resumes by the frame if there is one, and ends behind a breakpoint, its last byte. */
 extern const uint8_t fl_arch_batch[], fl_arch_batch_end[];
 static inline size_t fl_arch_batch_bytes(void)
 {
   return (size_t)(fl_arch_batch_end - fl_arch_batch);
 }
-void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count);
+void fl_arch_set_batch(struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, uint64_t calls, uint64_t count, uint64_t frame);
+/* A frame by which the thread resumes at that breakpoint, with its mask and the altstack, without extended state: as any return from a signal does, it makes the kernel forget which wait it would go on with. */
+enum { FL_ARCH_RESUMPTION_BYTES = 512 };
+int fl_arch_resumption(pid_t tid, const struct user_regs_struct *regs, uint64_t code, uint64_t stack_top, const stack_t *altstack, uint8_t ret[FL_ARCH_RESUMPTION_BYTES], struct fl_error *err);
 /* The extended state of a stopped thread, as the kernel gives and takes it. */
 enum { FL_ARCH_XSTATE_MAX = 16384 };
 int fl_arch_get_xstate(pid_t tid, uint8_t ret_image[FL_ARCH_XSTATE_MAX], size_t *ret_size, struct fl_error *err);

@@ -19,6 +19,11 @@ def system(number, *arguments):
   return -ctypes.get_errno() if result < 0 else result
 
 
+def succeed(result):
+  if result != 0:
+    raise OSError(ctypes.get_errno())
+
+
 def maps(name):
   return [line for line in open('/proc/self/maps') if name in line]
 
@@ -431,6 +436,7 @@ PLACES = {
   'the umask': (lambda: os.umask(0o70), lambda: status('Umask:') != '0022' or None),
   'a limit': (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (77, resource.getrlimit(resource.RLIMIT_NOFILE)[1])), lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 77 or None),
   'the name': (lambda: C.prctl(15, MARK[:15], 0, 0, 0), lambda: 'secret' in open('/proc/self/comm').read() or None),
+  'locked memory': (lambda: succeed(C.mlock(ctypes.c_void_p(id(KEPT)), ctypes.c_size_t(1))), lambda: status('VmLck:') != '0' or None),
   'the slack of timers': (lambda: C.prctl(29, 123456, 0, 0, 0), lambda: C.prctl(30, 0, 0, 0, 0) == 123456 or None),
   'a thread': (thread, threads),
   'a thread that hears nothing': (deaf_thread, threads),
@@ -465,6 +471,7 @@ HOSTILE = {
   'a mapping of another kind in the place of another': (lambda: replaced(0x4000), lambda: replaced_found() or flags_of_heap() & {'nr'} or None),
   'niceness': (lambda: os.nice(7), lambda: os.nice(0) or None),
   'the size of a pipe': (lambda: fcntl.fcntl(1, 1031, 4096 * 4), lambda: fcntl.fcntl(1, 1032) == 16384 or None),
+  'memory that will be locked': (lambda: succeed(C.mlockall(2)), lambda: status('VmLck:') != '0' or None),
   'a hard limit': (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[1] == 7777 or None),
   'the code of the libc': (libc_code, lambda: None),
   'an unmapped library': (unmap_library, lambda: None if maps('libm') else 'unmapped'),
