@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "intercept/policy.h"
 #include "intercept/watch.h"
 
@@ -49,19 +49,6 @@ static void *wait_for(void *argument)
   while (write(connection->done, &connection, sizeof connection) < 0 && errno == EINTR)
     ;
   return NULL;
-}
-
-static bool start(struct fl_connection *connection)
-{
-  pthread_attr_t attributes;
-  pthread_t thread;
-
-  if (pthread_attr_init(&attributes) != 0)
-    return false;
-  bool started = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 && pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-                 pthread_create(&thread, &attributes, wait_for, connection) == 0;
-  pthread_attr_destroy(&attributes);
-  return started;
 }
 
 static void drop(struct fl_connection *connection)
@@ -106,7 +93,7 @@ void fl_connecting(struct fl_monitor *monitor, struct fl_watch *watch, const str
   }
   *connection = (struct fl_connection){.instance = watch->instance, .id = notice->id, .socket = fl_steal_fd(&socket), .done = monitor->done, .bytes = (socklen_t)bytes, .address = address};
   connection->listener = fcntl(watch->listener, F_DUPFD_CLOEXEC, 0);
-  if (connection->listener < 0 || !start(connection)) {
+  if (connection->listener < 0 || !fl_thread_start(wait_for, connection, STACK_BYTES)) {
     drop(connection);
     refuse(ret_answer, EAGAIN);
     return;

@@ -3,13 +3,13 @@
 
 #include <linux/futex.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "sys/arch/x86_64/spin.h"
 
 enum { DONE, READY, TAKEN, TAKEN_AND_WAITED };
@@ -28,18 +28,15 @@ static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
   syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
-/* Whether the word came to be another one within the time. */
+/* Whether the word came to be another one within the time. Whoever else wants the processor meanwhile has it. */
 static bool changes(_Atomic uint32_t *word, uint32_t from, uint32_t within_us)
 {
-  const uint64_t until = now_ns() + (uint64_t)within_us * MICROSECOND;
-
-  do
+  for (const uint64_t until = now_ns() + (uint64_t)within_us * MICROSECOND; now_ns() < until; sched_yield())
     for (int i = 0; i < LOOKS; i++) {
       if (atomic_load_explicit(word, memory_order_acquire) != from)
         return true;
       fl_arch_pause();
     }
-  while (now_ns() < until);
   return false;
 }
 
@@ -86,7 +83,7 @@ static void *help(void *context)
     uint32_t bell = atomic_load(&helper->bell);
 
     while (run_one(helper));
-    if (changes(&helper->bell, bell, FL_HELPER_SPIN_US))
+    if (atomic_load(&helper->roused) && changes(&helper->bell, bell, FL_HELPER_SPIN_US))
       continue;
     atomic_fetch_add(&helper->asleep, 1);
     if (atomic_load(&helper->bell) == bell)
@@ -96,26 +93,13 @@ static void *help(void *context)
   return NULL;
 }
 
-static bool start(struct fl_helper *helper)
-{
-  pthread_attr_t attributes;
-  pthread_t thread;
-
-  if (pthread_attr_init(&attributes) != 0)
-    return false;
-  bool started = pthread_attr_setstacksize(&attributes, FL_HELPER_STACK_BYTES) == 0 && pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-                 pthread_create(&thread, &attributes, help, helper) == 0;
-  pthread_attr_destroy(&attributes);
-  return started;
-}
-
 void fl_helper_start(struct fl_helper *helper)
 {
   int processors = sched_getaffinity(0, sizeof helper->processors, &helper->processors) < 0 ? 1 : CPU_COUNT(&helper->processors);
 
   helper->away_from = -1;
   mallopt(M_ARENA_MAX, 1);                     /* else each thread has one of its own */
-  while (helper->threads < FL_HELPER_THREADS && (int)helper->threads < processors - 1 && start(helper))
+  while (helper->threads < FL_HELPER_THREADS && (int)helper->threads < processors - 1 && fl_thread_start(help, helper, FL_HELPER_STACK_BYTES))
     helper->threads++;
   for (uint32_t begun; (begun = atomic_load(&helper->begun)) < helper->threads;)
     futex(&helper->begun, FUTEX_WAIT, begun);
@@ -148,7 +132,14 @@ void fl_helper_rouse(struct fl_helper *helper)
   if (!helper->threads)
     return;
   part(helper);
+  atomic_store(&helper->roused, 1);
   ring(helper, FL_HELPER_THREADS);
+}
+
+void fl_helper_dismiss(struct fl_helper *helper)
+{
+  atomic_store(&helper->roused, 0);
+  atomic_fetch_add(&helper->bell, 1);
 }
 
 void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(void *context), void *context)

@@ -20,14 +20,16 @@ struct fl_helper {
   _Atomic int thread[FL_HELPER_THREADS];       /* their ids; 0: it is none */
   int away_from;                               /* the processor that they are kept away from, where the first thread is */
   cpu_set_t processors;                        /* that there are for all */
-  _Atomic uint32_t bell, given, asleep, born, begun;           /* bell: rung for each job, and ahead of the first */
+  _Atomic uint32_t bell, given, roused, asleep, born, begun;   /* bell: rung for each job, and ahead of the first */
   _Atomic(struct fl_job *) job[FL_HELPER_JOBS];
 };
 
 /* Once. Without a second processor, or the means: every job is done where it is waited for. */
 void fl_helper_start(struct fl_helper *helper);
-/* There will be jobs in a moment. */
+/* There will be jobs in a moment, until helpers are dismissed. */
 void fl_helper_rouse(struct fl_helper *helper);
+/* There will be none for a while: nobody waits awake for one. */
+void fl_helper_dismiss(struct fl_helper *helper);
 /* run is called once, in whichever thread, before fl_helper_wait returns, which has to be called. A job may give others, and wait for them. */
 void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(void *context), void *context);
 void fl_helper_wait(struct fl_helper *helper, struct fl_job *job);

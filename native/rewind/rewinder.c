@@ -390,6 +390,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0 && ending < RESTS)
     fl_tracee_release(&self->tracee);
   phase_ends(report, FL_REWIND_MEMORY, &since);
+  fl_helper_dismiss(&self->helper);
   report->own_pages = counts->own;
   report->written_pages = counts->written;
   report->dropped_pages = counts->dropped;

@@ -87,12 +87,19 @@ final class Instance
     return $this->ready->revents;
   }
 
+  /** The generator takes 32 bits for a seed, of which ten thousand forks would have two that are the same once in a hundred times. How far it has gone from there adds eight. */
+  private function renewRandom(): void
+  {
+    mt_srand(random_int(0, 0xffff_ffff));
+    for ($steps = random_int(0, 255); $steps > 0; $steps--) mt_rand();
+    $this->lcg->renew();
+  }
+
   /** INIT. What every fork would repeat of the template is renewed first. */
   private function start(string $meta): void
   {
     $started = hrtime(true);
-    mt_srand(random_int(0, 0x7fff_ffff));
-    $this->lcg->renew();
+    $this->renewRandom();
     $this->pid = getmypid();
     // In a fork of a function template it is loaded, and the rest is as this INIT says.
     if ($this->handler !== null || $this->failure) {
