@@ -129,11 +129,18 @@ static int put_limits(pid_t pid, const struct fl_process_limits *then, struct fl
   return put ? fl_process_limits_get(pid, ret_now, err) : r;
 }
 
-int fl_process_put(const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
+int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
   struct fl_process_limits now;
-  int r;
+  int r = put_limits(proc->pid, then, &now, err);
 
+  if (r == 0)
+    fl_facts_add(facts, &now, sizeof now, "resource limits");
+  return r;
+}
+
+int fl_process_put(const struct fl_proc *proc, struct fl_facts *facts, struct fl_error *err)
+{
   for (int file = FL_PROC_OOM_SCORE; file <= FL_PROC_COREDUMP_FILTER; file++) {
     char number[FL_PROC_NUMBER];
 
@@ -144,10 +151,7 @@ int fl_process_put(const struct fl_proc *proc, const struct fl_process_limits *t
     fl_facts_add_link(facts, proc->directory, links[i]);
   for (int i = FL_PROC_FIRST_FACT; i < FL_PROC_FACTS; i++)
     fl_facts_add_file(facts, proc->file[i], fl_proc_names[i]);
-  r = add_stat(facts, proc, err);
-  if (r == 0 && (r = put_limits(proc->pid, then, &now, err)) == 0)
-    fl_facts_add(facts, &now, sizeof now, "resource limits");
-  return r;
+  return add_stat(facts, proc, err);
 }
 
 int fl_process_threads(const struct fl_proc *proc, uint32_t threads, struct fl_facts *facts, bool *ret_locked, struct fl_error *err)

@@ -59,6 +59,7 @@ static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
     r = fl_inside_remember(&self->batch, &self->inside, err);
   } else if (r == 0 && fl_inside_differs(&self->batch, &self->inside)) {
     fl_helper_join(&self->helper, &self->paging.job);                          /* which goes by what is mapped now */
+    fl_helper_join(&self->helper, &self->descriptors.job);                     /* which compares limits */
     r = repair_inside(self, err);
     if (r > 0)
       r = unmap_segments(self, err);
@@ -89,7 +90,7 @@ static void ask_of_process(void *context)
 {
   struct fl_rewinder *self = context;
 
-  self->telling.r = fl_process_put(&self->proc, &self->limits, &self->facts[FL_FACTS_OF_PROCESS], &self->telling.err);
+  self->telling.r = fl_process_put(&self->proc, &self->facts[FL_FACTS_OF_PROCESS], &self->telling.err);
 }
 
 static void ask_of_threads(void *context)
@@ -99,12 +100,16 @@ static void ask_of_threads(void *context)
   self->telling_of_threads.r = fl_process_threads(&self->proc, self->threads.count, &self->facts[FL_FACTS_OF_THREADS], &self->locked, &self->telling_of_threads.err);
 }
 
-/* Putting descriptors back may send signals, so which wait is asked afterwards. */
+/* Descriptors and limits as they were not yet may send signals, so which wait is asked afterwards. */
 static void put_descriptors(void *context)
 {
   struct fl_rewinder *self = context;
+  struct fl_side *side = &self->descriptors;
+  struct fl_facts *facts = &self->facts[FL_FACTS_OF_DESCRIPTORS];
 
-  self->descriptors.r = fl_files_put(&self->proc, &self->files, &self->facts[FL_FACTS_OF_DESCRIPTORS], &self->descriptors.err);
+  side->r = fl_process_limits_put(&self->proc, &self->limits, facts, &side->err);
+  if (side->r == 0)
+    side->r = fl_files_put(&self->proc, &self->files, facts, &side->err);
   if (self->tells)
     fl_side_begin(self, &self->telling_of_threads, ask_of_threads);
 }
