@@ -98,16 +98,16 @@ void fl_batch_part(struct fl_batch *batch, uint32_t thread)
   batch->part[batch->parts++].first = batch->calls;
 }
 
-int fl_batch_forget_wait(struct fl_batch *batch, const stack_t *altstack, struct fl_error *err)
+int fl_batch_forget_wait(struct fl_batch *batch, uint32_t part, const stack_t *altstack, struct fl_error *err)
 {
-  const struct fl_thread *thread = &batch->tracee->thread[batch->part[batch->parts - 1].thread];
+  const struct fl_thread *thread = &batch->tracee->thread[batch->part[part].thread];
   uint8_t frame[FL_ARCH_RESUMPTION_BYTES];
 
   if (!fl_arch_is_kept(&thread->regs))
     return 0;
   int r = fl_arch_resumption(thread->tid, &thread->regs, batch->region, batch->region + REGION_BYTES, altstack, frame, err);
   if (r == 0)
-    batch->part[batch->parts - 1].frame = fl_batch_memory(batch, frame, sizeof frame);
+    batch->part[part].frame = fl_batch_memory(batch, frame, sizeof frame);
   return r;
 }
 

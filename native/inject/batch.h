@@ -46,8 +46,8 @@ size_t fl_batch_memory_bytes(size_t bytes);
 const void *fl_batch_bytes(const struct fl_batch *batch, uint64_t address);
 /* What is added from now on is this thread's; each has one part. */
 void fl_batch_part(struct fl_batch *batch, uint32_t thread);
-/* What the kernel has kept of a wait that the stop has cut short, for whoever asks it to go on with it (restart_syscall), is forgotten at the end of the part. altstack: as it is by then. */
-int fl_batch_forget_wait(struct fl_batch *batch, const stack_t *altstack, struct fl_error *err);
+/* What the kernel has kept of a wait that the stop has cut short, for whoever asks it to go on with it (restart_syscall), is forgotten at the end of that part. altstack: as it is by then. */
+int fl_batch_forget_wait(struct fl_batch *batch, uint32_t part, const stack_t *altstack, struct fl_error *err);
 int fl_batch_start(struct fl_batch *batch, struct fl_error *err);
 /* Results are in call[].result. */
 int fl_batch_finish(struct fl_batch *batch, struct fl_error *err);

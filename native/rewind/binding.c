@@ -18,7 +18,7 @@
 #include "sandbox/light.h"
 #include "sys/packet.h"
 
-enum { CONTROL_BYTES = CMSG_SPACE(FL_BINDING_FDS * sizeof(int)), BUSY_TRIES = 400, BUSY_US = 500 };
+enum { CONTROL_BYTES = CMSG_SPACE(FL_BINDING_FDS * sizeof(int)), BUSY_TRIES = 20, BUSY_US = 500 };
 
 static const char place[] = "/function", root[] = "/";
 
@@ -56,7 +56,7 @@ static int run(struct fl_batch *batch, uint32_t checked_from, struct fl_error *e
   return r < 0 ? r : results(batch, checked_from, err);
 }
 
-/* Nothing of it may be in use by anybody. A descriptor that was just closed may be let go of a moment later, and what sandboxd has just forked has one until it gets a processor to close it on. */
+/* Nothing of it may be in use by anybody. A descriptor that was just closed may be let go of a moment later. */
 static int unmount(void)
 {
   int r = -1;

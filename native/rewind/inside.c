@@ -253,18 +253,20 @@ static void put_thread(struct fl_batch *batch, const struct fl_inside_thread *th
   part->query = ask(batch, of_thread, FL_COUNT(of_thread), &part->answer);
 }
 
+/* What a thread waits for differs from time to time, and where answers lie must not: so that comes last. */
 static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
   int r = 0;
 
   fl_batch_begin(batch);
-  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++) {
+  for (uint32_t i = 0; i < batch->tracee->threads; i++) {
     fl_batch_part(batch, i);
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
-    r = fl_batch_forget_wait(batch, &inside->thread[i].alternative, err);
   }
+  for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
+    r = fl_batch_forget_wait(batch, i, &inside->thread[i].alternative, err);
   return r < 0 ? r : fl_batch_start(batch, err);
 }
 

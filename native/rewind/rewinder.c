@@ -252,8 +252,8 @@ static void begin_pages(struct fl_rewinder *self)
 {
   if (self->written.watch < 0)
     return;
+  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);  /* first: put_pages ends it */
   fl_side_begin(self, &self->paging, put_pages);
-  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
 }
 
 /* With all flags, which the kernel tells slowly. */

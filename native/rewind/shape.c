@@ -98,9 +98,12 @@ void fl_shape_begin(struct fl_shape *shape, int maps, struct fl_helper *helper)
 int fl_shape_end(struct fl_shape *shape, int maps, struct fl_helper *helper, bool *ret_same, struct fl_error *err)
 {
   if (shape->asked) {
-    for (int i = 0; i < 2; i++)
+    *ret_same = true;
+    for (int i = 0; i < 2; i++) {
       fl_helper_wait(helper, &shape->half[i].job);
-    *ret_same = shape->half[0].same && shape->half[1].same;
+      *ret_same = *ret_same && shape->half[i].same;
+      shape->half[i].same = false;             /* what was not begun again is not the same */
+    }
     return 0;
   }
   ssize_t bytes = fl_proc_read_lines(maps, shape->now, sizeof shape->now);

@@ -45,7 +45,7 @@ static void every_job_is_done_once(struct fl_helper *helper)
       fl_helper_give(helper, &job[i], count, &runs[i]);
     }
     for (uint32_t i = jobs; i-- > 0;) {
-      fl_helper_wait(helper, &job[i]);
+      (round % 2 ? fl_helper_join : fl_helper_wait)(helper, &job[i]);
       fl_helper_wait(helper, &job[i]);
       CHECK(runs[i] == 1);
     }
@@ -200,6 +200,7 @@ static void a_change_of_shape_is_seen(int (*remember)(struct fl_shape *, int, st
     CHECK(!SAME && prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, pages, PAGE_BYTES, NULL) == 0 && SAME);
   CHECK(munmap(pages, PAGE_BYTES) == 0 && !SAME);
   CHECK(asked_for_named || !shape->asked);
+  CHECK(!shape->asked || (fl_shape_end(shape, maps, &alone, &same, &err) == 0 && !same));        /* what nobody has looked at again */
 #undef SAME
   munmap(pages, 4 * PAGE_BYTES);
   munmap(shape, sizeof *shape);

@@ -65,7 +65,7 @@ static void forget(struct fl_tracee *tracee, uint64_t home)
   CHECK(fl_batch_open(&batch, tracee, home, &err) == 0);
   fl_batch_part(&batch, 0);
   uint32_t call = fl_batch_add(&batch, SYS_getpid, 0, 0, 0, 0, 0);
-  CHECK(fl_batch_forget_wait(&batch, &none, &err) == 0 && fl_batch_start(&batch, &err) == 0 && fl_batch_finish(&batch, &err) == 0);
+  CHECK(fl_batch_forget_wait(&batch, 0, &none, &err) == 0 && fl_batch_start(&batch, &err) == 0 && fl_batch_finish(&batch, &err) == 0);
   CHECK(batch.call[call].result == tracee->pid);
   CHECK(fl_batch_close(&batch, &err) == 0);
 }
