@@ -31,19 +31,21 @@ void fl_egress_links(const char *name, char ret_links[FL_EGRESS_PREFIX_BYTES + 1
   snprintf(ret_links, FL_EGRESS_PREFIX_BYTES + 1, "f%08x-", hash(name));
 }
 
-static int set_forwarding(const char *link, const char *value)
+/* In a container /proc/sys is often read-only, whoever may administer the network. */
+static int set_forwarding(struct fl_egress *egress, const char *link, bool on)
 {
   char path[64];
 
   snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/forwarding", link);
-  return fl_file_write(AT_FDCWD, path, value);
+  int result = fl_file_write_number(AT_FDCWD, path, on);
+  return result == -EROFS ? fl_link_forward(egress->route, link, on, NULL) : result;
 }
 
 static void undo(struct fl_egress *egress, struct fl_egress_note note)
 {
   note.uplink[sizeof note.uplink - 1] = 0;
   if (note.uplink[0])
-    set_forwarding(note.uplink, "0");                            /* the link may be gone: then so is its setting */
+    set_forwarding(egress, note.uplink, false);                  /* the link may be gone: then so is its setting */
   if (note.block_length > 0 && note.block_length <= 32)
     fl_route_unclaim(egress->route, (struct fl_prefix){ note.block, (uint8_t)note.block_length }, NULL);
 }
@@ -152,7 +154,7 @@ static int take_block(struct fl_egress *egress, struct fl_prefix block, const ch
     return result == -EEXIST ? result : fl_fail(err, FL_ERR_NETWORK, -result, "claim addresses", "the block of this daemon");
   }
   egress->note = note;
-  if (note.uplink[0] && (result = set_forwarding(note.uplink, "1")) < 0)
+  if (note.uplink[0] && (result = set_forwarding(egress, note.uplink, true)) < 0)
     return fl_fail(err, FL_ERR_NETWORK, -result, "turn forwarding on", "%s: set net.ipv4.ip_forward", note.uplink);
   return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -48,6 +49,20 @@ int fl_link_up(struct fl_netlink *route, const char *name, struct fl_error *err)
   fl_netlink_begin(route, RTM_NEWLINK, 0, &link, sizeof link);
   fl_netlink_put_text(route, IFLA_IFNAME, name);
   return run(route, "link up", err);
+}
+
+int fl_link_forward(struct fl_netlink *route, const char *name, bool on, struct fl_error *err)
+{
+  const struct ifinfomsg link = { 0 };
+
+  fl_netlink_begin(route, RTM_SETLINK, 0, &link, sizeof link);
+  fl_netlink_put_text(route, IFLA_IFNAME, name);
+  size_t families = fl_netlink_nest(route, IFLA_AF_SPEC), family = fl_netlink_nest(route, AF_INET), settings = fl_netlink_nest(route, IFLA_INET_CONF);
+  fl_netlink_put_u32(route, IPV4_DEVCONF_FORWARDING, on);
+  fl_netlink_unnest(route, settings);
+  fl_netlink_unnest(route, family);
+  fl_netlink_unnest(route, families);
+  return run(route, "forward from link", err);
 }
 
 static int ignore(const struct nlmsghdr *message, void *context)

@@ -18,6 +18,8 @@ int fl_veth_add(struct fl_netlink *route, const char *name, const char *peer, in
 int fl_link_up(struct fl_netlink *route, const char *name, struct fl_error *err);
 /* Waits until what is known of its other end has had its effect. */
 int fl_link_settle(struct fl_netlink *route, const char *name, struct fl_error *err);
+/* Whether what comes in there is forwarded. */
+int fl_link_forward(struct fl_netlink *route, const char *name, bool on, struct fl_error *err);
 int fl_link_delete(struct fl_netlink *route, const char *name, struct fl_error *err);
 /* Deletes every link whose name begins so. */
 int fl_links_sweep(struct fl_netlink *route, const char *prefix, struct fl_error *err);
