@@ -273,7 +273,8 @@ static void stretches_are_told_once_and_in_order(void)
   uint64_t start = (uint64_t)(uintptr_t)every_second, end = start + STRETCHES * PAGE_BYTES;
   int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), present = 0;
 
-  CHECK(every_second != MAP_FAILED && region && pagemap >= 0 && madvise(every_second, STRETCHES * PAGE_BYTES, MADV_NOHUGEPAGE) == 0);
+  CHECK(every_second != MAP_FAILED && region && pagemap >= 0);
+  madvise(every_second, STRETCHES * PAGE_BYTES, MADV_NOHUGEPAGE);                /* a kernel without such pages refuses */
   for (int i = 0; i < STRETCHES; i += 2)
     every_second[(size_t)i * PAGE_BYTES] = 1;
   int told = fl_pagemap_changed(pagemap, start, end, region, ROOM);
