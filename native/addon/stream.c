@@ -41,8 +41,10 @@ void fl_stream_rest(struct fl_stream *stream)
   if (stream->fd < 0 || stream->rests)
     return;
   uv_poll_stop(&stream->poll);
-  if (!resting.first)
+  if (!resting.first) {
+    uv_update_time(resting.timer.loop);        /* a turn that took long would have shortened the rest by as much */
     uv_timer_start(&resting.timer, wake, FL_LOG_REST_MS, 0);
+  }
   stream->rests = true;
   stream->next_resting = resting.first;
   resting.first = stream;

@@ -279,10 +279,12 @@ test('a log that rests is read again later, the other stream and other channels 
   const channel = channelOf(t, 'logFlood');
   request(channel, 1);
   await next('log', (event) => event.channel === channel);
+  const turnEnd = performance.now() + 20;
+  while (performance.now() < turnEnd);                                 // a long turn does not count as rest
+  const rested = performance.now();
   addon.restLog(channel, 1);
   addon.restLog(channel, 1);
   events.splice(0, events.length, ...events.filter(({ kind }) => kind !== 'log'));
-  const rested = performance.now();
   const event = await next('log', (candidate) => candidate.channel === channel && candidate.stream === 1);
   assert.ok(event.chunk.length > 0);
   assert.ok(performance.now() - rested > 5, 'it was not read at once');
