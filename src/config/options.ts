@@ -79,7 +79,7 @@ export const OPTIONS = {
   ),
   drainSeconds: integer(20, 0, 3600, 'how long running requests may still take when flashd stops'),
 
-  pulseMs: integer(5, 0, 1000, "milliseconds between the beats that keep a request's path in the processor's caches while requests come now and then; 0: none"),
+  pulseMs: integer(2, 0, 1000, "milliseconds between the beats that keep a request's path in the processor's caches while requests come now and then; 0: none"),
 
   allowProcessIsolation: integer(0, 0, 1, '1: a function may ask for "isolation": "process", which is weaker: for functions that you trust more than others'),
 

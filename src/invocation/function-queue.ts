@@ -17,7 +17,7 @@ import { TokenBucket } from './token-bucket.ts';
 const RUNTIME_RETRIES_MAX = 4;
 
 /** Thousandths of a processor that a function must have to be kept in the caches: a beat takes some of them. */
-const BEAT_CPU_MILLIS = 250;
+const BEAT_CPU_MILLIS = 500;
 
 /** What a version means for the dispatcher. */
 export type Target = { readonly spec: PoolSpec; readonly event: EventKind; readonly timeoutMs: number; readonly queueMax: number; readonly requestsPerSecond: number; /** Over HTTP only with a key. */ readonly needsKey: boolean; /** Why it may have no instances. */ readonly blocked: FlashdError | undefined };
