@@ -4,17 +4,11 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import { isOwnProgram, runScript } from './own-program.ts';
+import { V8_FLAGS } from './v8-flags.ts';
 import packageJson from '../package.json' with { type: 'json' };
 
 async function gateway(): Promise<void> {
-  // Cold requests run cold code: compile each function at its first call and keep what was compiled.
-  setFlagsFromString('--always-sparkplug');
-  setFlagsFromString('--no-flush-bytecode');
-  // Optimise what has run as often as a few dozen requests make it run. By V8's own measure, thousands, a gateway that gets one request a second walks their path in slow code for an hour.
-  setFlagsFromString('--invocation-count-for-turbofan=30');
-  setFlagsFromString('--minimum-invocations-after-ic-update=10');
-  // A young generation that fits the processor's cache: a request's garbage is a few kilobytes, and more room only means more misses.
-  setFlagsFromString('--max-semi-space-size=2');
+  for (const flag of V8_FLAGS) setFlagsFromString(flag);
   const [{ runGateway }, { loadGatewayConfig }] = await Promise.all([import('./gateway.ts'), import('./config/index.ts')]);
   await runGateway(loadGatewayConfig(), packageJson.version);
 }

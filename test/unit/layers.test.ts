@@ -9,8 +9,9 @@ const packageJson = JSON.parse(readFileSync(join(src, '../package.json'), 'utf8'
 
 /** A layer is a folder of src/, or one file that stands apart from its folder: the shape of a function's manifest is below the registry. */
 const LAYERS: Record<string, readonly string[]> = {
-  'main.ts': ['cli', 'config', 'gateway.ts', 'own-program.ts'],
+  'main.ts': ['cli', 'config', 'gateway.ts', 'own-program.ts', 'v8-flags.ts'],
   'own-program.ts': [],
+  'v8-flags.ts': [],
   'gateway.ts': ['http', 'invocation', 'pool', 'sandbox', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors', 'interception', 'native-addon.ts', 'assets.ts', 'gateway-metrics.ts'],
   'gateway-metrics.ts': ['invocation', 'pool', 'sandbox', 'interception', 'observability'],
   cli: ['launcher', 'registry', 'deploy', 'observability', 'runtimes', 'config', 'errors', 'assets.ts', 'own-program.ts'],
