@@ -104,11 +104,14 @@ export class Dispatcher implements QueueHost, SandboxListener {
     if (this.#refusing === undefined) this.find(name)?.anticipate();
   }
 
-  /** A beat of the pulse, for one of the functions used last, in turn. False: nothing was sent. */
+  /** A beat of the pulse: every second one for the function used last, the others for those before it in turn. False: nothing was sent. */
   beat(beat: Invocation): boolean {
     const now = performance.now();
     while (this.#used.length > 0 && now - this.#used.at(-1)!.usedAt > BEATS_FOR_MS) this.#used.pop();
-    return this.#used[this.#beats++ % this.#used.length]?.beat(beat) ?? false;
+    const turn = this.#beats++;
+    const earlier = this.#used.length - 1;
+    const place = earlier < 1 || turn % 2 === 0 ? 0 : 1 + (((turn - 1) / 2) % earlier);
+    return this.#used[place]?.beat(beat) ?? false;
   }
 
   submit(queue: FunctionQueue, invocation: Invocation): void {

@@ -81,20 +81,21 @@ describe('beats of the pulse', () => {
     assert.equal(gone.dispatcher.beat(new Beat()), false);
   });
 
-  test('several functions have them in turn', async () => {
+  test('the function used last has every second one, those before it the others in turn', async () => {
     const world = await used('one');
-    world.registry.deploy('two', { standby: 0, functionTemplate: 0 });
-    world.submit('two');
-    await turns();
-    const two = world.addon.channels[1]!;
-    world.addon.respond(two.requests[0]!);
-    const answered = new Set<unknown>();
-    for (let beat = 0; beat < 4; beat++) {
-      assert.equal(world.dispatcher.beat(new Beat()), true);
-      const ping = [...world.channel.pings, ...two.pings].find((each) => !answered.has(each))!;
-      answered.add(ping);
-      world.addon.respond(ping, 200, '', '');
+    for (const name of ['two', 'three']) {
+      world.registry.deploy(name, { standby: 0, functionTemplate: 0 });
+      world.submit(name);
+      await turns();
+      world.addon.respond(world.addon.channels.at(-1)!.requests[0]!);
     }
-    assert.deepEqual([world.channel.pings.length, two.pings.length], [2, 2]);
+    const pings = () => world.addon.channels.map((channel) => channel.pings.length);
+    for (let beat = 0; beat < 8; beat++) {
+      const before = pings();
+      assert.equal(world.dispatcher.beat(new Beat()), true);
+      const channel = world.addon.channels.find((each, index) => each.pings.length > before[index]!)!;
+      world.addon.respond(channel.pings.at(-1)!, 200, '', '');
+    }
+    assert.deepEqual(pings(), [2, 2, 4]);
   });
 });
