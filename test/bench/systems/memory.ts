@@ -58,11 +58,20 @@ async function measure(flashd: Flashd, name: string, language: string): Promise<
 export function processesOf(processes: readonly Process[], language: string): { pid: number; kind: 'instance' | 'template' }[] {
   const mark = RUNTIMES.get(language === 'c' ? 'native' : language)!.argv.at(-2)!;
   return processes.filter(({ command }) => command.includes(mark)).flatMap(({ pid }) => {
-    if (!/ \/function /.test(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) return [];
-    const isRoot = /^Uid:\t0\t/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    if (!isRoot && readlinkSync(`/proc/${pid}/cwd`) !== '/function') return [];
-    return [{ pid, kind: isRoot ? 'template' as const : 'instance' as const }];
+    const kind = kindOf(pid);
+    return kind === undefined ? [] : [{ pid, kind }];
   });
+}
+
+/** undefined: it is no function's, or has ended meanwhile. */
+function kindOf(pid: number): 'instance' | 'template' | undefined {
+  try {
+    if (!/ \/function /.test(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'))) return undefined;
+    if (/^Uid:\t0\t/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) return 'template';
+    return readlinkSync(`/proc/${pid}/cwd`) === '/function' ? 'instance' : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function rows(language: string, kind: Kind, pid: number): [string, number[]][] {
