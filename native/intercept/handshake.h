@@ -4,14 +4,18 @@
  *   sandboxd                      child (parasite/child.c)                            monitor
  *      │ program, into the link ───▶ │                                                  │
  *      │ ATTACH: policy + link ─────────────────────────────────────────────────────────▶│
+ *      │                             │ seccomp(): the listener exists                    │
+ *      │                             │ hello: the listener itself ─────────────────────▶ │
+ *      │                             │ closes the link, and its own copy of the listener │
+ *
+ * Where the filter asks about sendmsg, it cannot be sent: that call would meet the filter before anybody listened. Then it is taken:
+ *
  *      │                             │ hello: its pidfd, the listener's number to be ──▶ │
  *      │                             │ seccomp(): the listener exists                    │
  *      │                             │ closes the link ────────────────────────────────▶ │ takes the listener by pidfd_getfd
  *      │                             │ the knock, which only the monitor can answer ───▶ │
  *      │                             │ ◀──────────────────────────────────────────── 0 ─ │
- *      │                             │ closes its own copy of the listener
- *
- * The listener does not travel by SCM_RIGHTS: the calls for that would meet the filter before anybody listened.
+ *      │                             │ closes its own copy of the listener, goes on, and knocks again when it is done
  */
 #ifndef FLASHD_INTERCEPT_HANDSHAKE_H
 #define FLASHD_INTERCEPT_HANDSHAKE_H
@@ -24,7 +28,7 @@ enum { FL_KNOCK = 0x464c4b00 };
 
 enum fl_intercept_program_flags {
   FL_PROGRAM_LISTENER = 1,                       /* it notifies */
-  FL_PROGRAM_TAIL = 2                            /* of calls that an instance comes about with too: until the second knock they pass */
+  FL_PROGRAM_TAIL = 2                            /* of calls that an instance comes about with too: its listener is taken, and until the second knock they pass */
 };
 
 struct fl_intercept_program {
@@ -35,5 +39,8 @@ struct fl_intercept_program {
   struct sock_filter filter[FL_INTERCEPT_INSTRUCTIONS_MAX];
 };
 
+enum { FL_LISTENER_SENT = -1 };
+
+/* The descriptor that comes with it is the listener (FL_LISTENER_SENT), or the pidfd of who will have it under that number. */
 struct fl_intercept_hello { int32_t listener; };
 #endif

@@ -98,8 +98,10 @@ static void attach(struct fl_monitor *monitor)
   *watch = (struct fl_watch){.instance = request.instance, .id = request.id, .link = link, .pidfd = -1, .listener = -1, .root = -1, .knocks = request.knocks, .policy = request.policy,
                              .notices = FL_MONITOR_NOTICES_PER_SECOND, .events = FL_MONITOR_EVENTS_BURST, .refilled_ns = now_ns()};
   LIST_INSERT_HEAD(&monitor->watches, watch, all);
-  monitor->awaited++;
-  monitor->awake_until_ns = now_ns() + AWAKE_NS;
+  if (request.knocks > 0) {
+    monitor->awaited++;
+    monitor->awake_until_ns = now_ns() + AWAKE_NS;
+  }
   if (add(monitor, link, watch) < 0)
     give_up(monitor, watch);
 }
@@ -112,33 +114,39 @@ static bool is_listener(int fd)
   return ioctl(fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &nobody) < 0 && errno == ENOENT;
 }
 
-/* First the hello, then, when the listener is there, the link's end. */
-static void link_readable(struct fl_monitor *monitor, struct fl_watch *watch)
+static void listen_to(struct fl_monitor *monitor, struct fl_watch *watch, int listener)
 {
-  struct fl_intercept_hello hello;
-  fl_autoclose int pidfd = -1;
-  size_t fds;
-  ssize_t size = fl_packet_receive(watch->link, &hello, sizeof hello, &pidfd, 1, &fds);
-
-  if (size == -EAGAIN)
-    return;
-  if (size == (ssize_t)sizeof hello && fds == 1 && watch->pidfd < 0) {
-    watch->pidfd = fl_steal_fd(&pidfd);
-    watch->number = hello.listener;
-    return;
-  }
-  if (size != 0 || watch->pidfd < 0) {
-    give_up(monitor, watch);                     /* or it has ended before it came so far */
-    return;
-  }
   fl_close(&watch->link);
-  watch->listener = pidfd_getfd(watch->pidfd, watch->number, 0);
   fl_close(&watch->pidfd);
-  if (watch->listener < 0 || !is_listener(watch->listener) || add(monitor, watch->listener, watch) < 0) {
+  watch->listener = listener;
+  if (listener < 0 || !is_listener(listener) || add(monitor, listener, watch) < 0) {
     give_up(monitor, watch);
     return;
   }
-  ioctl(watch->listener, NOTIF_SET_FLAGS, NOTIF_SYNC_WAKE_UP);   /* faster; an older kernel does not know it */
+  ioctl(listener, NOTIF_SET_FLAGS, NOTIF_SYNC_WAKE_UP);   /* faster; an older kernel does not know it */
+}
+
+/* The hello brings the listener; or it says where it will be, and the link's end that it is there. */
+static void link_readable(struct fl_monitor *monitor, struct fl_watch *watch)
+{
+  struct fl_intercept_hello hello;
+  fl_autoclose int fd = -1;
+  size_t fds;
+  ssize_t size = fl_packet_receive(watch->link, &hello, sizeof hello, &fd, 1, &fds);
+
+  if (size == -EAGAIN)
+    return;
+  bool heard = size == (ssize_t)sizeof hello && fds == 1 && watch->pidfd < 0;
+  if (heard && hello.listener == FL_LISTENER_SENT && watch->knocks == 0) {
+    listen_to(monitor, watch, fl_steal_fd(&fd));
+  } else if (heard && hello.listener >= 0 && watch->knocks > 0) {
+    watch->pidfd = fl_steal_fd(&fd);
+    watch->number = hello.listener;
+  } else if (size == 0 && watch->pidfd >= 0) {
+    listen_to(monitor, watch, pidfd_getfd(watch->pidfd, watch->number, 0));
+  } else {
+    give_up(monitor, watch);                     /* or it has ended before it came so far */
+  }
 }
 
 static void refill(struct fl_watch *watch)

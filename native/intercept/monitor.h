@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 enum {
+  FL_MONITOR_KNOCKS = 2,
   FL_MONITOR_ID = 65000,                       /* in the range of the first sandbox's ids, where only root and 1000 exist */
   FL_MONITOR_NOTICES_PER_SECOND = 20000,       /* of an instance: who asks more often waits */
   FL_MONITOR_EVENTS_PER_SECOND = 50, FL_MONITOR_EVENTS_BURST = 200    /* of an instance: what is beyond is counted */
@@ -22,7 +23,7 @@ enum {
 struct fl_attach {
   uint64_t instance;
   uint32_t id;                                 /* uid and gid of the instance on the host */
-  uint32_t knocks;                             /* before its own code asks: 1, or 2 when the program says so */
+  uint32_t knocks;                             /* before its own code asks: FL_MONITOR_KNOCKS when its listener is taken, else none */
   struct fl_intercept policy;
 };
 

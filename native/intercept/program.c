@@ -30,7 +30,7 @@ struct builder {
   struct fl_intercept_program *program;
   struct range range[FL_INTERCEPT_CALLS + 1];
   uint32_t ranges;
-  bool listener;
+  bool listener, tail;
 };
 
 static uint32_t argument_at(unsigned argument, bool high)
@@ -99,6 +99,7 @@ static void find_ranges(struct builder *builder)
   mark_refused(refused);
   for (uint32_t number = 0; number < FL_INTERCEPT_CALLS; number++)
     builder->listener |= !refused[number] && outcome_of(builder->policy, number) == SECCOMP_RET_USER_NOTIF;
+  builder->tail = outcome_of(builder->policy, SYS_sendmsg) != SECCOMP_RET_ALLOW || outcome_of(builder->policy, SYS_write) != SECCOMP_RET_ALLOW;
   for (uint32_t number = 0; number < FL_INTERCEPT_CALLS; number++) {
     uint32_t outcome = outcome_of(builder->policy, number);
 
@@ -107,7 +108,7 @@ static void find_ranges(struct builder *builder)
         add_range(builder, number, SECCOMP_RET_ALLOW);
       continue;
     }
-    if (number == SYS_seccomp && builder->listener)
+    if (number == SYS_seccomp && builder->listener && builder->tail)
       outcome = SECCOMP_CALL;
     if (number == SYS_sendto && fl_intercept_verdict(builder->policy, number) == FL_INTERCEPT_RULE)
       outcome = SENDTO_CALL;
@@ -182,7 +183,7 @@ int fl_intercept_compile(const struct fl_intercept *policy, struct fl_intercept_
     return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "interception", "a filter of %u instructions", ret_program->count);
   if (builder.listener)
     ret_program->flags |= FL_PROGRAM_LISTENER;
-  if (outcome_of(policy, SYS_sendmsg) != SECCOMP_RET_ALLOW || outcome_of(policy, SYS_write) != SECCOMP_RET_ALLOW)
+  if (builder.tail)
     ret_program->flags |= FL_PROGRAM_TAIL;
   return 0;
 }

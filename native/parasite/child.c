@@ -163,10 +163,10 @@ static long seal(uint32_t threads, uint32_t isolation, uint64_t rewound)
   return result < 0 || !rewound ? result : fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&stricter, 0, 0);
 }
 
-static long send_hello(int32_t link, int32_t pidfd)
+static long send_hello(int32_t link, int32_t fd, int32_t listener)
 {
-  struct fl_intercept_hello hello = {pidfd};
-  struct { struct fl_cmsg head; int32_t fd, padding; } control = {{sizeof control.head + sizeof control.fd, FL_SOL_SOCKET, FL_SCM_RIGHTS}, pidfd, 0};
+  struct fl_intercept_hello hello = {listener};
+  struct { struct fl_cmsg head; int32_t fd, padding; } control = {{sizeof control.head + sizeof control.fd, FL_SOL_SOCKET, FL_SCM_RIGHTS}, fd, 0};
   struct fl_iovec iov = {&hello, sizeof hello};
   struct fl_msghdr message = {.iov = &iov, .iov_count = 1, .control = &control, .control_bytes = sizeof control};
 
@@ -186,12 +186,22 @@ static long knock(void)
   return fl_syscall(FL_NR_seccomp, FL_KNOCK, 0, 0, 0, 0);
 }
 
+static long send_listener(const struct fl_intercept_program *program, int32_t link, uint32_t threads)
+{
+  long listener = install(program, threads), result = listener < 0 ? listener : send_hello(link, (int32_t)listener, FL_LISTENER_SENT);
+
+  if (listener >= 0)
+    fl_syscall(FL_NR_close, listener, 0, 0, 0, 0);
+  fl_syscall(FL_NR_close, link, 0, 0, 0, 0);
+  return result < 0 ? result : 0;
+}
+
 /* The lowest free number is the pidfd's, and once that is closed again the listener's: no other thread does anything here. */
-static long listen_in(const struct fl_intercept_program *program, int32_t link, int32_t pid, uint32_t threads)
+static long offer_listener(const struct fl_intercept_program *program, int32_t link, int32_t pid, uint32_t threads)
 {
   long pidfd = fl_syscall(FL_NR_pidfd_open, pid, 0, 0, 0, 0), result;
 
-  if (pidfd < 0 || (result = send_hello(link, (int32_t)pidfd)) < 0 || (result = fl_syscall(FL_NR_close, pidfd, 0, 0, 0, 0)) < 0)
+  if (pidfd < 0 || (result = send_hello(link, (int32_t)pidfd, (int32_t)pidfd)) < 0 || (result = fl_syscall(FL_NR_close, pidfd, 0, 0, 0, 0)) < 0)
     return pidfd < 0 ? pidfd : result;
   result = install(program, threads);
   if (result >= 0 && result != pidfd)
@@ -229,8 +239,10 @@ static long intercept(struct child *child)
     return -FL_EPROTO;
   await_threads(child);
   child->knocks_again = (program.flags & FL_PROGRAM_LISTENER) && (program.flags & FL_PROGRAM_TAIL);
+  if (child->knocks_again)
+    return offer_listener(&program, link, child->fork->pid, child->self->threads);
   if (program.flags & FL_PROGRAM_LISTENER)
-    return listen_in(&program, link, child->fork->pid, child->self->threads);
+    return send_listener(&program, link, child->self->threads);
   long result = install(&program, child->self->threads);
   fl_syscall(FL_NR_close, link, 0, 0, 0, 0);
   return result > 0 ? -FL_EPROTO : result;

@@ -70,7 +70,7 @@ static int attach(struct fl_daemon *daemon, struct fl_instance *instance, int li
     return r;
   instance->watched = program.flags & FL_PROGRAM_LISTENER;
   if (instance->watched) {
-    request.knocks = program.flags & FL_PROGRAM_TAIL ? 2 : 1;
+    request.knocks = program.flags & FL_PROGRAM_TAIL ? FL_MONITOR_KNOCKS : 0;
     request.policy = *instance->policy;
     if ((r = start_monitor(daemon, err)) < 0)
       return r;

@@ -26,6 +26,9 @@ const NOISY_TIMES = 3;
 const FLAT_AT = 4;
 const FLAT_TIMES = 2;
 const FILTER_PERCENT = 3;
+/** What interception adds to a start, and what one call costs that the monitor answers. */
+const INTERCEPTED_START_US = 150;
+const NOTIFIED_US = 12;
 /** One restore after a hello. */
 const REWIND_US: Readonly<Record<string, number>> = { python: 400, ruby: 600, php: 600, node: 3000, java: 6000, 'python-numpy': 2000 };
 const HEAP_ADDS_US = 1000;
@@ -75,11 +78,17 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     }
   }
   check(`${RESIDENTS} functions: a standby of each`, p50(`resident/${RESIDENTS}/count/standbys`), value => value >= RESIDENTS, String);
-  for (const [other, words] of [['without', 'none at all'], ['smallest', 'one that permits everything']] as const) {
-    const [filtered, compared] = [p50('filter/with'), p50(`filter/${other}`)];
+  for (const [below, language, other, words] of [['', 'C', 'without', 'none at all'], ['', 'C', 'smallest', 'one that permits everything'], ['python/', 'Python', 'without', 'none at all']] as const) {
+    const [filtered, compared] = [p50(`filter/${below}with`), p50(`filter/${below}${other}`)];
     if (filtered === undefined || compared === undefined) continue;
-    check(`filters: ≤ ${FILTER_PERCENT} % more than ${words}, in a program that calls the system without end`, (filtered / compared - 1) * 100, percent => percent <= FILTER_PERCENT, percent => `${percent.toFixed(1)} %`);
+    check(`filters: ≤ ${FILTER_PERCENT} % more than ${words}, in ${language} that calls the system without end`, (filtered / compared - 1) * 100, percent => percent <= FILTER_PERCENT, percent => `${percent.toFixed(1)} %`);
   }
+  const started = p50('intercept/start/none');
+  for (const kind of ['audit', 'enforce']) {
+    const intercepted = p50(`intercept/start/${kind}`);
+    if (started !== undefined && intercepted !== undefined) check(`interception, ${kind}: ≤ ${INTERCEPTED_START_US} µs more for a start`, intercepted - started, us => us <= INTERCEPTED_START_US, us => `${us.toFixed(0)} µs`);
+  }
+  check(`a notified call: p50 ≤ ${NOTIFIED_US} µs`, p50('intercept/call/notified'), us => us <= NOTIFIED_US, us => `${us.toFixed(1)} µs`);
   for (const [kind, limit] of Object.entries(REWIND_US)) check(`restore ${kind}: p50 ≤ ${limit / 1000} ms`, p50(`rewind/${kind}/restore`), us => us <= limit, ms);
   const [grown, hello] = [p50('rewind/python-heap/restore'), p50('rewind/python/restore')];
   if (grown !== undefined && hello !== undefined) check(`restore python: 150 MB of heap add ≤ ${HEAP_ADDS_US / 1000} ms`, grown - hello, us => us <= HEAP_ADDS_US, ms);

@@ -185,10 +185,12 @@ describe('interception', () => {
   });
 
   test('the listener is not in the instance, nor can it make one, nor speak to the monitor', async () => {
-    await probe('listener', { audit: ['mkdir'] });
-    assert.deepEqual(await ask('listener', 'listeners'), []);
-    assert.deepEqual(await ask('listener', 'knock'), [-1, 'EINVAL']);
-    assert.equal(await ask('listener', 'nested'), 'EBUSY');
+    for (const [name, audit] of [['listener-sent', ['mkdir']], ['listener-taken', ['mkdir', 'sendmsg']]] as const) {
+      await probe(name, { audit });
+      assert.deepEqual(await ask(name, 'listeners'), [], name);
+      assert.deepEqual(await ask(name, 'knock'), [-1, 'EINVAL'], name);
+      assert.equal(await ask(name, 'nested'), 'EBUSY', name);
+    }
   });
 
   test('a flood is answered, counted, told in part, and nobody else waits for it', async () => {

@@ -2,7 +2,7 @@
  * What stands at the other end of an intercepted instance's link: anything. The monitor itself runs here, without its process: the input says which links are made, what is sent through them, with which descriptors, and when they
  * are closed; between, the monitor has its turns. Whatever comes, every watch is over in the end, and no descriptor is left.
  *
- *   each byte:  1 attach   2 bytes   3 close   else a turn; the next byte says which link, for 2 the two after it how many bytes and which descriptor goes with them
+ *   each byte:  1 attach, the listener to be taken   4 the same, to be sent   2 bytes   3 close   else a turn; the next byte says which link, for 2 the two after it how many bytes and which descriptor goes with them
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -63,9 +63,9 @@ static void turn(struct fl_monitor *monitor)
   tidy(monitor);
 }
 
-static void attach_link(struct fl_monitor *monitor, int sandboxd, int *link)
+static void attach_link(struct fl_monitor *monitor, int sandboxd, uint32_t knocks, int *link)
 {
-  struct fl_attach request = {.instance = 1, .knocks = 1};
+  struct fl_attach request = {.instance = 1, .knocks = knocks};
   int pair[2];
 
   if (*link >= 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
@@ -84,8 +84,8 @@ static void run(struct fl_monitor *monitor, int sandboxd, const uint8_t *data, s
   for (size_t at = 0; at + 1 < size; at += 2) {
     int *to = &link[data[at + 1] % LINKS];
 
-    if (data[at] == 1) {
-      attach_link(monitor, sandboxd, to);
+    if (data[at] == 1 || data[at] == 4) {
+      attach_link(monitor, sandboxd, data[at] == 1 ? FL_MONITOR_KNOCKS : 0, to);
     } else if (data[at] == 2 && at + 4 <= size) {
       size_t bytes = data[at + 2] <= size - at - 4 ? data[at + 2] : size - at - 4;
 

@@ -86,6 +86,15 @@ static void verdicts_become_answers(void)
   CHECK(answer(SYS_rmdir, 0, 0) == SECCOMP_RET_USER_NOTIF);
   CHECK(answer(SYS_connect, 0, 0) == SECCOMP_RET_USER_NOTIF);
   CHECK(answer(SYS_getpid, 0, 0) == SECCOMP_RET_ALLOW);
+  CHECK(answer(SYS_seccomp, FL_KNOCK, 0) == SECCOMP_RET_ALLOW);
+}
+
+static void who_cannot_send_its_listener_knocks(void)
+{
+  start_over();
+  policy.call[SYS_sendmsg] = FL_INTERCEPT_LOG;
+  compile();
+  CHECK(program.flags == (FL_PROGRAM_LISTENER | FL_PROGRAM_TAIL) && answer(SYS_sendmsg, 0, 0) == SECCOMP_RET_USER_NOTIF);
   CHECK(answer(SYS_seccomp, FL_KNOCK, 0) == SECCOMP_RET_USER_NOTIF);
   CHECK(answer(SYS_seccomp, FL_KNOCK | 1ull << 32, 0) == SECCOMP_RET_USER_NOTIF);
   CHECK(answer(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0) == SECCOMP_RET_ALLOW);
@@ -250,6 +259,7 @@ int main(void)
   the_seal_is_in_every_program();
   nothing_asked_is_nothing_done();
   verdicts_become_answers();
+  who_cannot_send_its_listener_knocks();
   silent_refusals_need_nobody_who_listens();
   what_an_instance_cannot_do_without_is_never_refused();
   refusals_of_the_first_filter_keep_their_errno();

@@ -2,7 +2,7 @@
  * What the instances' filters cost a function that does nothing but call the system: rounds of CALLS passes over a small file (open, fstat, read, write to /dev/null, close), by three children of one
  * program on one processor: one without any filter, one with the smallest that there can be, which permits everything, and one with those that an instance has. They take turns, so that a drift of the machine meets
  * all. Prints for each round the ns of one pass of each.
- *   filter-cost ROUNDS
+ *   filter-cost ROUNDS [PROGRAM ARGUMENT…]   the program makes the passes, a round for each byte that it reads, and writes a double: ns of one pass
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -72,7 +72,7 @@ static void confine(void)
 struct child { int order, answer; };
 
 /* Does a round whenever it is told to. */
-static struct child start(void (*prepare)(void))
+static struct child start(void (*prepare)(void), char **program)
 {
   int order[2], answer[2];
   char byte;
@@ -85,6 +85,12 @@ static struct child start(void (*prepare)(void))
     close(order[1]);
     if (prepare)
       prepare();
+    if (program[0]) {
+      dup2(order[0], STDIN_FILENO);
+      dup2(answer[1], STDOUT_FILENO);
+      execvp(program[0], program);
+      _exit(1);
+    }
     while (read(order[0], &byte, 1) == 1) {
       double ns = round_ns(null);
 
@@ -120,8 +126,11 @@ static void stay_here(void)
 
 int main(int argc, char **argv)
 {
+  static char *none[] = { NULL };
+  char **program = argc > 2 ? argv + 2 : none;
+
   stay_here();
-  const struct child free_one = start(NULL), smallest = start(permit_all), instance = start(confine);
+  const struct child free_one = start(NULL, program), smallest = start(permit_all, program), instance = start(confine, program);
 
   for (int left = argc > 1 ? atoi(argv[1]) + 1 : 1, first = left; left > 0; left--) {
     const double without = ask(free_one), least = ask(smallest), with = ask(instance);
