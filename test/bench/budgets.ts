@@ -25,6 +25,8 @@ const NOISY_TIMES = 3;
 /** Where processors are not yet the bound. */
 const FLAT_AT = 4;
 const FLAT_TIMES = 2;
+/** Of a start with a network from the pool, beside one without egress, however many at once: what is not flat then is the processors'. */
+const POOLED_TIMES = 1.5;
 const FILTER_PERCENT = 3;
 /** What interception adds to a start, and what one call costs that the monitor answers. */
 const INTERCEPTED_START_US = 150;
@@ -96,6 +98,10 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
   if (restored !== undefined && reused !== undefined) check(`restored after each of 5 ms: ≥ ${REWOUND_SHARE * 100} % of the throughput of reuse`, (restored / reused) * 100, percent => percent >= REWOUND_SHARE * 100, percent => `${percent.toFixed(0)} %`);
   const [alone, several] = [1, FLAT_AT].map(connections => p50(`network/pooled/concurrency-${connections}`));
   if (alone !== undefined && several !== undefined) check(`networks from the pool: p50 of ${FLAT_AT} at once ≤ ${FLAT_TIMES} × that of one`, several / alone, ratio => ratio <= FLAT_TIMES, times);
+  for (const connections of CONCURRENCIES) {
+    const [pooled, loopback] = ['pooled', 'loopback'].map(kind => p50(`network/${kind}/concurrency-${connections}`));
+    if (pooled !== undefined && loopback !== undefined) check(`networks from the pool, ${connections} at once: p50 ≤ ${POOLED_TIMES} × that without egress`, pooled / loopback, ratio => ratio <= POOLED_TIMES, times);
+  }
   const [loud, quiet] = [rows.get('noisy/loud'), rows.get('noisy/quiet')];
   if (loud !== undefined && quiet !== undefined) check(`beside noisy neighbours: p99 ≤ ${NOISY_TIMES} × the quiet one`, loud.p99 / quiet.p99, ratio => ratio <= NOISY_TIMES, times);
   const busiest = Math.max(...CONCURRENCIES.filter(connections => connections <= 32));

@@ -66,9 +66,10 @@ function makePanels(rows: Rows): Panel[] {
     const wanted = CONCURRENCIES.map(connections => [`cold/${language}/concurrency-${connections}`, `${connections} at once`, 'flashd'] as const);
     add(`${TITLES[language]}: fresh instances at once`, 'first response at the HTTP client, each connection with one start outstanding', wanted, timeScale);
   }
-  add('C: fresh instances at once, each with a network', 'first response at the HTTP client; networks from the pool, and (grey) made when they are asked for', CONCURRENCIES.flatMap(connections => [
+  add('C: fresh instances at once, each with a network', 'first response at the HTTP client; networks from the pool; grey: made when they are asked for, and none to be had', CONCURRENCIES.flatMap(connections => [
     [`network/pooled/concurrency-${connections}`, `${connections} at once, pooled`, 'flashd'] as const,
     [`network/fresh/concurrency-${connections}`, `${connections} at once, new`, 'exec'] as const,
+    [`network/loopback/concurrency-${connections}`, `${connections} at once, none`, 'exec'] as const,
   ]), timeScale);
   for (const language of DIVERSE_LANGUAGES) {
     add(`${TITLES[language]}: more functions than there is room for`, 'response at the HTTP client, of one of them at random, with 1, 2 and 4 times as many functions as instances may live; grey: all of them boot the language',

@@ -1,5 +1,5 @@
 /**
- * Starts at once, each in a network with egress: taken from the pool, and made when it is asked for. A burst is so many connections with one start each; between bursts there is time for the pool to
+ * Starts at once, each in a network with egress: taken from the pool, and made when it is asked for; and beside them those of a function that has only a loopback, which no network can keep waiting. A burst is so many connections with one start each; between bursts there is time for the pool to
  * be full again. Both in a world of their own (test/e2e/lab.ts), so that the machine's own network stays as it is.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,17 +17,20 @@ export const NETWORKS = {
   pooled: { ...COMMON, FLASHD_POOL_FLOOR: '64', FLASHD_POOL_CEILING: '64' },
   fresh: { ...COMMON, FLASHD_POOL_FLOOR: '1', FLASHD_POOL_CEILING: '1', FLASHD_UID_BASE: String(2_013_265_920) },
 } as const;
-type Kind = keyof typeof NETWORKS;
-const MANIFEST = { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: 256, network: 'egress' };
+type Server = keyof typeof NETWORKS;
+const KINDS = { pooled: { server: 'pooled', name: 'cold-c' }, fresh: { server: 'fresh', name: 'cold-c' }, loopback: { server: 'pooled', name: 'cold-c-loopback' } } as const;
+type Kind = keyof typeof KINDS;
+const MANIFEST = { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: 256 };
 const MOST = Math.max(...CONCURRENCIES);
 const REFILL_MS = 500;
 const BURSTS_MIN = 3;
 
 export function networksSystem(workspace: Workspace): System {
-  const servers = new Map<Kind, Flashd>();
+  const servers = new Map<Server, Flashd>();
   let lab: Lab | undefined;
   const burst = async (kind: Kind, starts: number): Promise<number[]> => {
-    const { samples } = await requests(servers.get(kind)!.port, '/function/cold-c', starts, starts, 0, 0, lab!.within(lab!.host));
+    const { server, name } = KINDS[kind];
+    const { samples } = await requests(servers.get(server)!.port, `/function/${name}`, starts, starts, 0, 0, lab!.within(lab!.host));
     await sleep(REFILL_MS);
     return samples.map(({ us }) => us);
   };
@@ -40,7 +43,7 @@ export function networksSystem(workspace: Workspace): System {
       async sample(count): Promise<Samples> {
         const taken: number[] = [];
         // The pool is as large as demand has been of late.
-        if (kind === 'pooled') await burst(kind, MOST);
+        if (kind !== 'fresh') await burst(kind, MOST);
         for (let each = 0; each < count; each++) taken.push(...(await burst(kind, starts)));
         return new Map([[name, taken]]);
       },
@@ -48,17 +51,20 @@ export function networksSystem(workspace: Workspace): System {
   };
   return {
     name: 'flashd with networks',
-    series: CONCURRENCIES.flatMap(starts => [series('pooled', starts), series('fresh', starts)]),
+    series: CONCURRENCIES.flatMap(starts => (Object.keys(KINDS) as Kind[]).map(kind => series(kind, starts))),
     async prepare(): Promise<void> {
       await prepareFunctions();
       lab = await Lab.build();
-      const directory = makeFunction(workspace, { name: 'cold-c', language: 'c', manifest: MANIFEST });
-      for (const kind of ['pooled', 'fresh'] as const) {
-        const flashd = await Flashd.startWithin(lab.within(lab.host), NETWORKS[kind]);
-        servers.set(kind, flashd);
-        await flashd.cli('deploy', directory);
-        await burst(kind, 1);
+      const directories = [
+        makeFunction(workspace, { name: 'cold-c', language: 'c', manifest: { ...MANIFEST, network: 'egress' } }),
+        makeFunction(workspace, { name: 'cold-c-loopback', language: 'c', manifest: MANIFEST }),
+      ];
+      for (const server of Object.keys(NETWORKS) as Server[]) {
+        const flashd = await Flashd.startWithin(lab.within(lab.host), NETWORKS[server]);
+        servers.set(server, flashd);
+        await flashd.cli('deploy', ...directories);
       }
+      for (const kind of Object.keys(KINDS) as Kind[]) await burst(kind, 1);
     },
     async cleanup(): Promise<void> {
       for (const flashd of servers.values()) await flashd.stop();
