@@ -28,7 +28,17 @@
 #define MFD_EXEC 0x0010U
 #endif
 
-enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, SEAL_TRIES = 20 };
+
+/* The kernel waits for whoever looks at one of its pages at the moment (it moves them, or counts how often they are used), and gives up with EBUSY after a while: mm/memfd.c, memfd_wait_for_pins. */
+static int seal(int fd)
+{
+  int r = -1;
+
+  for (int tries = 0; tries < SEAL_TRIES && (r = fcntl(fd, F_ADD_SEALS, SEALS)) < 0 && errno == EBUSY; tries++)
+    ;
+  return r;
+}
 
 int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *err)
 {
@@ -49,7 +59,7 @@ int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *
   }
   if (fchmod(fd, 0555) < 0)
     return fl_fail_errno(err, "fchmod");
-  if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+  if (seal(fd) < 0)
     return fl_fail_errno(err, "fcntl");
   return fl_steal_fd(&fd);
 }

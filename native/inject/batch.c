@@ -19,6 +19,16 @@ uint64_t fl_batch_region_bytes(void)
   return REGION_BYTES;
 }
 
+const uint8_t *fl_batch_code(void)
+{
+  return fl_arch_batch;
+}
+
+size_t fl_batch_code_bytes(void)
+{
+  return fl_arch_batch_bytes();
+}
+
 static int step(struct fl_batch *batch, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, int64_t *ret, struct fl_error *err)
 {
   *ret = fl_tracee_call(batch->tracee, 0, number, (const uint64_t[6]){a, b, c, d, e}, err);
@@ -39,7 +49,16 @@ int fl_batch_open(struct fl_batch *batch, struct fl_tracee *tracee, uint64_t hom
   if (r < 0)
     return r;
   batch->region = (uint64_t)region;
-  return fl_tracee_write(tracee, batch->region, fl_arch_batch, fl_arch_batch_bytes(), err);
+  return fl_tracee_write(tracee, batch->region, fl_batch_code(), fl_batch_code_bytes(), err);
+}
+
+int fl_batch_stay(struct fl_batch *batch, struct fl_error *err)
+{
+  fl_batch_begin(batch);
+  fl_batch_add(batch, SYS_mprotect, batch->region + CALLS_AT, REGION_BYTES - CALLS_AT, PROT_READ | PROT_WRITE, 0, 0);
+  fl_batch_add(batch, SYS_mprotect, batch->region, CALLS_AT, PROT_READ | PROT_EXEC, 0, 0);
+  int r = fl_batch_run(batch, 0, err);
+  return r == 0 && (batch->call[0].result < 0 || batch->call[1].result < 0) ? fl_fail(err, FL_ERR_UNSUPPORTED, EACCES, "batch", "mprotect in the process") : r;
 }
 
 int fl_batch_close(struct fl_batch *batch, struct fl_error *err)

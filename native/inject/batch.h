@@ -1,6 +1,6 @@
 /*
  * Many system calls in a stopped process with one stop: a few instructions of ours in a mapping of their own carry them out one after the other and end in a breakpoint. Paired verbs:
- * fl_batch_open / fl_batch_close; nothing stays mapped. The caller has made sure that tracee->call_at is the libc's `syscall`, and that no signal but SIGTRAP can be delivered.
+ * fl_batch_open / fl_batch_close; nothing stays mapped, unless the caller wants the region to stay (fl_batch_stay) and sees to what it holds. The caller has made sure that tracee->call_at is the libc's `syscall`, and that no signal but SIGTRAP can be delivered.
  *
  *   region  ┌──────┬────────┬────────┐
  *           │ code │ calls  │ memory │     what calls read and write lies in memory
@@ -33,7 +33,12 @@ struct fl_batch {
 /* home: where the region is to lie; nothing may be there, nor come to be there while it is open. */
 int fl_batch_open(struct fl_batch *batch, struct fl_tracee *tracee, uint64_t home, struct fl_error *err);
 int fl_batch_close(struct fl_batch *batch, struct fl_error *err);
+/* The region is from now on what it may be beside the process's own mappings: code that cannot be written to, and memory that cannot be executed. */
+int fl_batch_stay(struct fl_batch *batch, struct fl_error *err);
 uint64_t fl_batch_region_bytes(void);
+/* What stands at the beginning of the region. */
+const uint8_t *fl_batch_code(void);
+size_t fl_batch_code_bytes(void);
 
 /* Forgets the calls and the memory of the last run. */
 void fl_batch_begin(struct fl_batch *batch);

@@ -96,6 +96,11 @@ int fl_layout_read(pid_t pid, bool flagged, uint64_t but_from, uint64_t but_byte
   return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_maps", "after %u mappings", ret->areas) : 0;
 }
 
+bool fl_layout_is_region(const struct fl_layout *layout, const struct fl_area *area)
+{
+  return area->start - layout->region < layout->region_bytes;
+}
+
 const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t address)
 {
   uint32_t low = 0, high = layout->areas;

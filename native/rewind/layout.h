@@ -23,12 +23,14 @@ struct fl_area {
 struct fl_layout {
   uint32_t areas, text_bytes;
   bool flagged;                                /* it knows flags; one that does not is compared without them */
+  uint64_t region, region_bytes;               /* of it, where a batch's region stays (region.h): mapped like the rest, and nobody's memory */
   struct fl_area area[FL_LAYOUT_MAX];
   char text[FL_LAYOUT_TEXT_MAX];
 };
 
 /* flagged: from smaps. Without what begins in the given range. */
 int fl_layout_read(pid_t pid, bool flagged, uint64_t but_from, uint64_t but_bytes, struct fl_layout *ret, struct fl_error *err);
+bool fl_layout_is_region(const struct fl_layout *layout, const struct fl_area *area);
 /* The one that covers the address, or the next one above it, or NULL. */
 const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t address);
 /* Whether the same thing is mapped at the address in both, whatever its rights and flags. */

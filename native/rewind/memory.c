@@ -132,7 +132,7 @@ static int walk_area(struct walk *walk, const struct fl_area *area, struct fl_er
 
 bool fl_memory_is_private(const struct fl_layout *layout, const struct fl_area *area)
 {
-  return !area->shared && (!area->special || strcmp(layout->text + area->name, "[vdso]") == 0);
+  return !area->shared && !fl_layout_is_region(layout, area) && (!area->special || strcmp(layout->text + area->name, "[vdso]") == 0);
 }
 
 static int walk_all(struct walk *walk, struct fl_error *err)

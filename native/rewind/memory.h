@@ -40,7 +40,7 @@ struct fl_memory_counts { uint32_t own, written, dropped; };
 /* Before it is saved: where the kernel keeps what changes by itself, such as the processor a thread runs on. */
 void fl_memory_changes_at(struct fl_memory *memory, uint64_t address, uint64_t bytes);
 int fl_memory_save(struct fl_memory *memory, struct fl_error *err);
-/* Whether it is a mapping whose pages are looked at: what is shared can never be written to, and what is the kernel's own neither, but for its code. */
+/* Whether it is a mapping whose pages are looked at: what is shared can never be written to, what is the kernel's own neither, but for its code, and the batch's region is looked at by itself. */
 bool fl_memory_is_private(const struct fl_layout *layout, const struct fl_area *area);
 /* After it was saved: a copy of the saved page, or NULL: the template's, or untouched. */
 const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address);

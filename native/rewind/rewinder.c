@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rewind/region.h"
 #include "rewind/state.h"
 #include "rewind/watch.h"
 #include "snapshot/rest.h"
@@ -55,6 +56,27 @@ static int check_gadget(struct fl_rewinder *self, struct fl_error *err)
   return r < 0 ? r : memcmp(self->code, now, sizeof now) == 0 ? 0 : refuse(err, "the code of its libc was changed");
 }
 
+static int open_region(struct fl_rewinder *self, struct fl_error *err)
+{
+  if (!self->stays)
+    return fl_batch_open(&self->batch, &self->tracee, self->home, err);
+  fl_batch_begin(&self->batch);
+  return 0;
+}
+
+static int close_region(struct fl_rewinder *self, struct fl_error *err)
+{
+  return self->stays ? fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err) : fl_batch_close(&self->batch, err);
+}
+
+/* When nobody else is left who could write to it. used: it has served for a batch already. */
+static int check_region(const struct fl_rewinder *self, bool used, struct fl_error *err)
+{
+  int pagemap = self->proc.file[FL_PROC_PAGEMAP], r = used ? fl_region_clean(&self->batch, pagemap, err) : 0;
+
+  return r < 0 ? r : fl_region_check(&self->batch, pagemap, err);
+}
+
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
 static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -74,7 +96,7 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
-/* Whatever else there is in the sandbox is killed, and reaped by us or by the init. */
+/* Whatever else there is in the sandbox is killed, and reaped by us or by the init. 1: there was something. */
 static int end_processes(struct fl_rewinder *self, struct fl_error *err)
 {
   const struct fl_proc *proc = &self->proc;
@@ -83,7 +105,7 @@ static int end_processes(struct fl_rewinder *self, struct fl_error *err)
   for (int tries = 0;; tries++) {
     count = fl_proc_numbers(proc->processes, proc->processes_at, now, FL_PROC_PROCESSES);
     if (count == proc->process_count && memcmp(now, proc->process, (size_t)count * sizeof now[0]) == 0)
-      return 0;
+      return tries > 0;
     if (tries == ENDING_TRIES || (count < 0 && count != -E2BIG))
       return refuse(err, "processes do not end");
     fl_batch_begin(&self->batch);
@@ -113,34 +135,57 @@ static int open_proc(struct fl_rewinder *self, struct fl_error *err)
   return fl_tracee_count(self->tracee.tasks) == self->threads.count ? 0 : refuse(err, "the kernel does not count threads");
 }
 
+static int read_then(struct fl_rewinder *self, struct fl_error *err)
+{
+  uint64_t bytes = fl_batch_region_bytes();
+
+  self->then.region = self->home;
+  self->then.region_bytes = self->stays ? bytes : 0;
+  return fl_layout_read(self->target.instance, true, self->home, self->stays ? 0 : bytes, &self->then, err);
+}
+
 static int remember_shape(struct fl_rewinder *self, struct fl_error *err)
 {
   return fl_shape_remember(&self->shape, self->proc.file[FL_PROC_MAPS], err);
 }
 
-/* Where pages cannot be watched, they are compared with the template's (memory.h). */
+/* Where pages cannot be watched, they are compared with the template's (memory.h), and the batch's region does not stay. */
 static int watch(struct fl_rewinder *self, struct fl_error *err)
 {
   struct fl_error unused = {0};
+  bool stays = self->stays;
 
   self->written.watch = -1;
   self->written.memory = &self->memory;
   self->written.proc = &self->proc;
   self->written.copies = self->target.copies;
   self->written.helper = &self->helper;
-  if (!fl_watch_possible())
-    return 0;
-  if (fl_written_watch(&self->written, &self->batch, &unused) < 0)
-    return fl_files_close(&self->batch, &self->proc, &self->files, err);      /* none of those it took stays inside */
-  return remember_shape(self, err);
+  if (stays && fl_written_watch(&self->written, &self->batch, &unused) == 0)
+    return remember_shape(self, err);
+  self->stays = false;
+  int r = stays ? fl_files_close(&self->batch, &self->proc, &self->files, err) : 0;    /* none of those that watching took stays inside */
+  return r == 0 && stays ? read_then(self, err) : r;
+}
+
+/* The region, and all that is mapped by then. */
+static int map_region(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_layout_read(self->target.instance, false, 0, 0, &self->then, err);
+
+  if (r == 0 && !(self->home = fl_layout_gap(&self->then, fl_batch_region_bytes())))
+    return refuse(err, "there is no room in the address space");
+  if (r == 0)
+    r = open_region(self, err);
+  self->stays = fl_watch_possible();
+  if (r == 0 && self->stays)
+    r = fl_batch_stay(&self->batch, err);
+  return r < 0 ? r : read_then(self, err);
 }
 
 static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
 {
   int r = fl_layout_read(self->target.template, false, 0, 0, &self->base, err);
 
-  if (r == 0)
-    r = fl_layout_read(self->target.instance, true, 0, 0, &self->then, err);
   if (r == 0)
     r = check_gadget(self, err);
   if (r == 0)
@@ -149,17 +194,15 @@ static int take_snapshot(struct fl_rewinder *self, struct fl_error *err)
     r = open_proc(self, err);
   if (r == 0)
     r = fl_threads_hold(&self->tracee, err);
-  if (r == 0 && !(self->home = fl_layout_gap(&self->then, fl_batch_region_bytes())))
-    return refuse(err, "there is no room in the address space");
   if (r == 0)
-    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+    r = map_region(self, err);
   if (r == 0)
     r = fl_state_describe(self, err);
   if (r == 0)
     r = fl_memory_save(&self->memory, err);
   if (r == 0)
     r = watch(self, err);
-  return r < 0 ? r : fl_batch_close(&self->batch, err);
+  return r < 0 ? r : close_region(self, err);
 }
 
 static void drop(void *memory, size_t bytes)
@@ -225,8 +268,8 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 /* --- restore --- */
 
 /*
- * When it has no more threads and processes than it had, and its heap ends where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they are. So
- * this goes on while the rest is put back, as far as it comes without a call in the process. The scan goes by the snapshot's mappings, so it counts for nothing when they are others.
+ * When it has no more threads and processes than it had, and its heap ends in the page where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they
+ * are. So this goes on while the rest is put back, as far as it comes without a call in the process. The scan goes by the snapshot's mappings, so it counts for nothing when they are others.
  */
 static void put_pages(void *context)
 {
@@ -264,13 +307,13 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
   int r = fl_state_told(self, 0, err);
 
   if (r == 0)
-    r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
+    r = fl_state_layout(self, flagged, err);
   if (r < 0 || fl_layout_equal(&self->now, &self->then))
     return r;
   r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
   report->mappings += repairs;
   if (r == 0)
-    r = fl_layout_read(self->target.instance, flagged, self->home, fl_batch_region_bytes(), &self->now, err);
+    r = fl_state_layout(self, flagged, err);
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
 }
 
@@ -287,6 +330,8 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, &paged->counts, err);
   }
   int r = fl_side_end(self, &self->paging, 0, err);
+  if (self->inside.heap_moved)                 /* while pages were looked at */
+    paged->same_shape = paged->put = false;
   if (r == 0 && !paged->same_shape) {
     r = restore_mappings(self, false, report, err);
     if (r == 0)
@@ -319,6 +364,8 @@ static int prove(struct fl_rewinder *self, struct fl_error *err)
     r = fl_layout_read(self->target.template, false, 0, 0, &self->base, err);
   if (r == 0)
     r = fl_memory_compare(&self->memory, err);
+  if (r == 0 && self->stays)
+    r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
   return r < 0 ? r : fl_threads_compare(&self->threads, err);
 }
 
@@ -342,6 +389,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   uint64_t since = now_ns();
 
   self->paged = (struct fl_paged){0};
+  self->inside.heap_moved = false;
   fl_helper_rouse(&self->helper);
   int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
@@ -352,13 +400,13 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = check_gadget(self, err);
   phase_ends(report, FL_REWIND_STOP, &since);
   if (r == 0)
-    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+    r = open_region(self, err);
   if (r == 0)
     r = end_new_threads(self, err);
+  int ended = r < 0 ? r : end_processes(self, err);
+  r = ended >= 0 && self->stays ? check_region(self, ended > 0, err) : ended < 0 ? ended : 0;
   if (r == 0)
-    r = end_processes(self, err);
-  if (r == 0)
-    r = fl_inside_end_heap(&self->tracee, &self->inside, err);
+    r = fl_inside_end_heap(&self->inside, &self->tracee, self->proc.file[FL_PROC_MAPS], err);
   if (r == 0)
     begin_pages(self);
   if (r == 0 && self->bound)
@@ -379,7 +427,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = fl_state_compare(self, err);
   if (r == 0)
-    r = fl_batch_close(&self->batch, err);
+    r = close_region(self, err);
   phase_ends(report, FL_REWIND_FACTS, &since);
   if (r == 0)
     r = self->written.watch < 0 ? fl_memory_write(&self->memory, counts, err) : fl_written_put_last(&self->written, err);
@@ -419,7 +467,7 @@ int fl_rewinder_rest(struct fl_rewinder *self, struct fl_rewind_report *ret_repo
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)                                  /* proven, and nothing of it runs until it is bound: what that needs is done now */
-    r = fl_batch_open(&self->batch, &self->tracee, self->home, err);
+    r = open_region(self, err);
   return r < 0 ? r : fl_binding_ready(&self->binding, &self->batch, &self->parasite.descriptors, err);
 }
 
@@ -438,7 +486,7 @@ int fl_rewinder_bind(struct fl_rewinder *self, const int *fds, int mount, struct
   int r = fl_binding_put(&self->binding, &self->batch, &self->parasite.descriptors, fds, mount, err);
 
   if (r == 0)
-    r = fl_batch_close(&self->batch, err);
+    r = close_region(self, err);
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0) {

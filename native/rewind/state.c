@@ -34,11 +34,16 @@ static int repair_inside(struct fl_rewinder *self, struct fl_error *err)
   return r;
 }
 
+int fl_state_layout(struct fl_rewinder *self, bool flagged, struct fl_error *err)
+{
+  return fl_layout_read(self->target.instance, flagged, self->home, self->stays ? 0 : fl_batch_region_bytes(), &self->now, err);
+}
+
 /* A segment of shared memory is gone when it is not mapped any more. */
 static int unmap_segments(struct fl_rewinder *self, struct fl_error *err)
 {
   uint32_t repairs;
-  int r = fl_layout_read(self->target.instance, false, self->home, fl_batch_region_bytes(), &self->now, err);
+  int r = fl_state_layout(self, false, err);
 
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
 }
@@ -160,9 +165,7 @@ int fl_state_told(struct fl_rewinder *self, int before, struct fl_error *err)
 
   if (r < 0 || !self->tells)
     return r;
-  if (self->locked)
-    r = fl_inside_unlock(&self->batch, err);
-  if (r == 0 && (self->locked || fl_facts_differ(&self->facts[FL_FACTS_OF_PROCESS]) || fl_facts_differ(&self->facts[FL_FACTS_OF_THREADS])))
+  if (self->locked || fl_facts_differ(&self->facts[FL_FACTS_OF_PROCESS]) || fl_facts_differ(&self->facts[FL_FACTS_OF_THREADS]))
     r = tell_again(self, err);
   return r == 0 && self->locked ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "locked memory: not as it was") : r;
 }
@@ -178,8 +181,6 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
     r = fl_process_limits_get(self->target.instance, &self->limits, err);
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
-  if (r == 0)
-    r = fl_inside_end_heap(&self->tracee, &self->inside, err);
   if (r == 0)
     r = fl_state_put(self, false, err);        /* what a restore will do changes nothing now */
   if (r == 0)

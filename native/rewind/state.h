@@ -39,6 +39,7 @@ struct fl_rewinder {
   struct fl_shape shape;                       /* which says what `then` does, batch included */
   struct fl_facts facts[FL_FACTS_LISTS];       /* of the snapshot */
   bool described, tells, locked;               /* tells: as fl_state_put was told; locked: memory is, as the kernel told last */
+  bool stays;                                  /* the batch's region (region.h) */
   struct fl_helper helper;
   struct fl_side descriptors, emptying, telling, telling_of_threads, paging;   /* what the helpers do */
   struct fl_paged { bool same_shape, known, put; struct fl_memory_counts counts; } paged;               /* how far paging has come (rewinder.c) */
@@ -56,6 +57,8 @@ void fl_side_begin(struct fl_rewinder *self, struct fl_side *side, void (*run)(v
 /* before: how it has gone so far; that comes first. Once or more after each beginning, or without one. */
 int fl_side_end(struct fl_rewinder *self, struct fl_side *side, int before, struct fl_error *err);
 
+/* Reads what is mapped now, without what is mapped for the batch alone. */
+int fl_state_layout(struct fl_rewinder *self, bool flagged, struct fl_error *err);
 /* Once, with a batch open: what fl_state_put puts back, and what is compared later. */
 int fl_state_describe(struct fl_rewinder *self, struct fl_error *err);
 /* tells: what the kernel tells of the process is gone through meanwhile. */

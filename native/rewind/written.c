@@ -56,7 +56,7 @@ static int expect_kept(void *context, uint64_t address, struct fl_error *err)
 /* The kernel's code cannot be watched. */
 static bool is_watched(const struct fl_layout *layout, const struct fl_area *area)
 {
-  return fl_memory_is_private(layout, area) && !area->special;
+  return !area->special && (fl_memory_is_private(layout, area) || fl_layout_is_region(layout, area));
 }
 
 int fl_written_rewatch(const struct fl_written *written, struct fl_error *err)

@@ -125,6 +125,53 @@ def unmap_library():
   C.munmap(start, end - start, 0)
 
 
+def region():
+  lines = [line.split() for line in open('/proc/self/maps')]
+  for code, memory in zip(lines, lines[1:]):
+    (start, end), (first, last) = ([int(each, 16) for each in line[0].split('-')] for line in (code, memory))
+    if len(code) == len(memory) == 5 and (code[1], memory[1]) == ('r-xp', 'rw-p') and end == first:
+      return start, first, last
+  return None
+
+
+def in_region(act):
+  def hide():
+    if region():
+      act(*region())
+  return hide
+
+
+def region_memory(code, memory, end):
+  ctypes.memmove(memory + 512, MARK, len(MARK))
+  ctypes.memmove(end - 4096, MARK, len(MARK))
+
+
+def region_found():
+  return region() and any(MARK in ctypes.string_at(at, 4096) for at in range(region()[0], region()[2], 4096)) or None
+
+
+def region_code(code, memory, end):
+  C.mprotect(code, 4096, 7)
+  ctypes.memmove(memory - 64, MARK, len(MARK))
+  C.mprotect(code, 4096, 5)
+
+
+def region_trap(code, memory, end):
+  C.mprotect(code, 4096, 7)
+  ctypes.memset(code, 0xcc, 4096)
+
+
+def region_anew(code, memory, end):
+  C.mmap(memory, end - memory, 3, 0x32, -1, 0)
+  ctypes.memmove(memory, MARK, len(MARK))
+
+
+def region_shared(code, memory, end):
+  content = ctypes.string_at(code, memory - code)
+  C.mmap(code, memory - code, 7, 0x31, -1, 0)
+  ctypes.memmove(code, content, len(content))
+
+
 def discard():
   start, end = page_of('[heap]')
   system(28, end - 8192, 4096, 4)
@@ -409,6 +456,11 @@ def affinity():
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
+def will_be_locked():
+  C.mmap(None, 1 << 16, 3, 0x22, -1, 0)
+  return status('VmLck:') != '0' or None
+
+
 PLACES = {
   'a variable': (lambda: remember('variable', MARK), lambda: KEPT.get('variable')),
   'a module': (lambda: setattr(sys, 'kept', MARK), lambda: getattr(sys, 'kept', None)),
@@ -471,7 +523,7 @@ HOSTILE = {
   'a mapping of another kind in the place of another': (lambda: replaced(0x4000), lambda: replaced_found() or flags_of_heap() & {'nr'} or None),
   'niceness': (lambda: os.nice(7), lambda: os.nice(0) or None),
   'the size of a pipe': (lambda: fcntl.fcntl(1, 1031, 4096 * 4), lambda: fcntl.fcntl(1, 1032) == 16384 or None),
-  'memory that will be locked': (lambda: succeed(C.mlockall(2)), lambda: status('VmLck:') != '0' or None),
+  'memory that will be locked': (lambda: succeed(C.mlockall(2)), will_be_locked),
   'a hard limit': (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[1] == 7777 or None),
   'the code of the libc': (libc_code, lambda: None),
   'an unmapped library': (unmap_library, lambda: None if maps('libm') else 'unmapped'),
@@ -484,6 +536,12 @@ HOSTILE = {
   'a connection': (connected, sockets),
   'a filter': (own_filter, lambda: None),
   'dispatched system calls': (dispatch, lambda: None),
+  "memory of the keeper's calls": (in_region(region_memory), region_found),
+  "code of the keeper's calls": (in_region(region_code), region_found),
+  "traps in the keeper's calls": (in_region(region_trap), lambda: None),
+  "other memory for the keeper's calls": (in_region(region_anew), region_found),
+  "shared code of the keeper's calls": (in_region(region_shared), lambda: None),
+  "no memory for the keeper's calls": (in_region(lambda code, memory, end: C.munmap(memory, end - memory, 0)), lambda: None),
   'another program': (lambda: os.execv('/bin/sleep', ['sleep', '20']), lambda: None),
 }
 

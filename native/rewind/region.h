@@ -1,0 +1,16 @@
+/*
+ * The batch's region where it stays in the instance from the snapshot on, so that no restore has to map it and take it away again: two calls less, and their tables. Between restores it is a mapping that does nothing, holds the
+ * batch's code, which is no secret, and zeros. It is not trusted for that: a restore begins with a look at it, and an instance that has done anything to it is over.
+ * That it is the same mapping shows in that it is still watched (watch.h), so this takes a kernel that can.
+ */
+#ifndef FLASHD_REWIND_REGION_H
+#define FLASHD_REWIND_REGION_H
+#include <flashd/error.h>
+
+#include "inject/batch.h"
+
+/* pagemap: /proc/PID/pagemap. Whether it is as it was left: the same mapping, the code, and zeros. */
+int fl_region_check(const struct fl_batch *batch, int pagemap, struct fl_error *err);
+/* After the last batch: everything but the code is zero. */
+int fl_region_clean(const struct fl_batch *batch, int pagemap, struct fl_error *err);
+#endif
