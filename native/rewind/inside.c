@@ -18,9 +18,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "inject/inspect.h"
-#include "rewind/shape.h"
 
-enum { SIGSET_BYTES = 8, ROUNDS_MAX = 64, STATUS_BYTES = 8192, PAGE_BYTES = 4096 };
+enum { SIGSET_BYTES = 8, ROUNDS_MAX = 64, STATUS_BYTES = 8192 };
 /* Younger than the headers we build with. */
 enum { GET_MDWE = 66, GET_MEMORY_MERGE = 68, TIMER_RESTORE_IDS = 77, TIMER_RESTORE_IDS_GET = 2, SCHED_CORE = 62, SCHED_CORE_GET = 0, SYSCALL_DISPATCH = 59, MEMBARRIER_REGISTRATIONS = 1 << 9 };
 enum { SHM_INFO_CALL = 14, SEM_INFO_CALL = 19, MSG_INFO_CALL = 12 };
@@ -254,14 +253,6 @@ static void put_thread(struct fl_batch *batch, const struct fl_inside_thread *th
   part->query = ask(batch, of_thread, FL_COUNT(of_thread), &part->answer);
 }
 
-/* What takes the address space for itself: no memory is locked into place, and the heap ends where it did. */
-static void put_memory(struct fl_batch *batch, struct fl_inside *inside)
-{
-  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
-  inside->heap = fl_batch_add(batch, SYS_brk, 0, 0, 0, 0, 0);
-  fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
-}
-
 /* What a thread waits for differs from time to time, and where answers lie must not: so that comes last. */
 static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
@@ -273,8 +264,6 @@ static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_err
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
-    if (i == 0)
-      put_memory(batch, inside);
   }
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
     r = fl_batch_forget_wait(batch, i, &inside->thread[i].alternative, err);
@@ -306,32 +295,16 @@ static int check(const struct fl_batch *batch, const struct fl_inside_part *part
   return 0;
 }
 
-static uint64_t page_end(uint64_t address)
-{
-  return (address + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
-}
-
-static int finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
-{
-  int r = fl_batch_finish(batch, err);
-
-  if (r == 0) {
-    inside->heap_moved |= page_end((uint64_t)batch->call[inside->heap].result) != page_end(inside->brk);
-    inside->end = batch->call[inside->heap + 1].result;
-  }
-  return r;
-}
-
 int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
-  int r = finish(batch, inside, err);
+  int r = fl_batch_finish(batch, err);
 
   for (int round = 0; r == 0 && found_some(batch, inside); round++) {
     if (round == ROUNDS_MAX)
       return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "signals that wait: not as they were");
     r = start(batch, inside, err);
     if (r == 0)
-      r = finish(batch, inside, err);
+      r = fl_batch_finish(batch, err);
   }
   if (r == 0)
     r = check(batch, &inside->process, 0, err);
@@ -376,11 +349,14 @@ static bool same_answers(const struct fl_batch *batch, const struct fl_inside *i
   return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
 }
 
-int fl_inside_end_heap(const struct fl_inside *inside, struct fl_tracee *tracee, int maps, struct fl_error *err)
+int fl_inside_put_memory(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
-  if (!fl_shape_ends_at(maps, page_end(inside->brk)))
-    fl_tracee_call(tracee, 0, SYS_brk, (const uint64_t[6]){inside->brk}, err);
-  return err->code == FL_OK ? 0 : -EINTR;
+  fl_batch_begin(batch);
+  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
+  uint32_t brk = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+  int r = fl_batch_run(batch, 0, err);
+  inside->end = batch->call[brk].result;
+  return r;
 }
 
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside)

@@ -19,13 +19,12 @@ struct fl_inside {
   struct fl_inside_action action[FL_INSIDE_SIGNALS];
   uint64_t brk;
   int64_t end;                                 /* of the heap, by now */
-  bool heap_moved;                             /* it was not put back before, and by a page or more */
   struct fl_timers timers;
   char told_timers[FL_INSIDE_TIMERS_BYTES];    /* as the kernel tells of them */
   uint32_t umask;
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
-  uint32_t reaped, heap;                       /* the calls that do: reap, and say where the heap ends */
+  uint32_t reaped;                             /* the call that does */
   struct fl_batch_call *then_calls;
   uint8_t *then_bytes;
   struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];
@@ -40,7 +39,7 @@ int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, s
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
 /* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
 int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
-/* Before pages are looked at: the heap ends in the page where it did, or the facts say that it does not. The rest of it is done with the rest, last, because the kernel would have it wait while pages are scanned. */
-int fl_inside_end_heap(const struct fl_inside *inside, struct fl_tracee *tracee, int maps, struct fl_error *err);
+/* Once, before the rest: no memory is locked into place, and the heap ends where it did, or the facts say that it does not. By itself, because the kernel would have it wait while pages are scanned. */
+int fl_inside_put_memory(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err);
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts);
 #endif

@@ -69,14 +69,6 @@ static int close_region(struct fl_rewinder *self, struct fl_error *err)
   return self->stays ? fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err) : fl_batch_close(&self->batch, err);
 }
 
-/* When nobody else is left who could write to it. used: it has served for a batch already. */
-static int check_region(const struct fl_rewinder *self, bool used, struct fl_error *err)
-{
-  int pagemap = self->proc.file[FL_PROC_PAGEMAP], r = used ? fl_region_clean(&self->batch, pagemap, err) : 0;
-
-  return r < 0 ? r : fl_region_check(&self->batch, pagemap, err);
-}
-
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
 static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -96,7 +88,7 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
-/* Whatever else there is in the sandbox is killed, and reaped by us or by the init. 1: there was something. */
+/* Whatever else there is in the sandbox is killed, and reaped by us or by the init. */
 static int end_processes(struct fl_rewinder *self, struct fl_error *err)
 {
   const struct fl_proc *proc = &self->proc;
@@ -105,7 +97,7 @@ static int end_processes(struct fl_rewinder *self, struct fl_error *err)
   for (int tries = 0;; tries++) {
     count = fl_proc_numbers(proc->processes, proc->processes_at, now, FL_PROC_PROCESSES);
     if (count == proc->process_count && memcmp(now, proc->process, (size_t)count * sizeof now[0]) == 0)
-      return tries > 0;
+      return 0;
     if (tries == ENDING_TRIES || (count < 0 && count != -E2BIG))
       return refuse(err, "processes do not end");
     fl_batch_begin(&self->batch);
@@ -268,7 +260,7 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 /* --- restore --- */
 
 /*
- * When it has no more threads and processes than it had, and its heap ends in the page where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they
+ * When it has no more threads and processes than it had, and its heap ends where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they
  * are. So this goes on while the rest is put back, as far as it comes without a call in the process. The scan goes by the snapshot's mappings, so it counts for nothing when they are others.
  */
 static void put_pages(void *context)
@@ -330,8 +322,6 @@ static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *rep
     return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, &paged->counts, err);
   }
   int r = fl_side_end(self, &self->paging, 0, err);
-  if (self->inside.heap_moved)                 /* while pages were looked at */
-    paged->same_shape = paged->put = false;
   if (r == 0 && !paged->same_shape) {
     r = restore_mappings(self, false, report, err);
     if (r == 0)
@@ -365,7 +355,7 @@ static int prove(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_memory_compare(&self->memory, err);
   if (r == 0 && self->stays)
-    r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
+    r = fl_region_compare(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
   return r < 0 ? r : fl_threads_compare(&self->threads, err);
 }
 
@@ -379,8 +369,8 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
   if (r == 0)
-    r = fl_state_put(self, true, err);
-  return r;
+    r = fl_state_begin(self, true, err);
+  return r < 0 ? r : fl_state_put(self, 0, err);
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
@@ -389,7 +379,6 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   uint64_t since = now_ns();
 
   self->paged = (struct fl_paged){0};
-  self->inside.heap_moved = false;
   fl_helper_rouse(&self->helper);
   int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
@@ -403,16 +392,19 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = open_region(self, err);
   if (r == 0)
     r = end_new_threads(self, err);
-  int ended = r < 0 ? r : end_processes(self, err);
-  r = ended >= 0 && self->stays ? check_region(self, ended > 0, err) : ended < 0 ? ended : 0;
   if (r == 0)
-    r = fl_inside_end_heap(&self->inside, &self->tracee, self->proc.file[FL_PROC_MAPS], err);
-  if (r == 0)
-    begin_pages(self);
+    r = end_processes(self, err);
+  if (r == 0 && self->stays)                   /* nobody is left who could write to it */
+    r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
   if (r == 0 && self->bound)
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
-    r = fl_state_put(self, !self->bound, err); /* of one that is a function's there is more to be put back before */
+    r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
+  if (r == 0)
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
+  if (r == 0)
+    begin_pages(self);
+  r = fl_state_put(self, r, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)
     r = restore_layout(self, report, err);

@@ -69,13 +69,6 @@ int fl_shape_remember(struct fl_shape *shape, int maps, struct fl_error *err)
   return shape->asked ? 0 : fl_shape_remember_text(shape, maps, err);
 }
 
-bool fl_shape_ends_at(int maps, uint64_t address)
-{
-  struct fl_procmap_query query = {.size = sizeof query, .address = address - 1};
-
-  return fl_procmap_ask(maps, &query) == 0 && query.end == address;
-}
-
 static void compare_half(void *context)
 {
   struct fl_shape_half *half = context;

@@ -123,7 +123,7 @@ static void put_descriptors(void *context)
  * Everything but memory and registers is put back, and gone through: what is inside by the process itself, meanwhile what is outside by helpers. What the kernel tells of the process by then is what it will tell when
  * all is put back, if it is what it told at the snapshot: putting back what is the same changes nothing. Else it is asked again (fl_state_told).
  */
-int fl_state_put(struct fl_rewinder *self, bool tells, struct fl_error *err)
+int fl_state_begin(struct fl_rewinder *self, bool tells, struct fl_error *err)
 {
   int r = fl_files_close(&self->batch, &self->proc, &self->files, err);
 
@@ -136,7 +136,13 @@ int fl_state_put(struct fl_rewinder *self, bool tells, struct fl_error *err)
   fl_side_begin(self, &self->emptying, empty_layer);
   if (tells)
     fl_side_begin(self, &self->telling, ask_of_process);
-  r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+  return 0;
+}
+
+int fl_state_put(struct fl_rewinder *self, int before, struct fl_error *err)
+{
+  int r = before < 0 ? before : fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+
   if (r == 0)
     r = finish_inside(self, err);
   r = fl_side_end(self, &self->emptying, r, err);
@@ -182,7 +188,10 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
-    r = fl_state_put(self, false, err);        /* what a restore will do changes nothing now */
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
+  if (r == 0)
+    r = fl_state_begin(self, false, err);
+  r = fl_state_put(self, r, err);              /* what a restore will do changes nothing now */
   if (r == 0)
     r = tell_again(self, err);
   self->described = true;

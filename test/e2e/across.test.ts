@@ -11,7 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileHandler, fixtureNames, LANGUAGES, root } from '../conformance/fixtures.ts';
 import { Flashd } from '../conformance/packaged.ts';
-import { family, isSandboxd, member } from './footprint.ts';
+import { family, isSandboxd, killed, living, member } from './footprint.ts';
 
 const PERMITTED = { FLASHD_REUSE_ACROSS_FUNCTIONS: '1', FLASHD_FUNCTION_MEMORY_MB: '512' };
 /** An instance is a fork of its runtime's template, and given back after each request. */
@@ -248,24 +248,18 @@ test('kill -9 of sandboxd and of keepers while instances are given back: nothing
       if (status === 200 && what === 'find') found.push((JSON.parse(text) as Found).found);
     }
   });
-  for (let round = 0; round < KILLS; round++) {
-    await sleep(150);
-    const sandboxd = member(flashd.pid, isSandboxd).pid;
-    for (const { pid } of family(sandboxd).filter((each) => each.pid !== sandboxd && isSandboxd(each))) killIfThere(pid);
-    if (round % 2 === 1) killIfThere(sandboxd);
-    for (const end = performance.now() + READY_MS; (await ask(finds, 'list').catch(() => ({ status: 0 }))).status !== 200 && performance.now() < end;) await sleep(20);
+  try {
+    for (let round = 0; round < KILLS; round++) {
+      await sleep(150);
+      const sandboxd = (await living(flashd.pid, isSandboxd)).pid;
+      for (const { pid } of family(sandboxd).filter((each) => each.pid !== sandboxd && isSandboxd(each))) killed(pid);
+      if (round % 2 === 1) killed(sandboxd);
+      for (const end = performance.now() + READY_MS; (await ask(finds, 'list').catch(() => ({ status: 0 }))).status !== 200 && performance.now() < end;) await sleep(20);
+    }
+  } finally {
+    stopped = true;
+    await Promise.all(clients);
   }
-  stopped = true;
-  await Promise.all(clients);
   assert.ok(found.length > KILLS);
   assert.deepEqual([...new Set(found)], [null]);
 });
-
-/** A keeper may end with its instance between the look and the signal. */
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH');
-  }
-}

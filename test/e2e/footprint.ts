@@ -50,6 +50,14 @@ export function member(pid: number, matches: (process: Process) => boolean): Pro
   return found;
 }
 
+const RESTART_MS = 20_000;
+
+/** The same, where the last one may just have been killed: its successor, then. */
+export async function living(pid: number, matches: (process: Process) => boolean): Promise<Process> {
+  for (const end = performance.now() + RESTART_MS; performance.now() < end && !family(pid).some(matches);) await sleep(5);
+  return member(pid, matches);
+}
+
 export const isGateway = ({ command }: Process): boolean => command.startsWith('flashd gateway');
 export const isBuilder = ({ name }: Process): boolean => name === 'flashd-builder';
 export const isInit = ({ name }: Process): boolean => name === 'flashd-init';

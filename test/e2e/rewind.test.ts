@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileHandler, fixtureNames, LANGUAGES, root } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
-import { family, isSandboxd, member } from './footprint.ts';
+import { family, isSandboxd, killed, living } from './footprint.ts';
 
 const REWOUND_MS = 2000;
 const READY_MS = 20_000;
@@ -167,15 +167,18 @@ test('kill -9 of sandboxd and of keepers while instances are rewound: nothing ha
       if (status === 200 && what === 'find') found.push((JSON.parse(text) as Found).found);
     }
   });
-  for (let round = 0; round < KILLS; round++) {
-    await sleep(100);
-    const sandboxd = member(flashd.pid, isSandboxd).pid;
-    for (const { pid } of family(sandboxd).filter((each) => each.pid !== sandboxd && isSandboxd(each))) process.kill(pid, 'SIGKILL');
-    if (round % 3 === 2) process.kill(sandboxd, 'SIGKILL');
-    for (const end = performance.now() + READY_MS; !(await ask(name, 'list').catch(() => ({ status: 0 }))).status.toString().startsWith('200') && performance.now() < end;) await sleep(20);
+  try {
+    for (let round = 0; round < KILLS; round++) {
+      await sleep(100);
+      const sandboxd = (await living(flashd.pid, isSandboxd)).pid;
+      for (const { pid } of family(sandboxd).filter((each) => each.pid !== sandboxd && isSandboxd(each))) killed(pid);
+      if (round % 3 === 2) killed(sandboxd);
+      for (const end = performance.now() + READY_MS; !(await ask(name, 'list').catch(() => ({ status: 0 }))).status.toString().startsWith('200') && performance.now() < end;) await sleep(20);
+    }
+  } finally {
+    stopped = true;
+    await Promise.all(clients);
   }
-  stopped = true;
-  await Promise.all(clients);
   assert.ok(found.length > KILLS);
   assert.deepEqual([...new Set(found)], [null]);
 });
