@@ -370,7 +370,7 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
   if (r == 0)
     r = fl_state_begin(self, true, err);
-  return r < 0 ? r : fl_state_put(self, 0, err);
+  return fl_state_put(self, r, err);
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
@@ -396,14 +396,14 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = end_processes(self, err);
   if (r == 0 && self->stays)                   /* nobody is left who could write to it */
     r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
-  if (r == 0)
-    r = fl_inside_put_memory(&self->batch, &self->inside, err);
-  if (r == 0)                                  /* first, because they take longest */
-    begin_pages(self);
   if (r == 0 && self->bound)
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
+  if (r == 0)
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
+  if (r == 0)
+    begin_pages(self);
   r = fl_state_put(self, r, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)

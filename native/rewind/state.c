@@ -132,7 +132,6 @@ int fl_state_begin(struct fl_rewinder *self, bool tells, struct fl_error *err)
   for (size_t i = 0; i < FL_COUNT(self->facts); i++)                           /* all of them: a list that nobody goes through is not the same */
     begin_facts(self, &self->facts[i]);
   self->tells = tells;
-  fl_side_begin(self, &self->descriptors, put_descriptors);
   fl_side_begin(self, &self->emptying, empty_layer);
   if (tells)
     fl_side_begin(self, &self->telling, ask_of_process);
@@ -141,8 +140,12 @@ int fl_state_begin(struct fl_rewinder *self, bool tells, struct fl_error *err)
 
 int fl_state_put(struct fl_rewinder *self, int before, struct fl_error *err)
 {
-  int r = before < 0 ? before : fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+  int r = before;
 
+  if (r == 0) {
+    fl_side_begin(self, &self->descriptors, put_descriptors);
+    r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
+  }
   if (r == 0)
     r = finish_inside(self, err);
   r = fl_side_end(self, &self->emptying, r, err);
@@ -188,9 +191,9 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
-    r = fl_inside_put_memory(&self->batch, &self->inside, err);
-  if (r == 0)
     r = fl_state_begin(self, false, err);
+  if (r == 0)
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
   r = fl_state_put(self, r, err);              /* what a restore will do changes nothing now */
   if (r == 0)
     r = tell_again(self, err);
