@@ -1,6 +1,7 @@
 /*
  * Many system calls in a stopped process with one stop: a few instructions of ours in a mapping of their own carry them out one after the other and end in a breakpoint. Paired verbs:
- * fl_batch_open / fl_batch_close; nothing stays mapped, unless the caller wants the region to stay (fl_batch_stay) and sees to what it holds. The caller has made sure that tracee->call_at is the libc's `syscall`, and that no signal but SIGTRAP can be delivered.
+ * fl_batch_open / fl_batch_close; nothing stays mapped, unless the caller wants the region to stay (fl_batch_stay) and sees to what it holds. The caller has made sure that tracee->call_at is the libc's
+ * `syscall`, and that no signal but SIGTRAP can be delivered.
  *
  *   region  ┌──────┬────────┬────────┐
  *           │ code │ calls  │ memory │     what calls read and write lies in memory
