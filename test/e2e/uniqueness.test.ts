@@ -9,12 +9,24 @@ import { fixtureNames, LANGUAGES, prepareFixture, type Fixture } from '../confor
 import { Flashd, startOf } from '../conformance/packaged.ts';
 
 const FORKS = Number(process.env['FLASHD_TEST_FORKS'] ?? 10_000);
-const FORKS_WITH_TEMPLATES = Math.ceil(FORKS / 4);
+const FORKS_OF_EACH_KIND = Math.ceil(FORKS / 2);
 const AT_ONCE = 8;
 
 const KEPT = 'while loading';
 
-for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as const) describe(`${forks} forks of each language, ${templates === 0 ? 'without' : 'with'} function templates`, () => {
+type Values = Map<string, { readonly seen: Set<unknown>; count: number }>;
+
+/** Of each language by kind, however it was forked. */
+const valuesOf = new Map<string, Values>(LANGUAGES.map((language) => [language, new Map()]));
+
+function see(values: Values, kind: string, value: unknown): void {
+  const known = values.get(kind) ?? { seen: new Set(), count: 0 };
+  known.seen.add(value);
+  known.count++;
+  values.set(kind, known);
+}
+
+for (const templates of [0, 1]) describe(`${FORKS_OF_EACH_KIND} forks of each language, ${templates === 0 ? 'without' : 'with'} function templates`, () => {
   let flashd: Flashd;
   const fixtures: Fixture[] = [];
   const agent = new Agent({ keepAlive: true }); // connections are not what this is about
@@ -32,8 +44,8 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
       const fixture = prepareFixture(language, 'unique');
       fixtures.push(fixture);
       await flashd.cli('deploy', fixture.directory);
-      const seen = new Map<string, Set<unknown>>();
-      let left = forks;
+      const values = valuesOf.get(language)!;
+      let left = FORKS_OF_EACH_KIND;
       let ofFunction = 0;
       if (templates > 0) await flashd.frozen(fixture.name);
       const client = async (): Promise<void> => {
@@ -42,14 +54,13 @@ for (const [templates, forks] of [[0, FORKS], [1, FORKS_WITH_TEMPLATES]] as cons
           assert.equal(answer.status, 200, answer.body.toString());
           if (startOf(answer) === 'function-template') ofFunction++;
           for (const [kind, value] of Object.entries(JSON.parse(answer.body.toString()) as Record<string, unknown>)) {
-            const values = seen.get(kind) ?? new Set();
-            seen.set(kind, values.add(value));
+            if (templates === 0 || kind !== KEPT) see(values, kind, value);
           }
         }
       };
       await Promise.all(Array.from({ length: AT_ONCE }, client));
       assert.equal(ofFunction > 0, templates > 0, `${ofFunction} starts from function templates`);
-      for (const [kind, values] of seen) if (templates === 0 || kind !== KEPT) assert.equal(values.size, forks, `${kind}: ${forks - values.size} values have come before`);
+      for (const [kind, { seen, count }] of values) assert.equal(seen.size, count, `${kind}: ${count - seen.size} values have come before`);
     });
   }
 });
