@@ -22,7 +22,9 @@ const KINDS = { pooled: { server: 'pooled', name: 'cold-c' }, fresh: { server: '
 type Kind = keyof typeof KINDS;
 const MANIFEST = { keepWarmSeconds: 0, standby: 0, functionTemplate: 0, maxInstances: 256 };
 const MOST = Math.max(...CONCURRENCIES);
+/** After a burst, until the pool is full again: so long, and so long for each of its starts. */
 const REFILL_MS = 500;
+const REFILL_EACH_MS = 20;
 const BURSTS_MIN = 3;
 
 export function networksSystem(workspace: Workspace): System {
@@ -31,7 +33,7 @@ export function networksSystem(workspace: Workspace): System {
   const burst = async (kind: Kind, starts: number): Promise<number[]> => {
     const { server, name } = KINDS[kind];
     const { samples } = await requests(servers.get(server)!.port, `/function/${name}`, starts, starts, 0, 0, lab!.within(lab!.host));
-    await sleep(REFILL_MS);
+    await sleep(REFILL_MS + starts * REFILL_EACH_MS);
     return samples.map(({ us }) => us);
   };
   const series = (kind: Kind, starts: number): Series => {
