@@ -8,7 +8,7 @@
  *      │                             │ hello: the listener itself ─────────────────────▶ │
  *      │                             │ closes the link, and its own copy of the listener │
  *
- * Where the filter asks about sendmsg, it cannot be sent: that call would meet the filter before anybody listened. Then it is taken:
+ * Where the filter asks about sendmsg or write, it cannot be sent: such a call would meet the filter before anybody listened. Then it is taken:
  *
  *      │                             │ hello: its pidfd, the listener's number to be ──▶ │
  *      │                             │ seccomp(): the listener exists                    │

@@ -101,8 +101,10 @@ for (const watched of [true, false]) describe(watched ? 'rewound in place' : 're
     if (!watched) flashd = await Flashd.startBehind(UNWATCHED, { FLASHD_FUNCTION_MEMORY_MB: '512' });
     assert.match(await flashd.cli('doctor'), existsSync('/dev/userfaultfd') && watched ? /write-watch yes/ : /write-watch no/);
     name = await deploy('python', 'restore');
-    ({ places, hostile } = JSON.parse(await untilRewound(name, 'list')) as { places: string[]; hostile: string[] });
+    let region: boolean;
+    ({ places, hostile, region } = JSON.parse(await untilRewound(name, 'list')) as { places: string[]; hostile: string[]; region: boolean });
     assert.ok(places.length > 50 && hostile.length > 14);
+    assert.equal(region, existsSync('/dev/userfaultfd') && watched, 'what is done to the region of calls is done to something');
   });
   after(async () => {
     if (!watched) await flashd.stop();

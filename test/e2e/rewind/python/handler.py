@@ -4,32 +4,11 @@ Those in HOSTILE do what a restore need not undo, as long as it ends the instanc
 """
 import array, ctypes, fcntl, json, os, re, resource, signal, socket, struct, sys, threading, time
 
-C = ctypes.CDLL(None, use_errno=True)
-C.mmap.restype = C.sbrk.restype = ctypes.c_void_p
-C.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-C.munmap.argtypes = C.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-C.syscall.restype = ctypes.c_long
-MARK = b'a secret of the request before'
+from calls import C, MARK, maps, status, succeed, system
+import region
+
 KEPT = {}
 AT = 0x3000000000
-
-
-def system(number, *arguments):
-  result = C.syscall(ctypes.c_long(number), *[ctypes.c_long(each) if isinstance(each, int) else each for each in arguments])
-  return -ctypes.get_errno() if result < 0 else result
-
-
-def succeed(result):
-  if result != 0:
-    raise OSError(ctypes.get_errno())
-
-
-def maps(name):
-  return [line for line in open('/proc/self/maps') if name in line]
-
-
-def status(name):
-  return next(line.split()[1] for line in open('/proc/self/status') if line.startswith(name))
 
 
 # Neither stands anywhere as the words themselves, which are in memory only when a request has hidden them.
@@ -123,53 +102,6 @@ def libc_code():
 def unmap_library():
   start, end = page_of('libm')
   C.munmap(start, end - start, 0)
-
-
-def region():
-  lines = [line.split() for line in open('/proc/self/maps')]
-  for code, memory in zip(lines, lines[1:]):
-    (start, end), (first, last) = ([int(each, 16) for each in line[0].split('-')] for line in (code, memory))
-    if len(code) == len(memory) == 5 and (code[1], memory[1]) == ('r-xp', 'rw-p') and end == first:
-      return start, first, last
-  return None
-
-
-def in_region(act):
-  def hide():
-    if region():
-      act(*region())
-  return hide
-
-
-def region_memory(code, memory, end):
-  ctypes.memmove(memory + 512, MARK, len(MARK))
-  ctypes.memmove(end - 4096, MARK, len(MARK))
-
-
-def region_found():
-  return region() and any(MARK in ctypes.string_at(at, 4096) for at in range(region()[0], region()[2], 4096)) or None
-
-
-def region_code(code, memory, end):
-  C.mprotect(code, 4096, 7)
-  ctypes.memmove(memory - 64, MARK, len(MARK))
-  C.mprotect(code, 4096, 5)
-
-
-def region_trap(code, memory, end):
-  C.mprotect(code, 4096, 7)
-  ctypes.memset(code, 0xcc, 4096)
-
-
-def region_anew(code, memory, end):
-  C.mmap(memory, end - memory, 3, 0x32, -1, 0)
-  ctypes.memmove(memory, MARK, len(MARK))
-
-
-def region_shared(code, memory, end):
-  content = ctypes.string_at(code, memory - code)
-  C.mmap(code, memory - code, 7, 0x31, -1, 0)
-  ctypes.memmove(code, content, len(content))
 
 
 def discard():
@@ -536,20 +468,17 @@ HOSTILE = {
   'a connection': (connected, sockets),
   'a filter': (own_filter, lambda: None),
   'dispatched system calls': (dispatch, lambda: None),
-  "memory of the keeper's calls": (in_region(region_memory), region_found),
-  "code of the keeper's calls": (in_region(region_code), region_found),
-  "traps in the keeper's calls": (in_region(region_trap), lambda: None),
-  "other memory for the keeper's calls": (in_region(region_anew), region_found),
-  "shared code of the keeper's calls": (in_region(region_shared), lambda: None),
-  "no memory for the keeper's calls": (in_region(lambda code, memory, end: C.munmap(memory, end - memory, 0)), lambda: None),
   'another program': (lambda: os.execv('/bin/sleep', ['sleep', '20']), lambda: None),
 }
+
+
+HOSTILE |= region.HOSTILE
 
 
 def handler(event, context):
   what, place = event['rawPath'].strip('/').replace('%20', ' ').split('/') if event['rawPath'].count('/') > 1 else ('list', '')
   if what == 'list':
-    return {'places': list(PLACES), 'hostile': list(HOSTILE)}
+    return {'places': list(PLACES), 'hostile': list(HOSTILE), 'region': region.find() is not None}
   hide, find = (PLACES | HOSTILE)[place]
   if what == 'hide':
     hide()
