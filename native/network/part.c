@@ -1,11 +1,8 @@
 /* See part.h. */
 #include "network/part.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
@@ -14,11 +11,11 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "network/connections.h"
 
 #define INSIDE "eth0"
 
-/* The kernel's CTA_FILTER_FLAG(CTA_IP_SRC), which no header has: compare the source address of the original direction. */
-enum { CTA_FILTER_SOURCE = 1 << 0, CARRIER_US = 1000 };
+enum { CARRIER_US = 1000 };
 
 static int open_all(struct fl_egress_maker *maker, struct fl_error *err)
 {
@@ -35,28 +32,6 @@ static int open_all(struct fl_egress_maker *maker, struct fl_error *err)
 static void name_link(const struct fl_egress_maker *maker, uint32_t slot, char ret_link[IF_NAMESIZE])
 {
   snprintf(ret_link, IF_NAMESIZE, "%s%u", maker->links, slot);
-}
-
-/* Forgets every connection that this address has begun. */
-static int flush_connections(struct fl_egress_maker *maker, uint32_t address, struct fl_error *err)
-{
-  const struct nfgenmsg header = { .nfgen_family = AF_INET, .version = 1 };
-  struct fl_netlink *conntrack = maker->conntrack;
-  size_t tuple, ip;
-
-  fl_netlink_reset(conntrack);
-  fl_netlink_begin(conntrack, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, &header, sizeof header);
-  tuple = fl_netlink_nest(conntrack, CTA_TUPLE_ORIG);
-  ip = fl_netlink_nest(conntrack, CTA_TUPLE_IP);
-  fl_netlink_put_be32(conntrack, CTA_IP_V4_SRC, address);
-  fl_netlink_unnest(conntrack, ip);
-  fl_netlink_unnest(conntrack, tuple);
-  ip = fl_netlink_nest(conntrack, CTA_FILTER);
-  fl_netlink_put_u32(conntrack, CTA_FILTER_ORIG_FLAGS, CTA_FILTER_SOURCE);
-  fl_netlink_put_u32(conntrack, CTA_FILTER_REPLY_FLAGS, 0);
-  fl_netlink_unnest(conntrack, ip);
-  fl_netlink_want_ack(conntrack);
-  return fl_netlink_run(conntrack, "forget connections", err);
 }
 
 /* In the new namespace. Both ends have the same hardware address and no ARP, so each takes what the other sends, and nobody ever asks: not one packet passes by itself. */
@@ -150,7 +125,7 @@ int fl_egress_part_make(struct fl_egress_maker *maker, uint32_t slot, uint32_t a
   int result = open_all(maker, err);
 
   if (result == 0)
-    result = flush_connections(maker, address, err);
+    result = fl_connections_forget(maker->conntrack, address, err);
   if (result < 0)
     return result;
   if (unshare(CLONE_NEWNET) < 0)

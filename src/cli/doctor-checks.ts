@@ -20,6 +20,7 @@ const KERNEL_FLOOR = [5, 15] as const;
 /** FL_LIGHT_ABI of native/sandbox/light.h. */
 export const LANDLOCK_FLOOR = 6;
 const NAMESPACES = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'];
+const FILESYSTEMS = ['tmpfs', 'proc'];
 const CONTROLLERS = ['memory', 'pids', 'cpu'];
 const DESCRIPTORS_WANTED = 65_536;
 const FUNCTIONS_WANTED = 1000;
@@ -120,9 +121,9 @@ function namespacesCheck(): Check {
 
 function filesystemsCheck(filesystems: string): Check {
   const known = new Set(filesystems.split('\n').map((line) => line.split('\t')[1]));
-  const missing = ['overlay', 'tmpfs', 'proc'].filter((type) => !known.has(type));
-  if (missing.length === 0) return { name: 'filesystems', state: 'ok', detail: 'overlay, tmpfs, proc' };
-  return { name: 'filesystems', state: 'missing', detail: `no ${missing.join(', ')} (modprobe ${missing.join(' ')})` };
+  const missing = FILESYSTEMS.filter((type) => !known.has(type));
+  if (missing.length === 0) return { name: 'filesystems', state: 'ok', detail: FILESYSTEMS.join(', ') };
+  return { name: 'filesystems', state: 'missing', detail: `no ${missing.join(', ')} in this kernel` };
 }
 
 function pagemapCheck(kernel: string): Check {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "network/connections.h"
 #include "sandbox/network.h"
 #include "world.h"
 
@@ -237,13 +238,13 @@ static void nobody_comes_in(int part)
   CHECK(forwarding("uplink") == '1' && tcp(internet, "192.0.2.99", 80) == SILENT);
 }
 
-static void connections_are_counted(void)
+/* Begins so many connections and keeps them; how many of them were refused. */
+static int crowd(int part, int fds[], size_t count)
 {
-  int part = make_part(5), fds[FL_EGRESS_CONNECTIONS_MAX + 8], refused = 0;
   struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(443), .sin_addr.s_addr = htonl(ip("8.8.8.8")) };
+  int refused = 0;
 
-  grant(5, &everything_public);
-  for (size_t index = 0; index < FL_COUNT(fds); index++) {
+  for (size_t index = 0; index < count; index++) {
     enter(part);
     fds[index] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     enter(host);
@@ -253,9 +254,22 @@ static void connections_are_counted(void)
     char answer[8];
     refused += poll(&polled, 1, WAIT_MS) == 0 || recv(fds[index], answer, sizeof answer, 0) < 0;
   }
-  CHECK(refused == 8);
-  for (size_t index = 0; index < FL_COUNT(fds); index++)
+  return refused;
+}
+
+static void end_all(const int fds[], size_t count)
+{
+  for (size_t index = 0; index < count; index++)
     close(fds[index]);
+}
+
+static void connections_are_counted(void)
+{
+  int part = make_part(5), fds[FL_EGRESS_CONNECTIONS_MAX + 8];
+
+  grant(5, &everything_public);
+  CHECK(crowd(part, fds, FL_COUNT(fds)) == 8);
+  end_all(fds, FL_COUNT(fds));
   close(part);
   fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
   part = make_part(5);                                           /* the next one's count begins anew, and it has been granted nothing */
@@ -264,6 +278,33 @@ static void connections_are_counted(void)
   CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED);
   close(part);
   fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
+}
+
+/* Either way, and nobody else's. */
+static void connections_are_forgotten(void)
+{
+  static int (*const ways[])(struct fl_netlink *, uint32_t, struct fl_error *) = { fl_connections_forget, fl_connections_forget_each };
+  int other = make_part(6), fds[FL_EGRESS_CONNECTIONS_MAX], others[FL_EGRESS_CONNECTIONS_MAX];
+  struct fl_error error = { 0 };
+
+  grant(6, &everything_public);
+  CHECK(crowd(other, others, FL_COUNT(others)) == 0);
+  for (size_t way = 0; way < FL_COUNT(ways); way++) {
+    int part = make_part(5);
+
+    grant(5, &everything_public);
+    CHECK(crowd(part, fds, FL_COUNT(fds)) == 0);
+    CHECK(tcp(part, "8.8.8.8", 443) != CONNECTED);
+    end_all(fds, FL_COUNT(fds));
+    must(ways[way](maker.conntrack, fl_egress_address(&egress, 5), &error), &error);
+    CHECK(tcp(part, "8.8.8.8", 443) == CONNECTED);
+    CHECK(tcp(other, "8.8.8.8", 443) != CONNECTED);
+    close(part);
+    fl_egress_part_remove(&maker, 5, fl_egress_address(&egress, 5));
+  }
+  end_all(others, FL_COUNT(others));
+  close(other);
+  fl_egress_part_remove(&maker, 6, fl_egress_address(&egress, 6));
 }
 
 enum { RATE = 1000000, DATAGRAM = 1000, FLOOD_MS = 2000, TOLERANCE = 20 };      /* bytes a second; percent */
@@ -458,6 +499,7 @@ int main(void)
   no_ipv6_passes_where_it_is_on(one, two);
   nobody_speaks_for_another(one);
   connections_are_counted();
+  connections_are_forgotten();
   the_rate_holds_both_ways_and_for_each_alone(one);
   fl_egress_part_remove(&maker, 1, fl_egress_address(&egress, 1));
   CHECK(tcp(two, "8.8.8.8", 443) == ENETUNREACH);                /* the cable is gone, whoever still holds the network */
