@@ -251,6 +251,8 @@ static void a_dead_generation_is_swept(void)
     if (fork() == 0) {                                           /* a process in the sandbox's cgroup, outside its pid namespace: only the sweep finds it */
       for (uint32_t index = 0; index < sandbox.cgroup.joins; index++)
         CHECK(write(sandbox.cgroup.join_fds[index], "0", 1) == 1);
+      if (sandbox.cgroup.into_fd >= 0)
+        CHECK(fl_file_write(sandbox.cgroup.into_fd, "cgroup.procs", "0") == 0);
       CHECK(write(report[1], inits, sizeof inits) == sizeof inits);
       for (;;)
         pause();
