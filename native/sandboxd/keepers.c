@@ -156,7 +156,7 @@ void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index)
   if (length < 0 && errno == EAGAIN)
     return;
   if (length != (ssize_t)sizeof done) {
-    done.error = (struct fl_error){FL_ERR_CHILD_LOST, 0, "rewind", "the instance could not be looked at"};
+    fl_fail(&done.error, FL_ERR_CHILD_LOST, 0, "rewind", instance->killed ? "it took longer than it may, or the instance was ended" : "the instance could not be looked at");
     fl_close(&instance->keeper_fd);
     if (instance->across)
       fl_rested_answered(daemon, instance, false, &done.error);

@@ -1,0 +1,39 @@
+#!/bin/bash
+# Inside the emulated machine, as root. What it prints is read by main.ts: "ok" and "not ok" are results, the rest explains.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+cd /root
+
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then echo "ok $name"; else echo "not ok $name: status $?"; echo "$output"; fi
+}
+
+answers() {
+  curl -sf --max-time 60 "http://127.0.0.1:8080/function/$1"
+}
+
+# Restored after every request, so that each is the first: function restored, which tells its pid and how many requests it remembers.
+restores() {
+  local answer pids=()
+  for request in {1..10}; do
+    answer=$(answers restored) || return
+    [[ $answer == *', 1]' ]] || { echo "request $request is not the first: $answer"; return 1; }
+    pids+=("$answer")
+    sleep 1
+  done
+  [[ $(printf '%s\n' "${pids[@]}" | sort -u | wc -l) -lt 10 ]] || { echo "always another instance: ${pids[*]}"; return 1; }
+}
+
+echo "# $(uname -r), cgroups $(stat -fc %T /sys/fs/cgroup)"
+for program in programs/*; do check "$program" timeout 300 "$program"; done
+check "the service starts" ./flashd install
+check "nothing is missing" flashd doctor
+for directory in functions/*; do
+  name=${directory##*/}
+  check "$name is deployed" flashd deploy "$directory"
+  check "$name answers" answers "$name"
+done
+check "an instance is restored" restores
+journalctl --no-pager -u flashd | tail -n 30
+echo "# done"
