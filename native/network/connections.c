@@ -18,7 +18,8 @@ enum { TUPLE_BYTES = 96, LISTED_MAX = 256, ROUNDS_MAX = 64 };
 
 static const struct nfgenmsg header = { .nfgen_family = AF_INET, .version = 1 };
 
-struct listed { uint32_t address, count; struct { uint16_t size; uint8_t bytes[TUPLE_BYTES]; } tuple[LISTED_MAX]; };
+/* zone: as the kernel writes it; 0, which it never names, is the one that all are in. */
+struct listed { uint32_t address, count; struct { uint16_t zone, size; uint8_t bytes[TUPLE_BYTES]; } tuple[LISTED_MAX]; };
 
 static void begin(struct fl_netlink *netlink, uint16_t kind, uint16_t flags)
 {
@@ -43,10 +44,13 @@ static int list(const struct nlmsghdr *message, void *context)
 {
   struct listed *listed = context;
   const struct nlattr *tuple = fl_netlink_find(message, sizeof header, CTA_TUPLE_ORIG), *ip = tuple ? fl_netlink_find_in(tuple, CTA_TUPLE_IP) : NULL;
-  const struct nlattr *source = ip ? fl_netlink_find_in(ip, CTA_IP_V4_SRC) : NULL;
+  const struct nlattr *source = ip ? fl_netlink_find_in(ip, CTA_IP_V4_SRC) : NULL, *zone = fl_netlink_find(message, sizeof header, CTA_ZONE);
 
   if (!source || fl_netlink_size(source) != sizeof listed->address || memcmp(fl_netlink_data(source), &listed->address, sizeof listed->address) || fl_netlink_size(tuple) > TUPLE_BYTES)
     return 0;
+  listed->tuple[listed->count].zone = 0;
+  if (zone && fl_netlink_size(zone) == sizeof listed->tuple[0].zone)
+    memcpy(&listed->tuple[listed->count].zone, fl_netlink_data(zone), sizeof listed->tuple[0].zone);
   listed->tuple[listed->count].size = (uint16_t)fl_netlink_size(tuple);
   memcpy(listed->tuple[listed->count].bytes, fl_netlink_data(tuple), fl_netlink_size(tuple));
   return ++listed->count == LISTED_MAX;
@@ -60,6 +64,8 @@ static int forget(struct fl_netlink *netlink, const struct listed *listed, struc
 
     begin(netlink, IPCTNL_MSG_CT_DELETE, 0);
     fl_netlink_put(netlink, CTA_TUPLE_ORIG | NLA_F_NESTED, listed->tuple[each].bytes, listed->tuple[each].size);
+    if (listed->tuple[each].zone)
+      fl_netlink_put(netlink, CTA_ZONE, &listed->tuple[each].zone, sizeof listed->tuple[each].zone);
     fl_netlink_want_ack(netlink);
     result = fl_netlink_run(netlink, "forget connection", err);
     if (result < 0 && result != -ENOENT)
@@ -85,10 +91,10 @@ int fl_connections_forget_each(struct fl_netlink *netlink, uint32_t address, str
     result = fl_netlink_ask(netlink, "list connections", list, listed, err);
     if (result == 0)
       result = forget(netlink, listed, err);
-    if (result < 0 || listed->count < LISTED_MAX)
+    if (result < 0 || listed->count == 0)                        /* of a table that changes meanwhile a list may miss some */
       return result;
   }
-  return fl_fail(err, FL_ERR_NETWORK, EBUSY, "forget connections", "there are more of them each time");
+  return fl_fail(err, FL_ERR_NETWORK, EBUSY, "forget connections", "there are always more");
 }
 
 int fl_connections_forget(struct fl_netlink *netlink, uint32_t address, struct fl_error *err)

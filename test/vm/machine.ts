@@ -42,7 +42,7 @@ function baseDirectory(): string {
 }
 
 /** The host's own mirror, in either format of apt; mmdebstrap's default when there is none. */
-function mirror(): string[] {
+export function mirror(): string[] {
   const deb822 = '/etc/apt/sources.list.d/debian.sources';
   const found = existsSync(deb822)
     ? /^URIs:\s*(\S+)/m.exec(readFileSync(deb822, 'utf8'))

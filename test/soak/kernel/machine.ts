@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cache, run, stepIfChanged } from '../../../build/steps.ts';
+import { mirror } from '../../vm/machine.ts';
 
 const RELEASE = 'bookworm';
 const PACKAGES = ['systemd', 'systemd-sysv', 'udev', 'dbus', 'curl', 'kmod', 'libstdc++6', 'perl', 'php-cli', 'procps', 'python3', 'ruby', 'linux-image-cloud-amd64'];
@@ -30,11 +31,11 @@ const own = join(cache, 'kernel');
 async function build(): Promise<{ image: string; kernel: string }> {
   const image = join(own, 'root.ext4'), kernel = join(own, 'vmlinuz');
   mkdirSync(own, { recursive: true });
-  await stepIfChanged("soak: make a Debian with its own kernel", image, `${image}.stamp`, [RELEASE, UNIT, IMAGE_SIZE, ...PACKAGES], async () => {
+  await stepIfChanged('soak: make a Debian with its own kernel', image, `${image}.stamp`, [RELEASE, UNIT, IMAGE_SIZE, ...PACKAGES], async () => {
     const root = join(own, 'root');
     rmSync(root, { recursive: true, force: true });
     rmSync(image, { force: true });
-    await run('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${PACKAGES.join(',')}`, RELEASE, root]);
+    await run('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${PACKAGES.join(',')}`, RELEASE, root, ...mirror()]);
     writeFileSync(join(root, 'etc/systemd/system/job.service'), UNIT);
     await run('chroot', [root, 'systemctl', 'enable', 'job.service']);
     writeFileSync(join(root, 'etc/fstab'), '');
