@@ -9,15 +9,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/pagemap.h"
 
 /*
  * A fault on a file's page maps its neighbours too, as many as a window has, from the window's start or the mapping's on, not beyond a page table (do_fault_around in mm/memory.c):
  * one page brings them all.
  */
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, MAPPINGS_MAX = 1024, WINDOW_BYTES = 64 << 10, PAGE_TABLE_BYTES = 2 << 20 };
-
-#define PAGEMAP_PRESENT (1ull << 63)
-#define PAGEMAP_FRAME ((1ull << 55) - 1)
 
 struct range { uint64_t start, end; };
 struct mappings { uint32_t count; struct range range[MAPPINGS_MAX]; };
@@ -86,11 +84,11 @@ static void add_page(struct fl_hot_runs *runs, uint64_t address)
 
 static void compare_page(uint64_t address, uint64_t old, uint64_t new, struct fl_hot *hot)
 {
-  if (!(new & PAGEMAP_PRESENT))
+  if (!(new & FL_PAGEMAP_PRESENT))
     return;
-  if (!(old & PAGEMAP_PRESENT)) {
+  if (!(old & FL_PAGEMAP_PRESENT)) {
     add_page(&hot->fresh, address);
-  } else if ((old & PAGEMAP_FRAME) != (new & PAGEMAP_FRAME)) {
+  } else if ((old & FL_PAGEMAP_FRAME) != (new & FL_PAGEMAP_FRAME)) {
     add_page(&hot->written, address);
   }
 }
@@ -111,7 +109,7 @@ static int compare_range(int template, int child, struct range range, bool writa
 
       if (writable) {
         compare_page(address, old[i], new[i], hot);
-      } else if (address >= brought && (new[i] & PAGEMAP_PRESENT)) {
+      } else if (address >= brought && (new[i] & FL_PAGEMAP_PRESENT)) {
         add_page(&hot->read, address);
         brought = brought_until(range.start, address);
       }

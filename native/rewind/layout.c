@@ -116,6 +116,14 @@ const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t ad
   return low < layout->areas ? &layout->area[low] : NULL;
 }
 
+uint64_t fl_layout_kernels_own(const struct fl_layout *layout)
+{
+  for (uint32_t i = 0; i < layout->areas; i++)
+    if (layout->area[i].special)
+      return layout->area[i].start;
+  return 0;
+}
+
 bool fl_layout_same_thing(const struct fl_layout *one, const struct fl_area *a, const struct fl_layout *other, const struct fl_area *b)
 {
   if (a->shared != b->shared || a->special != b->special || a->device != b->device || a->inode != b->inode || strcmp(one->text + a->name, other->text + b->name) != 0)

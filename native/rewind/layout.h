@@ -33,6 +33,8 @@ int fl_layout_read(pid_t pid, bool flagged, uint64_t but_from, uint64_t but_byte
 bool fl_layout_is_region(const struct fl_layout *layout, const struct fl_area *area);
 /* The one that covers the address, or the next one above it, or NULL. */
 const struct fl_area *fl_layout_from(const struct fl_layout *layout, uint64_t address);
+/* The first mapping of the kernel's own, vvar most often; 0: there is none. */
+uint64_t fl_layout_kernels_own(const struct fl_layout *layout);
 /* Whether the same thing is mapped at the address in both, whatever its rights and flags. */
 bool fl_layout_same_thing(const struct fl_layout *one, const struct fl_area *a, const struct fl_layout *other, const struct fl_area *b);
 bool fl_layout_equal(const struct fl_layout *one, const struct fl_layout *other);

@@ -16,12 +16,6 @@
 
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, SCANNED_FROM = 2 << 20, RUN_PAGES = 64 };
 
-#define PAGEMAP_EXCLUSIVE (1ull << 56)
-#define PAGEMAP_FILE (1ull << 61)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGEMAP_PRESENT (1ull << 63)
-#define PAGEMAP_FRAME ((1ull << 55) - 1)
-
 enum expected { UNTOUCHED, TEMPLATES, SAVED };
 
 struct page { uint64_t address, old, new; const struct fl_area *area; bool kept; };
@@ -52,14 +46,14 @@ static int open_proc(pid_t pid, const char *name, int flags, struct fl_error *er
 
 static bool is_private(uint64_t entry)
 {
-  return (entry & PAGEMAP_SWAPPED) || ((entry & PAGEMAP_PRESENT) && !(entry & PAGEMAP_FILE));
+  return (entry & FL_PAGEMAP_SWAPPED) || ((entry & FL_PAGEMAP_PRESENT) && !(entry & FL_PAGEMAP_FILE));
 }
 
 /* More than one process has it, and the template is one of them. */
 static bool is_shared(const struct page *page)
 {
-  return page->kept && (page->new & PAGEMAP_PRESENT) && (page->old & PAGEMAP_PRESENT) && !(page->new & PAGEMAP_EXCLUSIVE) && (page->new & PAGEMAP_FRAME) &&
-         (page->new & PAGEMAP_FRAME) == (page->old & PAGEMAP_FRAME);
+  return page->kept && (page->new & FL_PAGEMAP_PRESENT) && (page->old & FL_PAGEMAP_PRESENT) && !(page->new & FL_PAGEMAP_EXCLUSIVE) && (page->new & FL_PAGEMAP_FRAME) &&
+         (page->new & FL_PAGEMAP_FRAME) == (page->old & FL_PAGEMAP_FRAME);
 }
 
 const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address)

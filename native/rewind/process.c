@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "sys/pagemap.h"
 
 enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, DISPATCH_REQUEST = 0x4211 };
 
@@ -139,7 +140,21 @@ int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_li
   return r;
 }
 
-int fl_process_put(const struct fl_proc *proc, struct fl_facts *facts, struct fl_error *err)
+/*
+ * Any process may have the kernel take the marks from its mappings that say that they were written to (Documentation/admin-guide/mm/soft-dirty.rst), and see later which have one again. Every mapping is born with
+ * its mark, and only a new one brings it back; this one is the kernel's own, which nobody can map.
+ */
+static int add_mark(struct fl_facts *facts, const struct fl_proc *proc, uint64_t kernels_own, struct fl_error *err)
+{
+  uint64_t page = 0;
+  int r = kernels_own ? fl_pagemap_read(proc->file[FL_PROC_PAGEMAP], kernels_own, &page) : 0;
+
+  page &= FL_PAGEMAP_SOFT_DIRTY;
+  fl_facts_add(facts, &page, sizeof page, "marks of written pages");
+  return r < 0 ? fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_pagemap", "process %d", proc->pid) : 0;
+}
+
+int fl_process_put(const struct fl_proc *proc, uint64_t kernels_own, struct fl_facts *facts, struct fl_error *err)
 {
   for (int file = FL_PROC_OOM_SCORE; file <= FL_PROC_COREDUMP_FILTER; file++) {
     char number[FL_PROC_NUMBER];
@@ -151,7 +166,8 @@ int fl_process_put(const struct fl_proc *proc, struct fl_facts *facts, struct fl
     fl_facts_add_link(facts, proc->directory, links[i]);
   for (int i = FL_PROC_FIRST_FACT; i < FL_PROC_FACTS; i++)
     fl_facts_add_file(facts, proc->file[i], fl_proc_names[i]);
-  return add_stat(facts, proc, err);
+  int r = add_mark(facts, proc, kernels_own, err);
+  return r < 0 ? r : add_stat(facts, proc, err);
 }
 
 int fl_process_threads(const struct fl_proc *proc, uint32_t threads, struct fl_facts *facts, bool *ret_locked, struct fl_error *err)

@@ -11,8 +11,8 @@ struct fl_process_limits { uint64_t limit[32][2]; };
 int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_error *err);
 /* Puts limits back, and takes the facts of them. */
 int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
-/* The same for everything else but its threads. */
-int fl_process_put(const struct fl_proc *proc, struct fl_facts *facts, struct fl_error *err);
+/* The same for everything else but its threads. kernels_own: where a mapping of the kernel's own lies, 0: there is none. */
+int fl_process_put(const struct fl_proc *proc, uint64_t kernels_own, struct fl_facts *facts, struct fl_error *err);
 /* The facts of that many threads. *ret_locked: memory is locked into place, or what is mapped next will be: the batch's region. */
 int fl_process_threads(const struct fl_proc *proc, uint32_t threads, struct fl_facts *facts, bool *ret_locked, struct fl_error *err);
 /* The facts that are told to the tracer alone. */

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "rewind/watch.h"
+#include "sys/pagemap.h"
 
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16 };
 /* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
@@ -16,9 +17,6 @@ enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
 
 /* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
 #define ADDRESSES_END 0x7ffffffff000ull
-#define PAGEMAP_FILE (1ull << 61)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGEMAP_PRESENT (1ull << 63)
 
 enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
 
@@ -252,7 +250,7 @@ static int uncopy(struct fl_written *written, const struct fl_area *area, uint64
     if (pread(written->proc->file[FL_PROC_PAGEMAP], entry, (size_t)bytes, (off_t)(start / PAGE_BYTES * sizeof entry[0])) != bytes)
       return fl_fail_errno(err, "read_pagemap");
     for (size_t i = 0; i < count && r == 0; i++, start += PAGE_BYTES)
-      if ((entry[i] & PAGEMAP_SWAPPED) || ((entry[i] & PAGEMAP_PRESENT) && !(entry[i] & PAGEMAP_FILE)))
+      if ((entry[i] & FL_PAGEMAP_SWAPPED) || ((entry[i] & FL_PAGEMAP_PRESENT) && !(entry[i] & FL_PAGEMAP_FILE)))
         r = fl_memory_add_drop(written->memory, start, start + PAGE_BYTES, err);
       else if (!area->special)
         add(&written->protect, start, start + PAGE_BYTES);

@@ -15,7 +15,7 @@
 #include "sandbox/light.h"
 #include "sys/pagemap.h"
 
-enum { PAGE_BYTES = 4096, SOFT_DIRTY_BIT = 55 };
+enum { PAGE_BYTES = 4096 };
 
 static bool pagemap_scan(void)
 {
@@ -29,15 +29,14 @@ static bool pagemap_scan(void)
 static bool soft_dirty(void)
 {
   static _Alignas(PAGE_BYTES) volatile char page[PAGE_BYTES];
-  uint64_t clean = 0, dirty = 0;
-  off_t at = (off_t)((uintptr_t)page / PAGE_BYTES * sizeof clean);
+  uint64_t clean = 0, dirty = 0, at = (uint64_t)(uintptr_t)page;
   fl_autoclose int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
   page[0] = 1;
-  if (pagemap < 0 || fl_file_write(AT_FDCWD, "/proc/self/clear_refs", "4") < 0 || pread(pagemap, &clean, sizeof clean, at) != sizeof clean)
+  if (pagemap < 0 || fl_file_write(AT_FDCWD, "/proc/self/clear_refs", "4") < 0 || fl_pagemap_read(pagemap, at, &clean) < 0)
     return false;
   page[0] = 2;
-  return pread(pagemap, &dirty, sizeof dirty, at) == sizeof dirty && !(clean >> SOFT_DIRTY_BIT & 1) && (dirty >> SOFT_DIRTY_BIT & 1);
+  return fl_pagemap_read(pagemap, at, &dirty) == 0 && !(clean & FL_PAGEMAP_SOFT_DIRTY) && (dirty & FL_PAGEMAP_SOFT_DIRTY);
 }
 
 uint32_t fl_features_probe(void)

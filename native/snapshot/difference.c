@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "snapshot/mappings.h"
+#include "sys/pagemap.h"
 
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512 };
 
@@ -21,11 +22,6 @@ enum { PAGE_BYTES = 4096, BATCH_PAGES = 512 };
 #define HOME_LAST (1ull << 46)
 /* Of an inaccessible mapping, more than this is an address-space reservation. */
 #define INACCESSIBLE_BYTES_MAX (64ull << 20)
-
-#define PAGEMAP_PRESENT (1ull << 63)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGEMAP_FILE (1ull << 61)
-#define PAGEMAP_FRAME ((1ull << 55) - 1)
 
 struct side { struct fl_mappings mappings; int memory, pagemap; };
 
@@ -98,12 +94,12 @@ static int add_page(struct survey *survey, uint64_t address, const uint8_t *byte
 
 static bool is_private(uint64_t entry)
 {
-  return (entry & PAGEMAP_SWAPPED) || ((entry & PAGEMAP_PRESENT) && !(entry & PAGEMAP_FILE));
+  return (entry & FL_PAGEMAP_SWAPPED) || ((entry & FL_PAGEMAP_PRESENT) && !(entry & FL_PAGEMAP_FILE));
 }
 
 static bool is_same_frame(uint64_t one, uint64_t other)
 {
-  return (one & PAGEMAP_PRESENT) && (other & PAGEMAP_PRESENT) && (one & PAGEMAP_FRAME) == (other & PAGEMAP_FRAME);
+  return (one & FL_PAGEMAP_PRESENT) && (other & FL_PAGEMAP_PRESENT) && (one & FL_PAGEMAP_FRAME) == (other & FL_PAGEMAP_FRAME);
 }
 
 /* What the page would hold without us: the template's, or what a new mapping holds. False: not known. */

@@ -2,8 +2,16 @@
 #include "sys/pagemap.h"
 
 #include <errno.h>
+#include <unistd.h>
 
-enum { PROTECT_MATCHING = 1 << 0, REGIONS = 64 };
+enum { PAGE_BYTES = 4096, PROTECT_MATCHING = 1 << 0, REGIONS = 64 };
+
+int fl_pagemap_read(int pagemap, uint64_t address, uint64_t *ret)
+{
+  ssize_t got = pread(pagemap, ret, sizeof *ret, (off_t)(address / PAGE_BYTES * sizeof *ret));
+
+  return got == (ssize_t)sizeof *ret ? 0 : got < 0 ? -errno : -EIO;
+}
 
 int fl_pagemap_next(int pagemap, uint64_t start, uint64_t end, uint64_t *ret_at)
 {

@@ -2,7 +2,7 @@
 Hides something wherever a process can keep it, or looks for it there: the path says what and where. A place is a pair of functions; the second one returns None when it finds nothing.
 Those in HOSTILE do what a restore need not undo, as long as it ends the instance.
 """
-import array, ctypes, fcntl, json, os, re, resource, signal, socket, struct, sys, threading, time
+import array, ctypes, errno, fcntl, json, mmap, os, re, resource, signal, socket, struct, sys, threading, time
 
 from calls import C, MARK, maps, status, succeed, system
 import region
@@ -263,7 +263,11 @@ def times_found():
 
 
 def attribute():
-  os.setxattr('/home/function', 'user.kept', MARK)
+  try:
+    os.setxattr('/home/function', 'user.kept', MARK)
+  except OSError as error:
+    if error.errno != errno.ENOTSUP:           # before Linux 6.6 there are none
+      raise
 
 
 def listening():
@@ -349,8 +353,13 @@ def unwritten():
   scan = struct.pack('<12Q', 96, 1, 0, 0x7ffffffff000, 0, ctypes.addressof(room), 4096, 0, 0, 2, 24, 2)
   for _ in range(8):
     C.ioctl(pages, ctypes.c_ulong(0xc0606610), ctypes.create_string_buffer(scan, 96))
-  with open('/proc/self/clear_refs', 'w') as file:
-    file.write('4')
+
+
+def unmarked():
+  """Mappings without the mark of those written to (soft-dirty), where the kernel gives it to new ones."""
+  with mmap.mmap(-1, 4096), open('/proc/self/smaps') as file:
+    marked = [' sd' in line for line in file if line.startswith('VmFlags:')]
+  return any(marked) and marked.count(False) > 1 or None         # vsyscall, which is no mapping of its own, never has one
 
 
 def sockets():
@@ -462,7 +471,8 @@ HOSTILE = {
   'nothing on descriptor 3': (lambda: os.dup2(os.open('/dev/null', os.O_RDWR), 103) and None, lambda: readable(103)),
   'a beginning of the next answer': (spoken, lambda: None),
   'an option of the data socket': (lambda: system(54, 3, 1, 20, ctypes.create_string_buffer(struct.pack('<qq', 77, 0), 16), 16), lambda: socket.socket(fileno=os.dup(3)).getsockopt(1, 20, 16)[:1] == b'M' or None),
-  'refusal of code': (lambda: C.prctl(65, 1, 0, 0, 0), lambda: C.prctl(66, 0, 0, 0, 0) or None),
+  'refusal of code': (lambda: C.prctl(65, 1, 0, 0, 0), lambda: max(0, C.prctl(66, 0, 0, 0, 0)) or None),
+  'marks of written pages': (write('clear_refs', '4'), unmarked),
   'a POSIX queue': (lambda: system(240, b'kept', 0o102, 0o600, 0), lambda: max(0, system(240, b'kept', 0, 0, 0)) or None),
   'a deep tree': (deep_tree, files),
   'a connection': (connected, sockets),
