@@ -64,6 +64,8 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
   if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
     return fl_fail_errno(err, "setrlimit");
   allow_pinning();
+  if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0)
+    return fl_fail_errno(err, "huge_pages");
   if ((r = fl_capabilities_keep(kept_capabilities)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "capabilities", "template");
   if ((r = fl_die_with_parent(parent)) < 0 || (r = fl_set_no_new_privs()) < 0 || (r = fl_seccomp_filter(&filter, 0)) < 0)

@@ -371,6 +371,7 @@ void fl_child_run(struct fl_parasite *self, const struct fl_fork *fork, const in
                         .started.end_ns = {[FL_PHASE_ACCEPT] = begun_ns, [FL_PHASE_CLONE] = fl_now()}};
   struct fl_fork_report *report = &child.report;
 
+  fl_syscall(FL_NR_prctl, FL_PR_SET_THP_DISABLE, 0, 0, 0, 0);
   for (uint32_t i = 0; i < fork->plan.steps; i++) {
     const struct fl_step *step = &fork->plan.step[i], *next = step + 1;
 

@@ -43,6 +43,15 @@ static void become_template(struct fl_parasite *self, const struct fl_fork *fork
     fl_syscall(FL_NR_exit_group, (int)-result, 0, 0, 0, 0);
 }
 
+/*
+ * What is a template's comes in small pages, in it and in every fork, whatever the machine's policy: it is shared page by page, and khugepaged would copy it into huge ones of each process's own. What a fork maps
+ * itself goes by the policy (child.c). -ENOMEM says that not all addresses are mapped, -EINVAL that the kernel has no huge pages.
+ */
+static void keep_small(void)
+{
+  fl_syscall(FL_NR_madvise, 0, (long)FL_ADDRESSES_END, FL_MADV_NOHUGEPAGE, 0, 0);
+}
+
 void fl_parasite_main(struct fl_parasite *self)
 {
   struct fl_fork fork;
@@ -51,6 +60,8 @@ void fl_parasite_main(struct fl_parasite *self)
   int32_t fds[FL_PLAN_FDS_MAX];
 
   for (;;) {
+    if (report.kind == FL_FORK_READY)
+      keep_small();
     if (fl_report(self, &report) < 0)
       break;
     long count = fl_receive(self->socket, &fork, sizeof fork, fds);

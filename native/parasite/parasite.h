@@ -35,6 +35,9 @@
 /* A packet of this length only keeps the way of an assignment in the processor's caches. */
 enum { FL_TOUCH_BYTES = 2 };
 
+/* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for. */
+#define FL_ADDRESSES_END 0x7ffffffff000ull
+
 enum { FL_PARASITE_TOUCHES_MAX = 1024, FL_PARASITE_THREADS_MAX = 128, FL_PARASITE_STACK_BYTES = 16384, FL_PARASITE_THREAD_STACK_BYTES = 1024, FL_COMM_BYTES = 16 };
 
 struct fl_parasite_thread {

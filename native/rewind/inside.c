@@ -9,6 +9,7 @@
 #include <string.h>
 #include <linux/prctl.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -349,11 +350,25 @@ static bool same_answers(const struct fl_batch *batch, const struct fl_inside *i
   return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
 }
 
+/* As the parasite did in the template (parasite/parasite.c), with all that is there by then. */
+static void keep_small(struct fl_batch *batch)
+{
+  fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
+}
+
+int fl_inside_keep_small(struct fl_batch *batch, struct fl_error *err)
+{
+  fl_batch_begin(batch);
+  keep_small(batch);
+  return fl_batch_run(batch, 0, err);
+}
+
 int fl_inside_put_memory(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
 {
   fl_batch_begin(batch);
   fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
   uint32_t brk = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+  keep_small(batch);
   int r = fl_batch_run(batch, 0, err);
   inside->end = batch->call[brk].result;
   return r;

@@ -30,6 +30,8 @@ struct fl_inside {
   struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];
 };
 
+/* All that is mapped by now, the batch's region too, will have small pages only. */
+int fl_inside_keep_small(struct fl_batch *batch, struct fl_error *err);
 int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *ret, struct fl_error *err);
 /* Signals that wait are taken, timers stopped, dead children reaped, and every thread is asked what it knows, all at once: it goes on while the caller looks at the process from outside. */
 int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err);

@@ -171,6 +171,8 @@ static int map_region(struct fl_rewinder *self, struct fl_error *err)
   self->stays = fl_watch_possible();
   if (r == 0 && self->stays)
     r = fl_batch_stay(&self->batch, err);
+  if (r == 0)
+    r = fl_inside_keep_small(&self->batch, err);
   return r < 0 ? r : read_then(self, err);
 }
 
@@ -277,7 +279,7 @@ static void put_pages(void *context)
   if (scanned < 0)
     side->err = scanning;
   side->r = scanned;
-  if (side->r == 0 && paged->known && self->memory.drops == 0) {
+  if (side->r == 0 && paged->known) {          /* what is dropped later is none of what is written now */
     side->r = fl_written_put(&self->written, &paged->counts, &side->err);
     paged->put = side->r == 0;
   }
@@ -304,6 +306,8 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
     return r;
   r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
   report->mappings += repairs;
+  if (r == 0)
+    r = fl_inside_keep_small(&self->batch, err);
   if (r == 0)
     r = fl_state_layout(self, flagged, err);
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");

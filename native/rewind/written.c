@@ -15,8 +15,6 @@ enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHA
 /* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
 enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
 
-/* Where the addresses of a process end (x86-64, four levels); mappings above have to be asked for, and would show in the layout. */
-#define ADDRESSES_END 0x7ffffffff000ull
 
 enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
 
@@ -122,7 +120,7 @@ static int list_halves(struct fl_written *written, list list)
     half->written = written;
     half->list = list;
     half->start = i == 0 ? 0 : written->middle;
-    half->end = i == 0 ? written->middle : ADDRESSES_END;
+    half->end = i == 0 ? written->middle : FL_ADDRESSES_END;
     half->region = written->region + i * room;
     half->room = room;
   }
@@ -132,7 +130,7 @@ static int list_halves(struct fl_written *written, list list)
     fl_helper_wait(written->helper, &upper->job);
   }
   if (!written->middle || lower->regions == -E2BIG || upper->regions == -E2BIG) {
-    lower->end = ADDRESSES_END;
+    lower->end = FL_ADDRESSES_END;
     lower->room = FL_WRITTEN_STRETCHES_MAX;
     upper->regions = 0;
     list_half(lower);

@@ -5,6 +5,7 @@
  *   base    tmpfs, ro,nosuid,nodev      /etc (synthetic), /opt/flashd/<runtime>/…, symlinks as on the host, mount points
  *   /opt/flashd/self/<program>          flashd's own binary, ro,nosuid,nodev, for a runtime that the host has no program for
  *   /usr    the host's, ro,nosuid,nodev (also /bin, /lib … where they are directories of their own)
+ *   /sys    two files, for glibc
  *   /dev    tmpfs, ro,nosuid,noexec     made here, because device nodes work only on a file system of the initial user namespace; without CAP_MKNOD the devices in it are
  *                                       those that we were given: the service's own, which systemd made for it (PrivateDevices=), or a container's
  */
@@ -196,10 +197,28 @@ static int add_own_program(const struct fl_pack_runtime *runtime, int lost_fd, s
   return result < 0 ? result : set_flags(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 }
 
+/*
+ * glibc asks for huge pages for what it takes from the kernel beyond them (its tunable glibc.malloc.hugetlb, which runtime.json sets) when it reads this, as it is written in that mode. Without them, or with all memory in
+ * them, its asking changes nothing.
+ */
+static int add_huge_pages(struct fl_error *err)
+{
+  static const struct { const char *path, *text; } files[] = { { "sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n" }, { "sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n" } };
+  static const char *const directories[] = { "sys/kernel", "sys/kernel/mm", "sys/kernel/mm/transparent_hugepage" };
+  int result = 0;
+
+  for (size_t index = 0; result == 0 && index < FL_COUNT(directories); index++)
+    result = make_directory(directories[index], 0755, err);
+  for (size_t index = 0; result == 0 && index < FL_COUNT(files); index++)
+    if ((result = fl_file_put(AT_FDCWD, files[index].path, 0444, files[index].text, strlen(files[index].text))) < 0)
+      return fl_fail(err, FL_ERR_SYSTEM, -result, "write", "%.100s", files[index].path);
+  return result;
+}
+
 static int build_base(const struct fl_pack *pack, int lost_fd, struct fl_error *err)
 {
   static const char *const directories[] = {
-    "etc", "dev", "proc", "run", "tmp", "var", "var/tmp", "var/empty", "home", "home/function", "root", "function", "opt", "opt/flashd", "mnt",
+    "etc", "dev", "proc", "run", "sys", "tmp", "var", "var/tmp", "var/empty", "home", "home/function", "root", "function", "opt", "opt/flashd", "mnt",
   };
   fl_autoclose int etc = -1;
   char options[64];
@@ -216,6 +235,8 @@ static int build_base(const struct fl_pack *pack, int lost_fd, struct fl_error *
     result = add_system(err);
   if (result == 0)
     result = add_devices(err);
+  if (result == 0)
+    result = add_huge_pages(err);
   for (uint32_t index = 0; result == 0 && pack && index < pack->count; index++) {
     result = add_runtime(&pack->runtime[index], err);
     if (result == 0 && pack->runtime[index].own)

@@ -267,6 +267,27 @@ static void what_is_allowed_is_in_the_cache(const struct sock_fprog *list)
   CHECK(always_allowed(list, SYS_read) && always_allowed(list, SYS_futex) && !always_allowed(list, SYS_ioctl) && !always_allowed(list, SYS_socket) && !always_allowed(list, SYS_ptrace));
 }
 
+/* Younger than the headers we build with. */
+enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_COLLAPSE = 25, ADVICE_END = 128 };
+
+static void advice_beyond_content_is_refused_or_not_followed(void)
+{
+  static const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER;
+  static const int followed[] = { MADV_WILLNEED, MADV_DONTNEED, MADV_REMOVE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
+                                 ADVICE_DONTNEED_LOCKED, ADVICE_COLLAPSE },
+                   refused[] = { MADV_FREE, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK };
+
+  for (uint32_t advice = 0; advice < ADVICE_END; advice++) {
+    uint32_t expected = advice > ADVICE_COLLAPSE ? SECCOMP_RET_ERRNO | EINVAL : SECCOMP_RET_ERRNO;
+
+    for (size_t index = 0; index < FL_COUNT(followed); index++)
+      expected = advice == (uint32_t)followed[index] ? SECCOMP_RET_ALLOW : expected;
+    for (size_t index = 0; index < FL_COUNT(refused); index++)
+      expected = advice == (uint32_t)refused[index] ? SECCOMP_RET_ERRNO | EINVAL : expected;
+    CHECK(interpret(seal, FL_COUNT(seal), &(struct seccomp_data){ .nr = SYS_madvise, .arch = AUDIT_ARCH_X86_64, .args = { 0, 4096, advice } }) == expected);
+  }
+}
+
 int main(void)
 {
   static const struct sock_filter seal[] = FL_SEAL_FILTER;
@@ -282,6 +303,7 @@ int main(void)
   }
   CHECK(program.len > 100 && program.len < 1000);
   what_is_allowed_is_in_the_cache(&program);
+  advice_beyond_content_is_refused_or_not_followed();
   pid = fork();
   if (pid == 0) {
     CHECK(fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);

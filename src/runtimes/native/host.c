@@ -232,6 +232,7 @@ int main(int argc, char **argv) {
     return 100;
   }
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  unsetenv("GLIBC_TUNABLES");  /* it was this process's own */
   if (!buffer_reserve(&instance.in, 64 << 10, 64 << 10) || !buffer_reserve(&instance.response.body, 64 << 10, 64 << 10)) return 111;
   warm(&instance);
   instance.handle = NULL;

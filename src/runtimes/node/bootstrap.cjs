@@ -177,6 +177,7 @@ function collect() {
 
 async function main(root) {
   v8.setFlagsFromString('--no-flush-bytecode');
+  delete process.env.GLIBC_TUNABLES;  // it was this process's own
   prepare();
   for (const name of PRELOAD) require(`node:${name}`);
   await warm(Instance);

@@ -100,6 +100,7 @@ final class Instance
   {
     $started = hrtime(true);
     $this->renewRandom();
+    clearstatcache(true); // it knows where /proc/self led in the template
     $this->pid = getmypid();
     // In a fork of a function template it is loaded, and the rest is as this INIT says.
     if ($this->handler !== null || $this->failure) {
@@ -223,6 +224,8 @@ $libc = \FFI::cdef('
 ', 'libc.so.6');
 // PHP keeps this script open; it has been read to its end, and _exit() is the only way out.
 foreach (glob('/proc/self/fd/*') as $link) if (@readlink($link) === __FILE__) $libc->close((int) basename($link));
+putenv('USE_ZEND_ALLOC_HUGE_PAGES');  // it was this process's own
+unset($_SERVER['USE_ZEND_ALLOC_HUGE_PAGES'], $_ENV['USE_ZEND_ALLOC_HUGE_PAGES']);
 $lcg = new Lcg();
 warm($libc, $lcg);
 gc_collect_cycles();

@@ -25,6 +25,7 @@ def fill(size):
 
 if __name__ == '__main__':
   here = os.path.dirname(__file__)
+  os.environ.pop('GLIBC_TUNABLES', None)  # it was this process's own
   for module in PRELOAD.split():
     __import__(module)
   gc.collect()

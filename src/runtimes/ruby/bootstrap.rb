@@ -154,6 +154,7 @@ module Flashd
 end
 
 $stdout.sync = true
+ENV.delete('GLIBC_TUNABLES') # it was this process's own
 Flashd.warm
 GC.start
 instance = Flashd::Instance.new(IO.for_fd(3, 'r+b', autoclose: false), ARGV.shift)

@@ -75,10 +75,10 @@ static void list(const char *path)
 
 static void host_files(void)
 {
-  static const char *const paths[] = { "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/root/.bashrc", "/boot", "/sys", "/sys/kernel/security", "/run/systemd", "/run/docker.sock", "/var/log", "/var/lib/dpkg",
+  static const char *const paths[] = { "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/root/.bashrc", "/boot", "/sys/class", "/sys/devices", "/sys/kernel/security", "/run/systemd", "/run/docker.sock", "/var/log", "/var/lib/dpkg",
                                        "/base", "/scratch", "/var/lib/flashd", "/opt/flashd/self/../../../etc/shadow", "/proc/1/root/etc/shadow", "/proc/self/root/etc/shadow",
                                        "/proc/self/cwd/../etc/shadow", "/proc/thread-self/root/../etc/shadow" };
-  static const char *const directories[] = { "/", "/root", "/home", "/mnt", "/run", "/var", "/opt", "/dev" };
+  static const char *const directories[] = { "/", "/root", "/home", "/mnt", "/run", "/var", "/opt", "/dev", "/sys", "/sys/kernel", "/sys/kernel/mm", "/sys/kernel/mm/transparent_hugepage" };
   static const char *const targets[] = { "canary", "state directory", "management socket", "victim's file", "/proc of the gateway" };
   char path[4 * DEEP + 64] = "";
 
@@ -188,7 +188,8 @@ static void kernel_files(void)
                                          "sys/kernel/cap_last_cap", "sys/kernel/perf_event_paranoid", "sys/vm/drop_caches", "sys/vm/overcommit_memory", "sys/vm/panic_on_oom", "sys/vm/mmap_min_addr", "sys/fs/binfmt_misc",
                                          "sys/fs/binfmt_misc/register", "sys/fs/protected_symlinks", "sys/fs/suid_dumpable", "sys/fs/mqueue/msg_max", "sys/net/ipv4/ip_forward", "sys/net/core/somaxconn",
                                          "sys/user/max_user_namespaces", "self/oom_score_adj", "self/uid_map", "self/gid_map", "self/setgroups", "self/timens_offsets", "irq", "bus", "fs" };
-  static const char *const release[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/memory/release_agent", "/sys/fs/cgroup/cgroup.procs", "/cgroup", "/proc/self/cgroup" };
+  static const char *const release[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/memory/release_agent", "/sys/fs/cgroup/cgroup.procs", "/cgroup", "/proc/self/cgroup",
+                                         "/sys/kernel/mm/transparent_hugepage/enabled" };
   char path[128], text[4096];
   struct stat status;
   ssize_t length;

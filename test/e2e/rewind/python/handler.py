@@ -335,14 +335,24 @@ def flags_of_heap():
 def advised():
   """Marks that stay on a mapping: of copies at a fork, dumps, huge pages, merging, order."""
   start, end = page_of('[heap]')
-  for advice in (1, 2, 8, 10, 12, 14, 15, 16, 18, 102):
+  for advice in (1, 2, 8, 10, 12, 15, 14, 16, 18, 102):
     system(28, start, end - start, advice)
   system(149, start, end - start)
   system(462, start, end - start, 0)
 
 
 def advised_found():
-  return flags_of_heap() & {'rr', 'sr', 'dc', 'mg', 'hg', 'nh', 'dd', 'wf', 'lo', 'sl'} or None
+  return flags_of_heap() & {'rr', 'sr', 'dc', 'mg', 'hg', 'dd', 'wf', 'lo', 'sl'} or None
+
+
+def huge():
+  """The heap's pages together in huge ones, those of the snapshot among them, as far as the kernel does that."""
+  heap()
+  start, end = page_of('[heap]')
+  system(28, start, end - start, 14)
+  for at in range(start + (1 << 21) - 1 & -(1 << 21), end - (1 << 21) + 1, 1 << 21):
+    system(28, at, 1 << 21, 25)
+  remember('huge', words())
 
 
 def unwritten():
@@ -456,6 +466,7 @@ PLACES = {
   'attached shared memory': (attached, lambda: maps('SYSV') or (max(0, system(29, 4343, 0, 0)) or None)),
   'a mapping in the place of another': (replaced, replaced_found),
   'advice on memory': (advised, advised_found),
+  'huge pages': (huge, lambda: search() or advised_found()),
   'pages that are called unwritten': (unwritten, lambda: KEPT.get('unwritten')),
   'a Landlock domain': (landlock, lambda: None),
 }
