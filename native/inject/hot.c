@@ -82,18 +82,18 @@ static void add_page(struct fl_hot_runs *runs, uint64_t address)
   runs->pages++;
 }
 
-static void compare_page(uint64_t address, uint64_t old, uint64_t new, struct fl_hot *hot)
+static void compare_page(uint64_t address, uint64_t old, uint64_t new, bool file, struct fl_hot *hot)
 {
   if (!(new & FL_PAGEMAP_PRESENT))
     return;
   if (!(old & FL_PAGEMAP_PRESENT)) {
     add_page(&hot->fresh, address);
   } else if ((old & FL_PAGEMAP_FRAME) != (new & FL_PAGEMAP_FRAME)) {
-    add_page(&hot->written, address);
+    add_page(file ? &hot->of_files : &hot->written, address);
   }
 }
 
-static int compare_range(int template, int child, struct range range, bool writable, struct fl_hot *hot)
+static int compare_range(int template, int child, struct range range, bool writable, bool file, struct fl_hot *hot)
 {
   uint64_t old[BATCH_PAGES], new[BATCH_PAGES], brought = range.start;
 
@@ -108,7 +108,7 @@ static int compare_range(int template, int child, struct range range, bool writa
       uint64_t address = at + i * PAGE_BYTES;
 
       if (writable) {
-        compare_page(address, old[i], new[i], hot);
+        compare_page(address, old[i], new[i], file, hot);
       } else if (address >= brought && (new[i] & FL_PAGEMAP_PRESENT)) {
         add_page(&hot->read, address);
         brought = brought_until(range.start, address);
@@ -138,7 +138,7 @@ int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_e
     looked_at += (range.end - range.start) / PAGE_BYTES;
     if (looked_at > FL_HOT_LOOKED_AT_MAX)
       return 0;
-    if (compare_range(old, new, range, writable, ret_hot) < 0)
+    if (compare_range(old, new, range, writable, file, ret_hot) < 0)
       return fl_fail_errno(err, "read_pagemap");
   }
   return 0;
@@ -146,13 +146,16 @@ int fl_hot_find(pid_t template, pid_t child, struct fl_hot *ret_hot, struct fl_e
 
 struct fl_hot_writes *fl_hot_writes(const struct fl_hot *hot)
 {
-  struct fl_hot_writes *writes = malloc(sizeof *writes + (hot->written.runs + hot->fresh.runs) * sizeof writes->run[0]);
+  const struct fl_hot_runs *const lists[] = {&hot->written, &hot->of_files, &hot->fresh};
+  struct fl_hot_writes *writes = malloc(sizeof *writes + (hot->written.runs + hot->of_files.runs + hot->fresh.runs) * sizeof writes->run[0]);
 
   if (!writes)
     return NULL;
-  writes->runs = hot->written.runs + hot->fresh.runs;
-  memcpy(writes->run, hot->written.run, hot->written.runs * sizeof writes->run[0]);
-  memcpy(writes->run + hot->written.runs, hot->fresh.run, hot->fresh.runs * sizeof writes->run[0]);
+  writes->runs = 0;
+  for (size_t i = 0; i < FL_COUNT(lists); i++) {
+    memcpy(writes->run + writes->runs, lists[i]->run, lists[i]->runs * sizeof writes->run[0]);
+    writes->runs += lists[i]->runs;
+  }
   return writes;
 }
 
@@ -176,5 +179,6 @@ void fl_hot_late(const struct fl_hot *hot, const struct fl_hot_writes *before, u
 {
   *ret = (struct fl_hot_runs){0};
   add_missing(&hot->written, before, pages_max, ret);
+  add_missing(&hot->of_files, before, pages_max, ret);
   add_missing(&hot->fresh, before, pages_max, ret);
 }

@@ -3,6 +3,7 @@
  * template. Each would cost a fault on the request's path.
  *
  *   written   private pages that both have and that are no longer the same: pinned in the template (pin.h), so that fork copies them
+ *   of_files  such pages in the private mappings of files, which not every kernel pins
  *   fresh     writable pages that only the probe has: the fork makes them itself before it parks
  *   read      pages of files that the probe has mapped, as many as bring all of them: fork does not copy the page tables of a file's mapping, so they are mapped before it parks
  */
@@ -16,7 +17,7 @@
 enum { FL_HOT_RUNS_MAX = 1024, FL_HOT_PAGES_MAX = 2048, FL_HOT_LOOKED_AT_MAX = 1 << 18 };  /* 1 GiB of mappings */
 
 struct fl_hot_runs { uint32_t runs, pages; struct iovec run[FL_HOT_RUNS_MAX]; };
-struct fl_hot { struct fl_hot_runs written, fresh, read; };
+struct fl_hot { struct fl_hot_runs written, of_files, fresh, read; };
 /* Where it wrote, in few bytes. */
 struct fl_hot_writes { uint32_t runs; struct iovec run[]; };
 

@@ -9,15 +9,16 @@
 #ifndef FLASHD_PIN_H
 #define FLASHD_PIN_H
 #include <flashd/error.h>
-#include <stdbool.h>
 
 #include "inject/hot.h"
 #include "inject/infect.h"
 
-/* What a fork touches before it parks; written: nothing is pinned in its template; late: of those, what it would not have written to when it stands by, or NULL. */
-void fl_pin_touches(const struct fl_hot *hot, bool written, const struct fl_hot_runs *late, struct fl_parasite_touches *ret_touches);
-/* Stops the template for a moment, pins what forks write and tells the parasite what else they touch. Where nothing can be pinned (io_uring is disabled), forks touch
- * those pages too. The probe must be gone, or the template's pages are copied first. ret_pinned: pages. */
+enum fl_pinned { FL_PINNED_NOTHING, FL_PINNED_WITHOUT_FILES, FL_PINNED_ALL };
+
+/* What a fork touches before it parks; pinned: in its template; late: of what it touches, what it would not have written to when it stands by, or NULL. */
+void fl_pin_touches(const struct fl_hot *hot, enum fl_pinned pinned, const struct fl_hot_runs *late, struct fl_parasite_touches *ret_touches);
+/* Stops the template for a moment, pins what forks write and tells the parasite what else they touch. What cannot be pinned (mappings of files before
+ * Linux 6.5, everything where io_uring is disabled) forks touch too. The probe must be gone, or the template's pages are copied first. ret_pinned: pages. */
 int fl_pin_apply(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, uint32_t *ret_pinned, struct fl_error *err);
 /* The same for a function template, which runs and has nothing pinned. */
 int fl_pin_tell(pid_t template, const struct fl_infection *infection, const struct fl_hot *hot, const struct fl_hot_runs *late, struct fl_error *err);

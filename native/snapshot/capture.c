@@ -314,7 +314,7 @@ int fl_capture(const struct fl_capture *capture, int image_fd, struct fl_capture
     return r;
   work->image.self = work->template;
   if (capture->hot)
-    fl_pin_touches(capture->hot, true, NULL, &work->image.self.touches);
+    fl_pin_touches(capture->hot, FL_PINNED_NOTHING, NULL, &work->image.self.touches);
   r = arrange_threads(work, err);
   if (r == 0)
     r = describe(work, err);

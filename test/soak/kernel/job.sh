@@ -25,6 +25,13 @@ restores() {
   [[ $(printf '%s\n' "${pids[@]}" | sort -u | wc -l) -lt 10 ]] || { echo "always another instance: ${pids[*]}"; return 1; }
 }
 
+# Of each template some pages.
+pins() {
+  local told
+  told=$(journalctl --no-pager -u flashd | grep -o 'template .* hot pages')
+  [[ -n $told && $told != *' 0 hot pages'* ]] || { echo "$told"; return 1; }
+}
+
 echo "# $(uname -r), cgroups $(stat -fc %T /sys/fs/cgroup)"
 for program in programs/*; do check "$program" timeout 300 "$program"; done
 check "the service starts" ./flashd install
@@ -35,5 +42,6 @@ for directory in functions/*; do
   check "$name answers" answers "$name"
 done
 check "an instance is restored" restores
+check "forks get copies of what they write to" pins
 journalctl --no-pager -u flashd | tail -n 30
 echo "# done"
