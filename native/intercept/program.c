@@ -17,19 +17,23 @@
 #error "the table of calls was judged for x86-64"
 #endif
 
-enum { ADDRESS_ARGUMENT = 4 };
+/* A test reaches 255 instructions. The second of two that go further is one more on the first one's way. */
+enum { ADDRESS_ARGUMENT = 4, NEAR = UINT8_MAX - 1 };
 
 /* Outcomes that need more than a return. */
 enum { SECCOMP_CALL = 1, SENDTO_CALL = 2 };
 
 /* From `first` on, up to the next range. */
 struct range { uint32_t first, outcome; };
+/* The last that was emitted with this outcome. */
+struct answer { uint32_t outcome, at; };
 
 struct builder {
   const struct fl_intercept *policy;
   struct fl_intercept_program *program;
   struct range range[FL_INTERCEPT_CALLS + 1];
-  uint32_t ranges;
+  struct answer answer[FL_INTERCEPT_CALLS + 1];
+  uint32_t ranges, answers;
   bool listener, tail;
 };
 
@@ -116,56 +120,82 @@ static void find_ranges(struct builder *builder)
   }
 }
 
-static void emit(struct builder *builder, struct sock_filter instruction)
+/* Where it stands, counted from the end: the program is written from there, so that what a jump leads to is there before the jump. */
+static uint32_t emit(struct builder *builder, struct sock_filter instruction)
 {
-  if (builder->program->count < FL_INTERCEPT_INSTRUCTIONS_MAX)
-    builder->program->filter[builder->program->count] = instruction;
-  builder->program->count++;
+  uint32_t at = builder->program->count++;
+
+  if (at < FL_INTERCEPT_INSTRUCTIONS_MAX)
+    builder->program->filter[FL_INTERCEPT_INSTRUCTIONS_MAX - 1 - at] = instruction;
+  return at;
 }
 
-static void emit_return(struct builder *builder, uint32_t outcome)
+/* From what is emitted next. */
+static uint32_t distance(const struct builder *builder, uint32_t at)
 {
-  emit(builder, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, outcome));
+  return builder->program->count - at - 1;
 }
 
-static void load(struct builder *builder, uint32_t offset)
+static uint32_t jump(struct builder *builder, uint32_t at)
 {
-  emit(builder, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
+  return emit(builder, (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, distance(builder, at)));
 }
 
-static void emit_outcome(struct builder *builder, uint32_t outcome)
+static uint32_t load(struct builder *builder, uint32_t offset)
 {
-  if (outcome == SECCOMP_CALL) {
-    load(builder, argument_at(0, false));
-    emit(builder, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FL_KNOCK, 0, 1));
-    emit_return(builder, SECCOMP_RET_USER_NOTIF);
-    outcome = outcome_of(builder->policy, SYS_seccomp);
-  } else if (outcome == SENDTO_CALL) {           /* on a connected socket: where to is not said */
-    load(builder, argument_at(ADDRESS_ARGUMENT, false));
-    emit(builder, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3));
-    load(builder, argument_at(ADDRESS_ARGUMENT, true));
-    emit(builder, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1));
-    emit_return(builder, fl_intercept_logged(builder->policy, SYS_sendto) ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW);
-    outcome = SECCOMP_RET_USER_NOTIF;
-  }
-  emit_return(builder, outcome);
+  return emit(builder, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
 }
 
-/* The ranges from..to - 1, the accumulator holding the number. A jump reaches 255 instructions; where the lower half is longer, an unconditional one reaches further. */
-static void emit_tree(struct builder *builder, uint32_t from, uint32_t to)
+/* Of what is loaded right before it. */
+static uint32_t test(struct builder *builder, uint16_t comparison, uint32_t number, uint32_t yes, uint32_t no)
 {
-  if (to - from == 1) {
-    emit_outcome(builder, builder->range[from].outcome);
-    return;
-  }
-  uint32_t middle = from + (to - from) / 2, test = builder->program->count;
+  if (distance(builder, yes) > NEAR)
+    yes = jump(builder, yes);
+  if (distance(builder, no) > NEAR)
+    no = jump(builder, no);
+  return emit(builder, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, number, (uint8_t)distance(builder, yes), (uint8_t)distance(builder, no)));
+}
 
-  emit(builder, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, builder->range[middle].first, 0, 1));
-  emit(builder, (struct sock_filter)BPF_STMT(BPF_JMP | BPF_JA, 0));
-  emit_tree(builder, from, middle);
-  if (builder->program->count < FL_INTERCEPT_INSTRUCTIONS_MAX)
-    builder->program->filter[test + 1].k = builder->program->count - (test + 2);
-  emit_tree(builder, middle, to);
+/* The same one for all that are near enough. */
+static uint32_t answer(struct builder *builder, uint32_t outcome)
+{
+  uint32_t i = 0;
+
+  while (i < builder->answers && builder->answer[i].outcome != outcome)
+    i++;
+  if (i == builder->answers || distance(builder, builder->answer[i].at) > NEAR)
+    builder->answer[i] = (struct answer){outcome, emit(builder, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, outcome))};
+  builder->answers += i == builder->answers;
+  return builder->answer[i].at;
+}
+
+static uint32_t knock(struct builder *builder)
+{
+  uint32_t told = answer(builder, SECCOMP_RET_USER_NOTIF), otherwise = answer(builder, outcome_of(builder->policy, SYS_seccomp));
+
+  test(builder, BPF_JEQ, FL_KNOCK, told, otherwise);
+  return load(builder, argument_at(0, false));
+}
+
+/* On a connected socket: where to is not said. */
+static uint32_t sendto_somewhere(struct builder *builder)
+{
+  uint32_t told = answer(builder, SECCOMP_RET_USER_NOTIF), connected = answer(builder, fl_intercept_logged(builder->policy, SYS_sendto) ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW);
+
+  test(builder, BPF_JEQ, 0, connected, told);
+  test(builder, BPF_JEQ, 0, load(builder, argument_at(ADDRESS_ARGUMENT, true)), told);
+  return load(builder, argument_at(ADDRESS_ARGUMENT, false));
+}
+
+/* The ranges from..to - 1, the number being loaded. */
+static uint32_t tree(struct builder *builder, uint32_t from, uint32_t to)
+{
+  uint32_t middle = from + (to - from) / 2, outcome = builder->range[from].outcome;
+
+  if (to - from == 1)
+    return outcome == SECCOMP_CALL ? knock(builder) : outcome == SENDTO_CALL ? sendto_somewhere(builder) : answer(builder, outcome);
+  uint32_t upper = tree(builder, middle, to), lower = tree(builder, from, middle);
+  return test(builder, BPF_JGE, builder->range[middle].first, upper, lower);
 }
 
 int fl_intercept_compile(const struct fl_intercept *policy, struct fl_intercept_program *ret_program, struct fl_error *err)
@@ -174,13 +204,15 @@ int fl_intercept_compile(const struct fl_intercept *policy, struct fl_intercept_
 
   ret_program->count = ret_program->flags = ret_program->install = ret_program->reserved = 0;
   find_ranges(&builder);
+  uint32_t root = tree(&builder, 0, builder.ranges);
+  if (distance(&builder, root) > 0)
+    jump(&builder, root);
+  uint32_t ours = load(&builder, offsetof(struct seccomp_data, nr)), others = answer(&builder, SECCOMP_RET_ALLOW);
+  test(&builder, BPF_JEQ, AUDIT_ARCH_X86_64, ours, others);
   load(&builder, offsetof(struct seccomp_data, arch));
-  emit(&builder, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
-  emit_return(&builder, SECCOMP_RET_ALLOW);
-  load(&builder, offsetof(struct seccomp_data, nr));
-  emit_tree(&builder, 0, builder.ranges);
   if (ret_program->count > FL_INTERCEPT_INSTRUCTIONS_MAX)
     return fl_fail(err, FL_ERR_BAD_LIMIT, E2BIG, "interception", "a filter of %u instructions", ret_program->count);
+  memmove(ret_program->filter, ret_program->filter + FL_INTERCEPT_INSTRUCTIONS_MAX - ret_program->count, ret_program->count * sizeof ret_program->filter[0]);
   if (builder.listener)
     ret_program->flags |= FL_PROGRAM_LISTENER;
   if (builder.tail)

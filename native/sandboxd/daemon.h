@@ -27,6 +27,7 @@
 #include "inject/pin.h"
 #include "inject/settle.h"
 #include "inject/template.h"
+#include "intercept/handshake.h"
 #include "sandbox/pack.h"
 #include "sandbox/parts.h"
 #include "sandboxd/control.h"
@@ -144,6 +145,9 @@ struct fl_function {
 
 struct fl_early_end { pid_t pid; int status; uint64_t cpu_us; };
 
+/* The last policy that became a filter. */
+struct fl_compiled { bool known; struct fl_intercept policy; struct fl_intercept_program program; };
+
 struct fl_daemon {
   struct fl_options options;
   struct fl_pack *pack;
@@ -175,6 +179,7 @@ struct fl_daemon {
   pid_t monitor;                               /* 0: nobody has needed one */
   int monitor_socket;                          /* ours, or -1 */
   uint32_t monitor_flags;                      /* SECCOMP_FILTER_FLAG_* of its listeners */
+  struct fl_compiled compiled;
   struct fl_name_list names_told;              /* for the CREATE that has the same request id */
   pid_t forwarder;                             /* of names; 0: there is none */
   int names_control;                           /* our end of its socket, or -1 */

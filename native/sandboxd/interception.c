@@ -60,23 +60,36 @@ static int start_monitor(struct fl_daemon *daemon, struct fl_error *err)
   return 0;
 }
 
+/* Instances of one function follow one another. */
+static int compile(struct fl_daemon *daemon, const struct fl_intercept *policy, struct fl_error *err)
+{
+  struct fl_compiled *last = &daemon->compiled;
+
+  if (last->known && memcmp(&last->policy, policy, sizeof *policy) == 0)
+    return 0;
+  int r = fl_intercept_compile(policy, &last->program, err);
+  last->known = r == 0;
+  last->policy = *policy;
+  return r;
+}
+
 static int attach(struct fl_daemon *daemon, struct fl_instance *instance, int link, struct fl_error *err)
 {
-  struct fl_intercept_program program;
+  struct fl_intercept_program *program = &daemon->compiled.program;
   struct fl_attach request = {.instance = instance->id, .id = daemon->options.uid_base + instance->sandbox.slot * FL_UIDS_PER_SLOT + FL_INNER_UID};
-  int r = fl_intercept_compile(instance->policy, &program, err);
+  int r = compile(daemon, instance->policy, err);
 
   if (r < 0)
     return r;
-  instance->watched = program.flags & FL_PROGRAM_LISTENER;
+  instance->watched = program->flags & FL_PROGRAM_LISTENER;
   if (instance->watched) {
-    request.knocks = program.flags & FL_PROGRAM_TAIL ? FL_MONITOR_KNOCKS : 0;
+    request.knocks = program->flags & FL_PROGRAM_TAIL ? FL_MONITOR_KNOCKS : 0;
     request.policy = *instance->policy;
     if ((r = start_monitor(daemon, err)) < 0)
       return r;
-    program.install = daemon->monitor_flags;
+    program->install = daemon->monitor_flags;
   }
-  r = fl_packet_send(link, &program, fl_intercept_program_bytes(&program), NULL, 0);
+  r = fl_packet_send(link, program, fl_intercept_program_bytes(program), NULL, 0);
   if (r == 0 && instance->watched)
     r = fl_packet_send(daemon->monitor_socket, &request, sizeof request, &link, 1);
   return r < 0 ? fl_fail(err, FL_ERR_SYSTEM, -r, "interception", "instance %lu", instance->id) : 0;
