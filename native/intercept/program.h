@@ -4,7 +4,7 @@
  *
  *   other architecture → allow (the first filter refuses it)
  *   a tree over the ranges of numbers with the same outcome; numbers that the first filter refuses belong to either neighbour
- *   the outcomes, each once: a start pays 0.4 us for every instruction, which the kernel translates
+ *   the outcomes, each once: a start pays 0.4 µs for every instruction, which the kernel translates
  */
 #ifndef FLASHD_INTERCEPT_PROGRAM_H
 #define FLASHD_INTERCEPT_PROGRAM_H

@@ -268,17 +268,17 @@ static void what_is_allowed_is_in_the_cache(const struct sock_fprog *list)
 }
 
 /* Younger than the headers we build with. */
-enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_COLLAPSE = 25, ADVICE_END = 128 };
+enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_END = 128 };
 
 static void advice_beyond_content_is_refused_or_not_followed(void)
 {
   static const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER;
   static const int followed[] = { MADV_WILLNEED, MADV_DONTNEED, MADV_REMOVE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
-                                 ADVICE_DONTNEED_LOCKED, ADVICE_COLLAPSE },
+                                 ADVICE_DONTNEED_LOCKED },
                    refused[] = { MADV_FREE, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK };
 
   for (uint32_t advice = 0; advice < ADVICE_END; advice++) {
-    uint32_t expected = advice > ADVICE_COLLAPSE ? SECCOMP_RET_ERRNO | EINVAL : SECCOMP_RET_ERRNO;
+    uint32_t expected = advice > ADVICE_DONTNEED_LOCKED ? SECCOMP_RET_ERRNO | EINVAL : SECCOMP_RET_ERRNO;
 
     for (size_t index = 0; index < FL_COUNT(followed); index++)
       expected = advice == (uint32_t)followed[index] ? SECCOMP_RET_ALLOW : expected;
