@@ -133,7 +133,9 @@ static int read_then(struct fl_rewinder *self, struct fl_error *err)
 
   self->then.region = self->home;
   self->then.region_bytes = self->stays ? bytes : 0;
-  return fl_layout_read(self->target.instance, true, self->home, self->stays ? 0 : bytes, &self->then, err);
+  int r = fl_layout_read(self->target.instance, true, self->home, self->stays ? 0 : bytes, &self->then, err);
+  self->kernels_own = r < 0 ? 0 : fl_layout_kernels_own(&self->then);
+  return r;
 }
 
 static int remember_shape(struct fl_rewinder *self, struct fl_error *err)

@@ -95,7 +95,7 @@ static void ask_of_process(void *context)
 {
   struct fl_rewinder *self = context;
 
-  self->telling.r = fl_process_put(&self->proc, fl_layout_kernels_own(&self->then), &self->facts[FL_FACTS_OF_PROCESS], &self->telling.err);
+  self->telling.r = fl_process_put(&self->proc, self->kernels_own, &self->facts[FL_FACTS_OF_PROCESS], &self->telling.err);
 }
 
 static void ask_of_threads(void *context)

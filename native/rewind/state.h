@@ -33,6 +33,7 @@ struct fl_rewinder {
   struct fl_batch batch;
   uint8_t code[FL_REWIND_CODE];            /* at the parasite's gadget, in the template */
   uint64_t home;                               /* where the batch's region lies */
+  uint64_t kernels_own;                        /* where a mapping of the kernel's own does, 0: there is none */
   struct fl_threads threads;
   struct fl_proc proc;
   struct fl_layout base, then, now;            /* the template's; the instance's at the snapshot; at the restore */

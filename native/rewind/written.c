@@ -15,7 +15,6 @@ enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHA
 /* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
 enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
 
-
 enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
 
 static void add(struct fl_stretches *stretches, uint64_t start, uint64_t end)

@@ -198,8 +198,8 @@ static int add_own_program(const struct fl_pack_runtime *runtime, int lost_fd, s
 }
 
 /*
- * glibc asks for huge pages for what it takes from the kernel beyond them (its tunable glibc.malloc.hugetlb, which runtime.json sets) when it reads this, as it is written in that mode. Without them, or with all memory in
- * them, its asking changes nothing.
+ * With its tunable glibc.malloc.hugetlb, which runtime.json sets, glibc takes memory on a huge page's borders and advises the kernel of it, but only if it reads here, in these very words, that the policy is madvise. What
+ * becomes of that is up to the machine's real policy.
  */
 static int add_huge_pages(struct fl_error *err)
 {

@@ -9,7 +9,7 @@ export type Footprint = { processes: number; cgroups: number; networks: number; 
 const CGROUPS = '/sys/fs/cgroup';
 
 /** undefined when the process has ended meanwhile. */
-function attempt<T>(read: () => T): T | undefined {
+export function attempt<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch {

@@ -32,6 +32,18 @@ pins() {
   [[ -n $told && $told != *' 0 hot pages'* ]] || { echo "$told"; return 1; }
 }
 
+# One request takes the marks of written pages (soft-dirty) from all its mappings; the next one sees that where nothing is restored, so that there is something to be seen.
+marks() {
+  local place=marks%20of%20written%20pages told
+  for round in {1..3}; do
+    answers "$1/hide/$place" > /dev/null || return
+    sleep 3
+    told=$(answers "$1/find/$place") || return
+    sleep 3
+    if [[ $1 == leaks ]]; then [[ $told == *'"found": null'* ]]; else [[ $told == *'"found": "'* ]]; fi || { echo "$told"; return 1; }
+  done
+}
+
 echo "# $(uname -r), cgroups $(stat -fc %T /sys/fs/cgroup)"
 for program in programs/*; do check "$program" timeout 300 "$program"; done
 check "the service starts" ./flashd install
@@ -42,6 +54,8 @@ for directory in functions/*; do
   check "$name answers" answers "$name"
 done
 check "an instance is restored" restores
+check "marks of written pages are seen by the next request" marks leaks-used
+check "marks of written pages are not seen after a restore" marks leaks
 check "forks get copies of what they write to" pins
 journalctl --no-pager -u flashd | tail -n 30
 echo "# done"

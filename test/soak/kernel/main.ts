@@ -28,6 +28,10 @@ export async function holdsOnDebiansKernel(): Promise<{ kernel: string; results:
     mkdirSync(join(functions, 'restored'));
     writeFileSync(join(functions, 'restored/handler.py'), RESTORED);
     writeFileSync(join(functions, 'restored/function.json'), JSON.stringify({ requestIsolation: 'restore' }));
+    for (const [name, requestIsolation] of Object.entries({ leaks: 'restore', 'leaks-used': 'reuse' })) {
+      cpSync(join(root, 'test/e2e/rewind/python'), join(functions, name), { recursive: true });
+      writeFileSync(join(functions, name, 'function.json'), JSON.stringify({ requestIsolation, maxInstances: 1 }));
+    }
     await step('soak: install the Debian packages that emulation needs', () => run('build/setup', ['emulation']));
     const said = await runOnDebiansKernel(folder);
     assert.doesNotMatch(said, /^not ok/m, said);

@@ -2,9 +2,10 @@
 Hides something wherever a process can keep it, or looks for it there: the path says what and where. A place is a pair of functions; the second one returns None when it finds nothing.
 Those in HOSTILE do what a restore need not undo, as long as it ends the instance.
 """
-import array, ctypes, errno, fcntl, json, mmap, os, re, resource, signal, socket, struct, sys, threading, time
+import array, ctypes, errno, fcntl, json, os, re, resource, signal, socket, struct, sys, threading, time
 
 from calls import C, MARK, maps, status, succeed, system
+from marks import advised, advised_found, flags_of_heap, page_of, unmarked
 import region
 
 KEPT = {}
@@ -60,11 +61,6 @@ def heap():
   at = C.sbrk(1 << 20)
   ctypes.memmove(at, MARK, len(MARK))
   KEPT['heap'] = at
-
-
-def page_of(name):
-  start, _, end = maps(name)[0].split()[0].partition('-')
-  return int(start, 16), int(end, 16)
 
 
 def unwritable():
@@ -327,24 +323,6 @@ def replaced_found():
   return MARK in ctypes.string_at(page_of('[heap]')[1] - 64, 64) or None
 
 
-def flags_of_heap():
-  text = open('/proc/self/smaps').read().split('[heap]')[1]
-  return set(re.search('VmFlags: (.*)', text)[1].split())
-
-
-def advised():
-  """Marks that stay on a mapping: of copies at a fork, dumps, huge pages, merging, order."""
-  start, end = page_of('[heap]')
-  for advice in (1, 2, 8, 10, 12, 15, 14, 16, 18, 102):
-    system(28, start, end - start, advice)
-  system(149, start, end - start)
-  system(462, start, end - start, 0)
-
-
-def advised_found():
-  return flags_of_heap() & {'rr', 'sr', 'dc', 'mg', 'hg', 'dd', 'wf', 'lo', 'sl'} or None
-
-
 def huge():
   """The heap's pages together in huge ones, those of the snapshot among them, as far as the kernel does that."""
   heap()
@@ -363,13 +341,6 @@ def unwritten():
   scan = struct.pack('<12Q', 96, 1, 0, 0x7ffffffff000, 0, ctypes.addressof(room), 4096, 0, 0, 2, 24, 2)
   for _ in range(8):
     C.ioctl(pages, ctypes.c_ulong(0xc0606610), ctypes.create_string_buffer(scan, 96))
-
-
-def unmarked():
-  """Mappings without the mark of those written to (soft-dirty), where the kernel gives it to new ones."""
-  with mmap.mmap(-1, 4096), open('/proc/self/smaps') as file:
-    marked = [' sd' in line for line in file if line.startswith('VmFlags:')]
-  return any(marked) and marked.count(False) > 1 or None         # vsyscall, which is no mapping of its own, never has one
 
 
 def sockets():
