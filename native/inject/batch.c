@@ -139,6 +139,7 @@ int fl_batch_start(struct fl_batch *batch, struct fl_error *err)
 {
   if (batch->calls > FL_BATCH_CALLS_MAX)
     return fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "batch", "too much to do in the process at once");
+  batch->touched = true;
   int r = fl_tracee_write(batch->tracee, batch->region + CALLS_AT, batch->call, batch->calls * sizeof batch->call[0], err);
   if (r == 0 && batch->used)
     r = fl_tracee_write(batch->tracee, batch->region + MEMORY_AT, batch->byte, batch->used, err);

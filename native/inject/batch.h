@@ -25,6 +25,7 @@ struct fl_batch_call { uint64_t number, argument[6]; int64_t result; };
 struct fl_batch {
   struct fl_tracee *tracee;
   uint64_t region;                             /* 0: not mapped */
+  bool touched;                                /* something was written there since whoever cleans it has */
   uint32_t calls, used, parts;
   struct { uint32_t thread, first; uint64_t frame; } part[FL_PARASITE_THREADS_MAX];
   struct fl_batch_call call[FL_BATCH_CALLS_MAX];

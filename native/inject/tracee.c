@@ -150,6 +150,13 @@ void fl_tracee_release(struct fl_tracee *tracee)
   tracee->threads = 0;
 }
 
+void fl_tracee_let_go(struct fl_tracee *tracee)
+{
+  for (uint32_t i = 0; i < tracee->threads; i++)
+    ptrace(PTRACE_DETACH, tracee->thread[i].tid, NULL, NULL);
+  tracee->threads = 0;
+}
+
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err)
 {
   pid_t tid = tracee->thread[thread].tid;

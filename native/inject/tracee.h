@@ -33,8 +33,10 @@ int fl_tracee_stop(pid_t pid, struct fl_tracee *ret_tracee, struct fl_error *err
 int fl_tracee_stop_again(struct fl_tracee *tracee, struct fl_error *err);
 /* How many threads the process has, ended ones that are not gone among them; 0: it cannot be told. tasks: /proc/PID/task. */
 uint32_t fl_tracee_count(int tasks);
-/* Lets every thread go on, wherever its registers point now. */
+/* Lets every thread go on, wherever its registers point now: a wait that was cut short is made again. */
 void fl_tracee_release(struct fl_tracee *tracee);
+/* The same for one whose registers were all set, and none to such a wait. */
+void fl_tracee_let_go(struct fl_tracee *tracee);
 
 /* For a thread to stop again: what waitpid says above its low byte. */
 int fl_tracee_wait(pid_t tid, struct fl_error *err);

@@ -54,15 +54,16 @@ static void run(struct fl_job *job)
     futex(&job->state, FUTEX_WAKE, 1);
 }
 
-/* The one that was given first of those that nobody has begun. Whoever gives one is still about to put it down, or puts it where another one lay: whoever waits for that does it. */
+/* The one that was given first of those that nobody has begun; where it lay when it was given before it may lie still. Whoever gives one is still about to put it down, or puts it where another one lay: whoever waits for that does it. */
 static bool run_one(struct fl_helper *helper)
 {
   uint32_t oldest = atomic_load(&helper->given);
 
   for (uint32_t i = 0; i < FL_HELPER_JOBS; i++) {
-    struct fl_job *job = atomic_load(&helper->job[(oldest + i) % FL_HELPER_JOBS]);
+    uint32_t place = (oldest + i) % FL_HELPER_JOBS;
+    struct fl_job *job = atomic_load(&helper->job[place]);
 
-    if (job && take(job)) {
+    if (job && atomic_load(&job->place) == place && take(job)) {
       run(job);
       return true;
     }
@@ -93,18 +94,6 @@ static void *help(void *context)
   return NULL;
 }
 
-void fl_helper_start(struct fl_helper *helper)
-{
-  int processors = sched_getaffinity(0, sizeof helper->processors, &helper->processors) < 0 ? 1 : CPU_COUNT(&helper->processors);
-
-  helper->away_from = -1;
-  mallopt(M_ARENA_MAX, 1);                     /* else each thread has one of its own */
-  while (helper->threads < FL_HELPER_THREADS && (int)helper->threads < processors - 1 && fl_thread_start(help, helper, FL_HELPER_STACK_BYTES))
-    helper->threads++;
-  for (uint32_t begun; (begun = atomic_load(&helper->begun)) < helper->threads;)
-    futex(&helper->begun, FUTEX_WAIT, begun);
-}
-
 static void ring(struct fl_helper *helper, uint32_t sleepers)
 {
   atomic_fetch_add(&helper->bell, 1);
@@ -112,19 +101,54 @@ static void ring(struct fl_helper *helper, uint32_t sleepers)
     futex(&helper->bell, FUTEX_WAKE, sleepers);
 }
 
-/* Where the scheduler leaves two on one, each waits for the other to be done waiting. */
+/* Processors are dealt out in as many classes as there are threads, the first one too. */
+static uint32_t class_of(const struct fl_helper *helper, int processor)
+{
+  uint32_t rank = 0;
+
+  for (int i = 0; i < processor; i++)
+    rank += CPU_ISSET(i, &helper->processors) != 0;
+  return rank % (helper->threads + 1);
+}
+
+static void settle(struct fl_helper *helper, uint32_t thread, uint32_t class)
+{
+  cpu_set_t own;
+
+  CPU_ZERO(&own);
+  for (int i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, &helper->processors) && class_of(helper, i) == class)
+      CPU_SET(i, &own);
+  if (atomic_load(&helper->thread[thread]))
+    sched_setaffinity(atomic_load(&helper->thread[thread]), sizeof own, &own);
+  helper->class[thread] = class;
+}
+
+/* Where the scheduler leaves two on one processor, each waits for the other to be done waiting: who has the class that the first thread is in gets the one that it has left. */
 static void part(struct fl_helper *helper)
 {
-  cpu_set_t others = helper->processors;
   int here = sched_getcpu();
+  uint32_t class = here < 0 ? helper->first_class : class_of(helper, here);
 
-  if (here < 0 || here == helper->away_from)
-    return;
-  CPU_CLR(here, &others);
+  for (uint32_t i = 0; i < helper->threads && class != helper->first_class; i++)
+    if (helper->class[i] == class) {
+      settle(helper, i, helper->first_class);
+      helper->first_class = class;
+    }
+}
+
+void fl_helper_start(struct fl_helper *helper)
+{
+  int processors = sched_getaffinity(0, sizeof helper->processors, &helper->processors) < 0 ? 1 : CPU_COUNT(&helper->processors);
+
+  mallopt(M_ARENA_MAX, 1);                     /* else each thread has one of its own */
+  while (helper->threads < FL_HELPER_THREADS && (int)helper->threads < processors - 1 && fl_thread_start(help, helper, FL_HELPER_STACK_BYTES))
+    helper->threads++;
+  for (uint32_t begun; (begun = atomic_load(&helper->begun)) < helper->threads;)
+    futex(&helper->begun, FUTEX_WAIT, begun);
   for (uint32_t i = 0; i < helper->threads; i++)
-    if (atomic_load(&helper->thread[i]))
-      sched_setaffinity(atomic_load(&helper->thread[i]), sizeof others, &others);
-  helper->away_from = here;
+    settle(helper, i, i);
+  helper->first_class = helper->threads;
 }
 
 void fl_helper_rouse(struct fl_helper *helper)
@@ -144,12 +168,15 @@ void fl_helper_dismiss(struct fl_helper *helper)
 
 void fl_helper_give(struct fl_helper *helper, struct fl_job *job, void (*run)(void *context), void *context)
 {
+  uint32_t place = atomic_fetch_add(&helper->given, 1) % FL_HELPER_JOBS;
+
   job->run = run;
   job->context = context;
+  atomic_store(&job->place, place);
   atomic_store(&job->state, READY);
   if (!helper->threads)
     return;
-  atomic_store(&helper->job[atomic_fetch_add(&helper->given, 1) % FL_HELPER_JOBS], job);
+  atomic_store(&helper->job[place], job);
   ring(helper, 1);
 }
 

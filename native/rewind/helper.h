@@ -10,15 +10,15 @@
 #include <stdint.h>
 
 /* SPIN: how long one waits awake for the next job, since waking an idle processor takes as long as a job; WAIT: how long one is waited for awake. */
-enum { FL_HELPER_THREADS = 2, FL_HELPER_JOBS = 16, FL_HELPER_SPIN_US = 200, FL_HELPER_WAIT_US = 1000, FL_HELPER_STACK_BYTES = 512 << 10 };
+enum { FL_HELPER_THREADS = 3, FL_HELPER_JOBS = 16, FL_HELPER_SPIN_US = 200, FL_HELPER_WAIT_US = 1000, FL_HELPER_STACK_BYTES = 512 << 10 };
 
 /* Lives as long as the helper that it was given to. */
-struct fl_job { void (*run)(void *context); void *context; _Atomic uint32_t state; };
+struct fl_job { void (*run)(void *context); void *context; _Atomic uint32_t place, state; };
 
 struct fl_helper {
   uint32_t threads;
   _Atomic int thread[FL_HELPER_THREADS];       /* their ids; 0: it is none */
-  int away_from;                               /* the processor that they are kept away from, where the first thread is */
+  uint32_t class[FL_HELPER_THREADS], first_class;   /* of processors: each thread has one for itself, the first thread the one that it is in */
   cpu_set_t processors;                        /* that there are for all */
   _Atomic uint32_t bell, given, roused, asleep, born, begun;   /* bell: rung for each job, and ahead of the first */
   _Atomic(struct fl_job *) job[FL_HELPER_JOBS];

@@ -25,7 +25,7 @@ enum { SIGSET_BYTES = 8, ROUNDS_MAX = 64, STATUS_BYTES = 8192 };
 enum { GET_MDWE = 66, GET_MEMORY_MERGE = 68, TIMER_RESTORE_IDS = 77, TIMER_RESTORE_IDS_GET = 2, SCHED_CORE = 62, SCHED_CORE_GET = 0, SYSCALL_DISPATCH = 59, MEMBARRIER_REGISTRATIONS = 1 << 9 };
 enum { SHM_INFO_CALL = 14, SEM_INFO_CALL = 19, MSG_INFO_CALL = 12 };
 enum { GET_CPUID = 0x1011, GET_XCOMP_PERMISSION = 0x1022, GET_XCOMP_GUEST_PERMISSION = 0x1024, GET_UNTAG_MASK = 0x4001, SHADOW_STACK_STATUS = 0x5005 };
-enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, PROCESSORS_BYTES = 1024, OBJECT_BYTES = 128, OBJECTS_MAX = 256 };
+enum { IOPRIO_OF_PROCESS = 1, SCHEDULING_BYTES = 64, OBJECT_BYTES = 128, OBJECTS_MAX = 256 };
 
 /* Where the memory for an answer goes; when it is put back, what was answered: the result, the first number in the memory, the memory. */
 #define OUT (~0ull)
@@ -68,7 +68,6 @@ static const struct query of_thread[] = {
     {"shadow stack", SYS_arch_prctl, {SHADOW_STACK_STATUS, OUT}, 8, 0, {0}},
     {"priority of input and output", SYS_ioprio_get, {IOPRIO_OF_PROCESS, 0}, 0, SYS_ioprio_set, {IOPRIO_OF_PROCESS, 0, RESULT}},
     {"scheduling", SYS_sched_getattr, {0, OUT, SCHEDULING_BYTES, 0}, SCHEDULING_BYTES, SYS_sched_setattr, {0, BYTES, 0}},
-    {"processors", SYS_sched_getaffinity, {0, PROCESSORS_BYTES, OUT}, PROCESSORS_BYTES, SYS_sched_setaffinity, {0, RESULT, BYTES}},
     {"alternative stack", SYS_sigaltstack, {0, OUT}, sizeof(stack_t), 0, {0}},
 };
 
@@ -206,6 +205,15 @@ static void put_process(struct fl_batch *batch, struct fl_inside *inside)
   inside->process.query = ask(batch, of_process, FL_COUNT(of_process), &inside->process.answer);
 }
 
+/* Small pages as the parasite did it in the template (parasite/parasite.c), with all that is there by then. Returns the call that tells where the heap ends. */
+static uint32_t put_heap(struct fl_batch *batch, const struct fl_inside *inside)
+{
+  uint32_t heap = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+
+  fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
+  return heap;
+}
+
 static bool had_timer(const struct fl_inside *inside, int id)
 {
   for (uint32_t i = 0; i < inside->timers.count; i++)
@@ -265,6 +273,10 @@ static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_err
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
+    if (i == 0) {                              /* last of its own: what has to wait for those who look at its memory */
+      fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
+      inside->heap = put_heap(batch, inside);
+    }
   }
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
     r = fl_batch_forget_wait(batch, i, &inside->thread[i].alternative, err);
@@ -307,6 +319,7 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
     if (r == 0)
       r = fl_batch_finish(batch, err);
   }
+  inside->end = batch->call[inside->heap].result;
   if (r == 0)
     r = check(batch, &inside->process, 0, err);
   if (r < 0)
@@ -350,28 +363,11 @@ static bool same_answers(const struct fl_batch *batch, const struct fl_inside *i
   return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
 }
 
-/* As the parasite did in the template (parasite/parasite.c), with all that is there by then. */
-static void keep_small(struct fl_batch *batch)
-{
-  fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
-}
-
-int fl_inside_keep_small(struct fl_batch *batch, struct fl_error *err)
+int fl_inside_put_heap(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
 {
   fl_batch_begin(batch);
-  keep_small(batch);
+  put_heap(batch, inside);
   return fl_batch_run(batch, 0, err);
-}
-
-int fl_inside_put_memory(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err)
-{
-  fl_batch_begin(batch);
-  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
-  uint32_t brk = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
-  keep_small(batch);
-  int r = fl_batch_run(batch, 0, err);
-  inside->end = batch->call[brk].result;
-  return r;
 }
 
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside)

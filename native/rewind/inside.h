@@ -24,14 +24,12 @@ struct fl_inside {
   uint32_t umask;
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
-  uint32_t reaped;                             /* the call that does */
+  uint32_t heap, reaped;                       /* the calls that put its end back, and reap */
   struct fl_batch_call *then_calls;
   uint8_t *then_bytes;
   struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];
 };
 
-/* All that is mapped by now, the batch's region too, will have small pages only. */
-int fl_inside_keep_small(struct fl_batch *batch, struct fl_error *err);
 int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *ret, struct fl_error *err);
 /* Signals that wait are taken, timers stopped, dead children reaped, and every thread is asked what it knows, all at once: it goes on while the caller looks at the process from outside. */
 int fl_inside_start(struct fl_batch *batch, const struct fl_proc *proc, struct fl_inside *inside, struct fl_error *err);
@@ -41,7 +39,7 @@ int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, s
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
 /* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
 int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
-/* Once, before the rest: no memory is locked into place, and the heap ends where it did, or the facts say that it does not. By itself, because the kernel would have it wait while pages are scanned. */
-int fl_inside_put_memory(struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err);
+/* The heap by itself, when what is mapped depends on it: it ends where it did, once that is learnt, and all that is mapped by then will have small pages only. */
+int fl_inside_put_heap(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts);
 #endif

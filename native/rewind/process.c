@@ -14,8 +14,8 @@
 
 enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, DISPATCH_REQUEST = 0x4211 };
 
-/* Lines of status that tell of memory (which is compared itself), of time spent, of us, and of masks that are put back last. */
-static const char *const passing[] = {"State:", "Vm", "Rss", "Hugetlb", "Threads:", "FDSize:", "SigQ:", "SigBlk:", "voluntary_ctxt", "nonvoluntary_ctxt", "TracerPid:"};
+/* Lines of status that tell of memory (which is compared itself), of time spent, of us, of processors (threads.c), and of masks that are put back last. */
+static const char *const passing[] = {"State:", "Cpus_allowed", "Vm", "Rss", "Hugetlb", "Threads:", "FDSize:", "SigQ:", "SigBlk:", "voluntary_ctxt", "nonvoluntary_ctxt", "TracerPid:"};
 
 #define LOCKED "VmLck:"
 

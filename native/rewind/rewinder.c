@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rewind/pages.h"
 #include "rewind/region.h"
 #include "rewind/state.h"
 #include "rewind/watch.h"
@@ -66,7 +67,12 @@ static int open_region(struct fl_rewinder *self, struct fl_error *err)
 
 static int close_region(struct fl_rewinder *self, struct fl_error *err)
 {
-  return self->stays ? fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err) : fl_batch_close(&self->batch, err);
+  if (!self->stays)
+    return fl_batch_close(&self->batch, err);
+  if (!self->batch.touched)
+    return 0;
+  self->batch.touched = false;
+  return fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
 }
 
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
@@ -88,15 +94,25 @@ static int end_new_threads(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
+static int list_processes(const struct fl_rewinder *self, int *ret_now, bool *ret_same)
+{
+  const struct fl_proc *proc = &self->proc;
+  int count = fl_proc_numbers(proc->processes, proc->processes_at, ret_now, FL_PROC_PROCESSES);
+
+  *ret_same = count == proc->process_count && memcmp(ret_now, proc->process, (size_t)count * sizeof ret_now[0]) == 0;
+  return count;
+}
+
 /* Whatever else there is in the sandbox is killed, and reaped by us or by the init. */
 static int end_processes(struct fl_rewinder *self, struct fl_error *err)
 {
-  const struct fl_proc *proc = &self->proc;
-  int now[FL_PROC_PROCESSES], count, r = 0;
+  int now[FL_PROC_PROCESSES], r = 0;
+  bool same;
 
   for (int tries = 0;; tries++) {
-    count = fl_proc_numbers(proc->processes, proc->processes_at, now, FL_PROC_PROCESSES);
-    if (count == proc->process_count && memcmp(now, proc->process, (size_t)count * sizeof now[0]) == 0)
+    int count = list_processes(self, now, &same);
+
+    if (same)
       return 0;
     if (tries == ENDING_TRIES || (count < 0 && count != -E2BIG))
       return refuse(err, "processes do not end");
@@ -138,11 +154,6 @@ static int read_then(struct fl_rewinder *self, struct fl_error *err)
   return r;
 }
 
-static int remember_shape(struct fl_rewinder *self, struct fl_error *err)
-{
-  return fl_shape_remember(&self->shape, self->proc.file[FL_PROC_MAPS], err);
-}
-
 /* Where pages cannot be watched, they are compared with the template's (memory.h), and the batch's region does not stay. */
 static int watch(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -155,7 +166,7 @@ static int watch(struct fl_rewinder *self, struct fl_error *err)
   self->written.copies = self->target.copies;
   self->written.helper = &self->helper;
   if (stays && fl_written_watch(&self->written, &self->batch, &unused) == 0)
-    return remember_shape(self, err);
+    return fl_pages_remember(self, err);
   self->stays = false;
   int r = stays ? fl_files_close(&self->batch, &self->proc, &self->files, err) : 0;    /* none of those that watching took stays inside */
   return r == 0 && stays ? read_then(self, err) : r;
@@ -174,7 +185,7 @@ static int map_region(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0 && self->stays)
     r = fl_batch_stay(&self->batch, err);
   if (r == 0)
-    r = fl_inside_keep_small(&self->batch, err);
+    r = fl_inside_put_heap(&self->batch, &self->inside, err);
   return r < 0 ? r : read_then(self, err);
 }
 
@@ -250,6 +261,8 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
   if (r == 0)
     r = take_snapshot(self, err);
   if (r == 0)
+    r = fl_threads_put_extended(&self->threads, err);
+  if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0)
     fl_tracee_release(&self->tracee);
@@ -262,92 +275,6 @@ int fl_rewinder_snapshot(const struct fl_rewind_target *target, struct fl_rewind
 }
 
 /* --- restore --- */
-
-/*
- * When it has no more threads and processes than it had, and its heap ends where it did, nothing of it writes to memory any more but where the batch lies, which is none of its own, and its mappings stay as they
- * are. So this goes on while the rest is put back, as far as it comes without a call in the process. The scan goes by the snapshot's mappings, so it counts for nothing when they are others.
- */
-static void put_pages(void *context)
-{
-  struct fl_rewinder *self = context;
-  struct fl_paged *paged = &self->paged;
-  struct fl_side *side = &self->paging;
-  struct fl_error scanning = {0};
-  int scanned = fl_written_scan(&self->written, &paged->counts, &paged->known, &scanning);
-
-  side->r = fl_shape_end(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper, &paged->same_shape, &side->err);
-  if (side->r < 0 || !paged->same_shape)
-    return;
-  if (scanned < 0)
-    side->err = scanning;
-  side->r = scanned;
-  if (side->r == 0 && paged->known) {          /* what is dropped later is none of what is written now */
-    side->r = fl_written_put(&self->written, &paged->counts, &side->err);
-    paged->put = side->r == 0;
-  }
-}
-
-static void begin_pages(struct fl_rewinder *self)
-{
-  if (self->written.watch < 0)
-    return;
-  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);  /* first: put_pages ends it */
-  fl_side_begin(self, &self->paging, put_pages);
-}
-
-/* With all flags, which the kernel tells slowly. */
-static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_rewind_report *report, struct fl_error *err)
-{
-  uint32_t repairs = 0;
-
-  int r = fl_state_told(self, 0, err);
-
-  if (r == 0)
-    r = fl_state_layout(self, flagged, err);
-  if (r < 0 || fl_layout_equal(&self->now, &self->then))
-    return r;
-  r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
-  report->mappings += repairs;
-  if (r == 0)
-    r = fl_inside_keep_small(&self->batch, err);
-  if (r == 0)
-    r = fl_state_layout(self, flagged, err);
-  return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : refuse(err, "its mappings cannot be put back");
-}
-
-/*
- * Flags of a mapping change with advice, which is sealed, with a lock, which is put back, or when another mapping takes its place, which then is not watched; and when it becomes writable, an accounting
- * mark that stays. So they are looked at where something is not watched, and compared each time only where nothing can be.
- */
-static int restore_layout(struct fl_rewinder *self, struct fl_rewind_report *report, struct fl_error *err)
-{
-  struct fl_paged *paged = &self->paged;
-
-  if (self->written.watch < 0) {
-    int r = restore_mappings(self, true, report, err);
-    return r < 0 ? r : fl_memory_drop(&self->memory, &self->batch, &paged->counts, err);
-  }
-  int r = fl_side_end(self, &self->paging, 0, err);
-  if (r == 0 && !paged->same_shape) {
-    r = restore_mappings(self, false, report, err);
-    if (r == 0)
-      r = remember_shape(self, err);
-    if (r == 0)
-      r = fl_written_scan(&self->written, &paged->counts, &paged->known, err);
-  }
-  if (r == 0 && !paged->known) {
-    r = restore_mappings(self, true, report, err);
-    if (r == 0)
-      r = fl_written_rewatch(&self->written, err);
-    if (r == 0)
-      r = fl_written_scan(&self->written, &paged->counts, &paged->known, err);
-    if (r == 0)
-      r = paged->known ? remember_shape(self, err) : refuse(err, "its mappings cannot be watched");
-  }
-  if (r == 0 && self->memory.drops)
-    r = fl_state_told(self, 0, err);
-  return r < 0 ? r : fl_memory_run_drops(&self->memory, &self->batch, err);
-}
 
 /* Everything once more, and all of the memory, while it is still stopped. What the facts say was compared already. */
 static int prove(struct fl_rewinder *self, struct fl_error *err)
@@ -379,6 +306,18 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   return fl_state_put(self, r, err);
 }
 
+/* Nothing of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
+static bool keeps_still(const struct fl_rewinder *self)
+{
+  int now[FL_PROC_PROCESSES];
+  bool same;
+
+  if (self->bound || self->written.watch < 0 || self->tracee.threads != self->threads.count || fl_tracee_count(self->tracee.tasks) != self->threads.count)
+    return false;
+  list_processes(self, now, &same);
+  return same && fl_shape_ends_at(self->proc.file[FL_PROC_MAPS], (self->inside.brk + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1));
+}
+
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
 {
   struct fl_memory_counts *counts = &self->paged.counts;
@@ -386,19 +325,23 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
 
   self->paged = (struct fl_paged){0};
   fl_helper_rouse(&self->helper);
+  fl_threads_gather(&self->threads);
   int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
-    r = fl_threads_block(&self->tracee, err);
-  if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
+  bool early = r == 0 && keeps_still(self);
+  if (early)
+    fl_pages_begin(self);
+  if (r == 0)
+    r = fl_threads_block(&self->tracee, err);
   if (r == 0)
     r = check_gadget(self, err);
   phase_ends(report, FL_REWIND_STOP, &since);
   if (r == 0)
     r = open_region(self, err);
-  if (r == 0)
+  if (r == 0 && !early)
     r = end_new_threads(self, err);
-  if (r == 0)
+  if (r == 0 && !early)
     r = end_processes(self, err);
   if (r == 0 && self->stays)                   /* nobody is left who could write to it */
     r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
@@ -406,16 +349,23 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
-  if (r == 0)
-    r = fl_inside_put_memory(&self->batch, &self->inside, err);
-  if (r == 0)
-    begin_pages(self);
+  if (r == 0 && !early)
+    r = fl_inside_put_heap(&self->batch, &self->inside, err);
+  if (r == 0 && !early)
+    fl_pages_begin(self);
   r = fl_state_put(self, r, err);
   phase_ends(report, FL_REWIND_STATE, &since);
+  if (r == 0 && self->stays)
+    r = close_region(self, err);
+  if (r == 0 && !self->bound)
+    r = fl_threads_put_extended(&self->threads, err);
   if (r == 0)
-    r = restore_layout(self, report, err);
-  if (r == 0 && self->bound)
+    r = fl_pages_end(self, report, err);
+  if (r == 0 && self->bound) {
     r = unbind(self, err);
+    if (r == 0)
+      r = fl_threads_put_extended(&self->threads, err);
+  }
   phase_ends(report, FL_REWIND_LAYOUT, &since);
   if (r == 0 && self->written.watch >= 0 && !self->paged.put)
     r = fl_written_put(&self->written, counts, err);
@@ -434,7 +384,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0 && (ending == GOES_ON_PROVEN || ending == RESTS_PROVEN))
     r = prove(self, err);
   if (r == 0 && ending < RESTS)
-    fl_tracee_release(&self->tracee);
+    fl_tracee_let_go(&self->tracee);
   phase_ends(report, FL_REWIND_MEMORY, &since);
   fl_helper_dismiss(&self->helper);
   report->own_pages = counts->own;

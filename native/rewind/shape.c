@@ -26,6 +26,13 @@ static int ask(int maps, uint64_t from, bool named, struct fl_shape_mapping *ret
   return 0;
 }
 
+bool fl_shape_ends_at(int maps, uint64_t address)
+{
+  struct fl_shape_mapping mapping = {0};
+
+  return ask(maps, address - 1, false, &mapping) == 0 && mapping.end == address;
+}
+
 /* A file has no name of its process's making. */
 static bool is_named(const struct fl_shape_mapping *mapping)
 {

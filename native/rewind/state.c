@@ -76,7 +76,8 @@ static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
   if (r < 0)
     return r;
   fl_inside_facts(&self->batch, &self->inside, &self->facts[FL_FACTS_FROM_INSIDE]);
-  return fl_process_registrations(&self->tracee, &self->facts[FL_FACTS_FROM_INSIDE], err);
+  r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
+  return r < 0 ? r : fl_process_registrations(&self->tracee, &self->facts[FL_FACTS_FROM_INSIDE], err);
 }
 
 /* --- what helpers do --- */
@@ -192,8 +193,6 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
     r = fl_state_begin(self, false, err);
-  if (r == 0)
-    r = fl_inside_put_memory(&self->batch, &self->inside, err);
   r = fl_state_put(self, r, err);              /* what a restore will do changes nothing now */
   if (r == 0)
     r = tell_again(self, err);

@@ -61,6 +61,8 @@ int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, 
     fl_arch_rewind_call(&thread->regs);
     if (ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0)
       return fl_fail_errno(err, "getsigmask");
+    if (sched_getaffinity(thread->tid, sizeof thread->processors, &thread->processors) < 0)
+      return fl_fail_errno(err, "getaffinity");
     r = remember_xstate(thread, err);
   }
   return r;
@@ -82,6 +84,40 @@ int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *trace
   return 0;
 }
 
+void fl_threads_gather(const struct fl_threads *threads)
+{
+  cpu_set_t here;
+  int processor = sched_getcpu();
+
+  CPU_ZERO(&here);
+  CPU_SET(processor, &here);
+  for (uint32_t i = 0; i < threads->count; i++)
+    sched_setaffinity(threads->thread[i].tid, sizeof here, &here);
+}
+
+int fl_threads_spread(const struct fl_threads *threads, struct fl_facts *facts, struct fl_error *err)
+{
+  for (uint32_t i = 0; i < threads->count; i++) {
+    const struct fl_saved_thread *thread = &threads->thread[i];
+    cpu_set_t now;
+
+    sched_setaffinity(thread->tid, sizeof thread->processors, &thread->processors);
+    if (sched_getaffinity(thread->tid, sizeof now, &now) < 0)
+      return fl_fail_errno(err, "getaffinity");
+    fl_facts_add(facts, &now, sizeof now, "thread %u processors", i);
+  }
+  return 0;
+}
+
+int fl_threads_put_extended(const struct fl_threads *threads, struct fl_error *err)
+{
+  int r = 0;
+
+  for (uint32_t i = 0; i < threads->count && r == 0; i++)
+    r = fl_arch_set_xstate(threads->thread[i].tid, threads->thread[i].xstate, threads->thread[i].xstate_bytes, err);
+  return r;
+}
+
 int fl_threads_put(const struct fl_threads *threads, struct fl_error *err)
 {
   int r = 0;
@@ -89,8 +125,7 @@ int fl_threads_put(const struct fl_threads *threads, struct fl_error *err)
   for (uint32_t i = 0; i < threads->count && r == 0; i++) {
     const struct fl_saved_thread *thread = &threads->thread[i];
 
-    r = fl_arch_set_xstate(thread->tid, thread->xstate, thread->xstate_bytes, err);
-    if (r == 0 && (ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 || ptrace(PTRACE_SETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0))
+    if ((ptrace(PTRACE_SETREGS, thread->tid, NULL, &thread->regs) < 0 || ptrace(PTRACE_SETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &thread->mask) < 0))
       r = fl_fail_errno(err, "setregs");
   }
   return r;

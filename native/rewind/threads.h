@@ -2,18 +2,21 @@
 #ifndef FLASHD_REWIND_THREADS_H
 #define FLASHD_REWIND_THREADS_H
 #include <flashd/error.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "inject/arch/x86_64/frame.h"
 #include "inject/tracee.h"
+#include "rewind/facts.h"
 #include "rewind/memory.h"
 
 struct fl_saved_thread {
   pid_t tid;
   struct user_regs_struct regs;                /* an interrupted system call is made again */
   uint64_t mask;
+  cpu_set_t processors;
   size_t xstate_bytes;
   uint8_t *xstate;
 };
@@ -27,6 +30,12 @@ int fl_threads_hold(const struct fl_tracee *tracee, struct fl_error *err);
 int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err);
 /* In the tracee: in the order of the snapshot, what was born since behind them. */
 int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *tracee, struct fl_error *err);
+/* To our own processor: who is stopped and let go again by us has not to be woken on another one, which takes longer than what it does there. Where that cannot be, it stays where it is. */
+void fl_threads_gather(const struct fl_threads *threads);
+/* To the processors that they had, of which the facts are taken. */
+int fl_threads_spread(const struct fl_threads *threads, struct fl_facts *facts, struct fl_error *err);
+/* Extended state, which no batch changes that is without a wait to be forgotten (inject/batch.h); and, last of all, the rest. */
+int fl_threads_put_extended(const struct fl_threads *threads, struct fl_error *err);
 int fl_threads_put(const struct fl_threads *threads, struct fl_error *err);
 /* -EBUSY: something is not as it was. */
 int fl_threads_compare(const struct fl_threads *threads, struct fl_error *err);

@@ -107,12 +107,12 @@ static void list_half(void *context)
   half->regions = half->list(half->written->proc->file[FL_PROC_PAGEMAP], half->start, half->end, half->region, half->room);
 }
 
-/* Both halves at the same time; all at once when one does not fit where half of what there is room for lies. */
-static int list_halves(struct fl_written *written, list list)
+/* All at once where it is not known yet where half of it is. */
+static void begin_halves(struct fl_written *written, list list)
 {
-  struct fl_written_half *lower = &written->half[0], *upper = &written->half[1];
   const uint32_t room = FL_WRITTEN_STRETCHES_MAX / 2;
 
+  written->begun = true;
   for (int i = 0; i < 2; i++) {
     struct fl_written_half *half = &written->half[i];
 
@@ -122,13 +122,21 @@ static int list_halves(struct fl_written *written, list list)
     half->end = i == 0 ? written->middle : FL_ADDRESSES_END;
     half->region = written->region + i * room;
     half->room = room;
+    half->regions = -E2BIG;
+    if (written->middle)
+      fl_helper_give(written->helper, &half->job, list_half, half);
   }
-  if (written->middle) {
-    fl_helper_give(written->helper, &upper->job, list_half, upper);
-    list_half(lower);
-    fl_helper_wait(written->helper, &upper->job);
-  }
-  if (!written->middle || lower->regions == -E2BIG || upper->regions == -E2BIG) {
+}
+
+/* All at once as well when one does not fit where half of what there is room for lies. */
+static int end_halves(struct fl_written *written)
+{
+  struct fl_written_half *lower = &written->half[0], *upper = &written->half[1];
+
+  written->begun = false;
+  for (int i = 0; i < 2 && written->middle; i++)
+    fl_helper_wait(written->helper, &written->half[i].job);
+  if (lower->regions == -E2BIG || upper->regions == -E2BIG) {
     lower->end = FL_ADDRESSES_END;
     lower->room = FL_WRITTEN_STRETCHES_MAX;
     upper->regions = 0;
@@ -156,10 +164,11 @@ static uint64_t middle_of(const struct fl_written_half *all)
   return i < all->regions ? all->region[i].start : 0;
 }
 
-static int scan(struct fl_written *written, list list, visit visit, struct fl_error *err)
+/* After begin_halves. */
+static int scan(struct fl_written *written, visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
-  int r = list_halves(written, list);
+  int r = end_halves(written);
   uint32_t at = 0;
 
   if (r < 0)
@@ -202,8 +211,10 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
   if (written->watch < 0)
     return written->watch;
   r = fl_written_rewatch(written, err);
-  if (r == 0)
-    r = scan(written, fl_pagemap_scan, visit_first, err);
+  if (r == 0) {
+    begin_halves(written, fl_pagemap_scan);
+    r = scan(written, visit_first, err);
+  }
   if (r == 0)
     written->middle = middle_of(&written->half[0]);
   if (r == 0)
@@ -286,12 +297,19 @@ static int visit_known(struct fl_written *written, const struct fl_area *area, c
   return visit_changed(written, area, piece, err);
 }
 
+void fl_written_begin(struct fl_written *written)
+{
+  begin_halves(written, fl_pagemap_changed);
+}
+
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
 {
   struct fl_memory *memory = written->memory;
 
   written->write.count = written->protect.count = memory->drops = written->passed = 0;
-  int r = scan(written, fl_pagemap_changed, visit_known, err);
+  if (!written->begun)
+    fl_written_begin(written);
+  int r = scan(written, visit_known, err);
   *ret_known = r != -EAGAIN || err->code != FL_OK;
   if (r < 0 && *ret_known)
     return r;

@@ -46,6 +46,7 @@ struct fl_written {
   uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
   struct fl_helper *helper;                    /* scans one half, and writes some of the pages */
   uint64_t middle;                             /* where the second half begins; 0: not known yet */
+  bool begun;
   struct fl_written_half half[2];
   struct fl_written_share { struct fl_job job; const struct fl_written *written; const struct iovec *from, *to; uint32_t pages, runs; int r; struct fl_error err; } share[FL_WRITTEN_SHARES];
   struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
@@ -53,6 +54,8 @@ struct fl_written {
 
 /* After the memory was saved: what is written to from now on is found. On failure nothing is watched. */
 int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct fl_error *err);
+/* Ahead of the scan, or not: helpers have it then. */
+void fl_written_begin(struct fl_written *written);
 /* *ret_known: every mapping is one that is watched. Else some were made since, by whomever: their flags have to be looked at, all have to be watched again, and scanned again. */
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err);
 int fl_written_rewatch(const struct fl_written *written, struct fl_error *err);

@@ -157,6 +157,7 @@ static void snapshot(void)
   GOES(fl_written_watch(&world->written, &world->batch, &err));
   CHECK(descriptors(world->instance) == open_before);            /* the instance is left without the means to unwatch */
   GOES(fl_batch_close(&world->batch, &err));
+  GOES(fl_threads_put_extended(&world->threads, &err));
   GOES(fl_threads_put(&world->threads, &err));
   fl_tracee_release(&world->tracee);
 }
@@ -200,6 +201,7 @@ static bool restore(struct fl_memory_counts *ret_counts)
   GOES(fl_written_put(&world->written, ret_counts, &err));
   GOES(fl_batch_close(&world->batch, &err));
   GOES(fl_written_put_last(&world->written, &err));
+  GOES(fl_threads_put_extended(&world->threads, &err));
   GOES(fl_threads_put(&world->threads, &err));
   GOES(fl_memory_compare(&world->memory, &err));
   fl_tracee_release(&world->tracee);
