@@ -28,9 +28,9 @@ static int ask(int maps, uint64_t from, bool named, struct fl_shape_mapping *ret
 
 bool fl_shape_ends_at(int maps, uint64_t address)
 {
-  struct fl_shape_mapping mapping = {0};
+  struct fl_shape_mapping below = {0}, above = {0};
 
-  return ask(maps, address - 1, false, &mapping) == 0 && mapping.end == address;
+  return ask(maps, address - 1, false, &below) == 0 && below.end == address && ask(maps, address, false, &above) == 0 && above.start != address;
 }
 
 /* A file has no name of its process's making. */

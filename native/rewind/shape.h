@@ -33,7 +33,7 @@ struct fl_shape {
 int fl_shape_remember(struct fl_shape *shape, int maps, struct fl_error *err);
 /* Without the question, as on older kernels. */
 int fl_shape_remember_text(struct fl_shape *shape, int maps, struct fl_error *err);
-/* Whether a mapping ends there. Kernels that cannot be asked: no. */
+/* Whether a mapping ends there, and no other one begins. Kernels that cannot be asked: no. */
 bool fl_shape_ends_at(int maps, uint64_t address);
 /* Each beginning has one end, and both halves are looked at at the same time, where there are helpers. What is the same may be told in another way, with mappings that the kernel has joined or split: then it differs here. */
 void fl_shape_begin(struct fl_shape *shape, int maps, struct fl_helper *helper);

@@ -189,9 +189,11 @@ static void a_change_of_shape_is_seen(int (*remember)(struct fl_shape *, int, st
   CHECK(munmap(pages + PAGE_BYTES, PAGE_BYTES) == 0);
   CHECK(remember(shape, maps, &err) == 0);
 #define SAME (fl_shape_begin(shape, maps, &alone), fl_shape_end(shape, maps, &alone, &same, &err) == 0 && same)
+#define ENDS fl_shape_ends_at(maps, (uint64_t)(uintptr_t)pages + PAGE_BYTES)
   CHECK(SAME);
+  CHECK(ENDS == shape->asked || !asked_for_named);
   CHECK(mprotect(pages, PAGE_BYTES, PROT_NONE) == 0 && !SAME && mprotect(pages, PAGE_BYTES, PROT_READ) == 0 && SAME);
-  CHECK(mmap(pages + PAGE_BYTES, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED && !SAME && munmap(pages + PAGE_BYTES, PAGE_BYTES) == 0 && SAME);
+  CHECK(mmap(pages + PAGE_BYTES, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED && !SAME && !ENDS && munmap(pages + PAGE_BYTES, PAGE_BYTES) == 0 && SAME);
   CHECK(mmap(pages, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_FIXED, program, 0) != MAP_FAILED && !SAME);
   CHECK(mmap(pages, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED && SAME);
   CHECK(mmap(pages, PAGE_BYTES, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED && !SAME);
@@ -201,6 +203,7 @@ static void a_change_of_shape_is_seen(int (*remember)(struct fl_shape *, int, st
   CHECK(munmap(pages, PAGE_BYTES) == 0 && !SAME);
   CHECK(asked_for_named || !shape->asked);
   CHECK(!shape->asked || (fl_shape_end(shape, maps, &alone, &same, &err) == 0 && !same));        /* what nobody has looked at again */
+#undef ENDS
 #undef SAME
   munmap(pages, 4 * PAGE_BYTES);
   munmap(shape, sizeof *shape);
