@@ -65,14 +65,18 @@ static int open_region(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
+/* After calls in the process, and the last of them: what they, and the kernel for whoever makes them, have written is as it was. */
 static int close_region(struct fl_rewinder *self, struct fl_error *err)
 {
   if (!self->stays)
     return fl_batch_close(&self->batch, err);
   if (!self->batch.touched)
     return 0;
-  self->batch.touched = false;
-  return fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
+  int r = fl_region_clean(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
+  if (r == 0)
+    r = fl_written_put_last(&self->written, err);
+  self->batch.touched = r < 0;
+  return r;
 }
 
 /* When they are gone from the list they have written for the last time (the word that the kernel clears when a thread ends). */
@@ -355,8 +359,8 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     fl_pages_begin(self);
   r = fl_state_put(self, r, err);
   phase_ends(report, FL_REWIND_STATE, &since);
-  if (r == 0 && self->stays)
-    r = close_region(self, err);
+  if (r == 0 && self->stays)                   /* while pages are written; once more at the end where mappings were in the way, or more calls came */
+    close_region(self, &(struct fl_error){0});
   if (r == 0 && !self->bound)
     r = fl_threads_put_extended(&self->threads, err);
   if (r == 0)
@@ -377,8 +381,8 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = close_region(self, err);
   phase_ends(report, FL_REWIND_FACTS, &since);
-  if (r == 0)
-    r = self->written.watch < 0 ? fl_memory_write(&self->memory, counts, err) : fl_written_put_last(&self->written, err);
+  if (r == 0 && self->written.watch < 0)
+    r = fl_memory_write(&self->memory, counts, err);
   if (r == 0)
     r = fl_threads_put(&self->threads, err);
   if (r == 0 && (ending == GOES_ON_PROVEN || ending == RESTS_PROVEN))

@@ -76,29 +76,29 @@ int fl_shape_remember(struct fl_shape *shape, int maps, struct fl_error *err)
   return shape->asked ? 0 : fl_shape_remember_text(shape, maps, err);
 }
 
-static void compare_half(void *context)
+static void compare_part(void *context)
 {
-  struct fl_shape_half *half = context;
-  const struct fl_shape_mapping *mapping = half->shape->mapping;
+  struct fl_shape_part *part = context;
+  const struct fl_shape_mapping *mapping = part->shape->mapping;
   struct fl_shape_mapping now;
 
-  half->same = true;
-  for (uint32_t i = half->first; i < half->end && half->same; i++)
-    half->same = ask(half->maps, i ? mapping[i - 1].end : 0, is_named(&mapping[i]), &now) == 0 && is_same(&mapping[i], &now);
-  if (half->same && half->end == half->shape->mappings)
-    half->same = ask(half->maps, mapping[half->end - 1].end, false, &now) == -ENOENT;
+  part->same = true;
+  for (uint32_t i = part->first; i < part->end && part->same; i++)
+    part->same = ask(part->maps, i ? mapping[i - 1].end : 0, is_named(&mapping[i]), &now) == 0 && is_same(&mapping[i], &now);
+  if (part->same && part->end == part->shape->mappings)
+    part->same = ask(part->maps, mapping[part->end - 1].end, false, &now) == -ENOENT;
 }
 
 void fl_shape_begin(struct fl_shape *shape, int maps, struct fl_helper *helper)
 {
-  for (uint32_t i = 0; i < 2 && shape->asked; i++) {
-    struct fl_shape_half *half = &shape->half[i];
+  for (uint32_t i = 0; i < FL_SHAPE_PARTS && shape->asked; i++) {
+    struct fl_shape_part *part = &shape->part[i];
 
-    half->shape = shape;
-    half->maps = maps;
-    half->first = i * (shape->mappings / 2);
-    half->end = i == 0 ? shape->mappings / 2 : shape->mappings;
-    fl_helper_give(helper, &half->job, compare_half, half);
+    part->shape = shape;
+    part->maps = maps;
+    part->first = i * shape->mappings / FL_SHAPE_PARTS;
+    part->end = (i + 1) * shape->mappings / FL_SHAPE_PARTS;
+    fl_helper_give(helper, &part->job, compare_part, part);
   }
 }
 
@@ -106,10 +106,10 @@ int fl_shape_end(struct fl_shape *shape, int maps, struct fl_helper *helper, boo
 {
   if (shape->asked) {
     *ret_same = true;
-    for (int i = 0; i < 2; i++) {
-      fl_helper_wait(helper, &shape->half[i].job);
-      *ret_same = *ret_same && shape->half[i].same;
-      shape->half[i].same = false;             /* what was not begun again is not the same */
+    for (int i = 0; i < FL_SHAPE_PARTS; i++) {
+      fl_helper_wait(helper, &shape->part[i].job);
+      *ret_same = *ret_same && shape->part[i].same;
+      shape->part[i].same = false;             /* what was not begun again is not the same */
     }
     return 0;
   }

@@ -100,49 +100,57 @@ typedef int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_re
 /* Each stretch of pages of the same kind within a private mapping. */
 typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
 
-static void list_half(void *context)
+static void list_part(void *context)
 {
-  struct fl_written_half *half = context;
+  struct fl_written_part *part = context;
 
-  half->regions = half->list(half->written->proc->file[FL_PROC_PAGEMAP], half->start, half->end, half->region, half->room);
+  part->regions = part->start == part->end ? 0 : part->list(part->written->proc->file[FL_PROC_PAGEMAP], part->start, part->end, part->region, part->room);
 }
 
-/* All at once where it is not known yet where half of it is. */
-static void begin_halves(struct fl_written *written, list list)
+/* None where it is not known yet where they begin. */
+static void begin_parts(struct fl_written *written, list list)
 {
-  const uint32_t room = FL_WRITTEN_STRETCHES_MAX / 2;
+  const uint32_t room = FL_WRITTEN_STRETCHES_MAX / FL_WRITTEN_PARTS;
 
   written->begun = true;
-  for (int i = 0; i < 2; i++) {
-    struct fl_written_half *half = &written->half[i];
+  for (int i = 0; i < FL_WRITTEN_PARTS; i++) {
+    struct fl_written_part *part = &written->part[i];
 
-    half->written = written;
-    half->list = list;
-    half->start = i == 0 ? 0 : written->middle;
-    half->end = i == 0 ? written->middle : FL_ADDRESSES_END;
-    half->region = written->region + i * room;
-    half->room = room;
-    half->regions = -E2BIG;
-    if (written->middle)
-      fl_helper_give(written->helper, &half->job, list_half, half);
+    part->written = written;
+    part->list = list;
+    part->start = i == 0 ? 0 : written->border[i - 1];
+    part->end = i == FL_WRITTEN_PARTS - 1 ? FL_ADDRESSES_END : written->border[i];
+    part->region = written->region + (uint32_t)i * room;
+    part->room = room;
+    part->regions = -E2BIG;
+    if (written->border[0])
+      fl_helper_give(written->helper, &part->job, list_part, part);
   }
 }
 
-/* All at once as well when one does not fit where half of what there is room for lies. */
-static int end_halves(struct fl_written *written)
+/* All at once where there are none, or one does not fit where its share of what there is room for lies. */
+static int end_parts(struct fl_written *written)
 {
-  struct fl_written_half *lower = &written->half[0], *upper = &written->half[1];
+  struct fl_written_part *part = written->part;
+  bool fit = true;
 
   written->begun = false;
-  for (int i = 0; i < 2 && written->middle; i++)
-    fl_helper_wait(written->helper, &written->half[i].job);
-  if (lower->regions == -E2BIG || upper->regions == -E2BIG) {
-    lower->end = FL_ADDRESSES_END;
-    lower->room = FL_WRITTEN_STRETCHES_MAX;
-    upper->regions = 0;
-    list_half(lower);
+  for (int i = 0; i < FL_WRITTEN_PARTS; i++) {
+    if (written->border[0])
+      fl_helper_wait(written->helper, &part[i].job);
+    fit = fit && part[i].regions != -E2BIG;
   }
-  return lower->regions < 0 ? lower->regions : upper->regions < 0 ? upper->regions : 0;
+  if (!fit) {
+    for (int i = 1; i < FL_WRITTEN_PARTS; i++)
+      part[i].regions = 0;
+    part[0].end = FL_ADDRESSES_END;
+    part[0].room = FL_WRITTEN_STRETCHES_MAX;
+    list_part(&part[0]);
+  }
+  for (int i = 0; i < FL_WRITTEN_PARTS; i++)
+    if (part[i].regions < 0)
+      return part[i].regions;
+  return 0;
 }
 
 static uint64_t effort(const struct fl_page_region *region)
@@ -152,30 +160,32 @@ static uint64_t effort(const struct fl_page_region *region)
   return TOLD_PAGES + ((region->categories & POPULATED) || pages < TABLE_PAGES ? pages : TABLE_PAGES);
 }
 
-static uint64_t middle_of(const struct fl_written_half *all)
+static void find_borders(const struct fl_written_part *all, uint64_t *ret_border)
 {
   uint64_t whole = 0, passed = 0;
-  int i = 0;
+  int at = 0;
 
-  for (int j = 0; j < all->regions; j++)
-    whole += effort(&all->region[j]);
-  while (i < all->regions && passed < whole / 2)
-    passed += effort(&all->region[i++]);
-  return i < all->regions ? all->region[i].start : 0;
+  for (int i = 0; i < all->regions; i++)
+    whole += effort(&all->region[i]);
+  for (uint64_t border = 1; border < FL_WRITTEN_PARTS; border++) {
+    while (at < all->regions - 1 && passed < whole * border / FL_WRITTEN_PARTS)
+      passed += effort(&all->region[at++]);
+    ret_border[border - 1] = all->regions ? all->region[at].start : 0;
+  }
 }
 
-/* After begin_halves. */
+/* After begin_parts. */
 static int scan(struct fl_written *written, visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
-  int r = end_halves(written);
+  int r = end_parts(written);
   uint32_t at = 0;
 
   if (r < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "its pages cannot be scanned");
-  for (const struct fl_written_half *half = written->half; half < written->half + 2; half++)
-    for (int i = 0; i < half->regions && r == 0; i++) {
-      const struct fl_page_region *region = &half->region[i];
+  for (const struct fl_written_part *part = written->part; part < written->part + FL_WRITTEN_PARTS; part++)
+    for (int i = 0; i < part->regions && r == 0; i++) {
+      const struct fl_page_region *region = &part->region[i];
 
       while (at < layout->areas && layout->area[at].end <= region->start)
         at++;
@@ -212,11 +222,11 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
     return written->watch;
   r = fl_written_rewatch(written, err);
   if (r == 0) {
-    begin_halves(written, fl_pagemap_scan);
+    begin_parts(written, fl_pagemap_scan);
     r = scan(written, visit_first, err);
   }
   if (r == 0)
-    written->middle = middle_of(&written->half[0]);
+    find_borders(&written->part[0], written->border);
   if (r == 0)
     r = protect(written, err);
   if (r < 0)
@@ -299,7 +309,7 @@ static int visit_known(struct fl_written *written, const struct fl_area *area, c
 
 void fl_written_begin(struct fl_written *written)
 {
-  begin_halves(written, fl_pagemap_changed);
+  begin_parts(written, fl_pagemap_changed);
 }
 
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
@@ -451,38 +461,38 @@ static int write_found(struct batch *batch, struct fl_memory_counts *counts, str
   return r;
 }
 
-static struct batch *begin(struct fl_written *written, struct fl_error *err)
-{
-  struct batch *batch = malloc(sizeof *batch);
-
-  if (!batch) {
-    fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
-    return NULL;
-  }
-  batch->written = written;
-  batch->pages = batch->runs = batch->room = 0;
-  return batch;
-}
-
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err)
 {
-  fl_autofree struct batch *batch = begin(written, err);
-  int r = batch ? write_found(batch, counts, err) : -ENOMEM;
+  fl_autofree struct batch *batch = malloc(sizeof *batch);
 
+  if (!batch)
+    return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "pages");
+  batch->written = written;
+  batch->pages = batch->runs = batch->room = 0;
+  int r = write_found(batch, counts, err);
   counts->own = counts->written;
   if (r == 0)
     r = flush(batch, err);
   return r < 0 ? r : protect(written, err);
 }
 
-int fl_written_put_last(struct fl_written *written, struct fl_error *err)
+/* By itself: pages may be written at the same time. */
+int fl_written_put_last(const struct fl_written *written, struct fl_error *err)
 {
   const struct fl_memory *memory = written->memory;
-  fl_autofree struct batch *batch = begin(written, err);
-  int r = batch ? 0 : -ENOMEM;
+  struct iovec from[FL_REWIND_VOLATILE_MAX], to[FL_REWIND_VOLATILE_MAX];
+  struct fl_written_share share = {.written = written, .from = from, .to = to};
 
-  for (uint32_t i = 0; i < memory->changings && r == 0; i++)
-    if (fl_memory_saved(memory, memory->changing[i]))
-      r = write_page(batch, memory->changing[i], true, err);
-  return r < 0 ? r : flush(batch, err);
+  for (uint32_t i = 0; i < memory->changings; i++) {
+    const uint8_t *bytes = fl_memory_saved(memory, memory->changing[i]);
+
+    if (!bytes)
+      continue;
+    from[share.pages++] = (struct iovec){(void *)bytes, PAGE_BYTES};
+    to[share.runs++] = (struct iovec){(void *)(uintptr_t)memory->changing[i], PAGE_BYTES};
+  }
+  write_share(&share);
+  if (share.r < 0)
+    *err = share.err;
+  return share.r;
 }

@@ -23,11 +23,11 @@
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32, FL_WRITTEN_SHARES = 8 };
+enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32, FL_WRITTEN_SHARES = 8, FL_WRITTEN_PARTS = 3 };
 
 struct fl_written;
-/* Half of the addresses, by what there is to look at. */
-struct fl_written_half { struct fl_job job; const struct fl_written *written; int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most); uint64_t start, end; struct fl_page_region *region; uint32_t room; int regions; };
+/* Some of the addresses, by what there is to look at. */
+struct fl_written_part { struct fl_job job; const struct fl_written *written; int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most); uint64_t start, end; struct fl_page_region *region; uint32_t room; int regions; };
 
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
@@ -44,10 +44,10 @@ struct fl_written {
   uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
   struct fl_copies *copies;                    /* of the template's pages that are written back again and again; or NULL */
   uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
-  struct fl_helper *helper;                    /* scans one half, and writes some of the pages */
-  uint64_t middle;                             /* where the second half begins; 0: not known yet */
+  struct fl_helper *helper;                    /* scans, and writes some of the pages */
+  uint64_t border[FL_WRITTEN_PARTS - 1];       /* where the other parts begin; 0: not known yet */
   bool begun;
-  struct fl_written_half half[2];
+  struct fl_written_part part[FL_WRITTEN_PARTS];
   struct fl_written_share { struct fl_job job; const struct fl_written *written; const struct iovec *from, *to; uint32_t pages, runs; int r; struct fl_error err; } share[FL_WRITTEN_SHARES];
   struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
 };
@@ -62,5 +62,5 @@ int fl_written_rewatch(const struct fl_written *written, struct fl_error *err);
 /* From outside: what the scan has found. */
 int fl_written_put(struct fl_written *written, struct fl_memory_counts *counts, struct fl_error *err);
 /* When nothing of the process runs any more: where the kernel writes for it. */
-int fl_written_put_last(struct fl_written *written, struct fl_error *err);
+int fl_written_put_last(const struct fl_written *written, struct fl_error *err);
 #endif
