@@ -192,6 +192,8 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   int64_t protected = call(tracee, 0, err, SYS_mprotect, (uint64_t)region, CODE_BYTES, PROT_READ | PROT_EXEC, 0, 0, "remote_mprotect");
   if (protected < 0)
     return (int)protected;
+  infection->region = parasite->region;
+  infection->region_bytes = parasite->region_bytes;
   infection->parasite_at = args;
   fl_arch_set_entry(&tracee->thread[0].regs, (uint64_t)region + FL_PARASITE_OFFSET_FL_PARASITE_ENTRY, stack_top, args);
   return ptrace(PTRACE_SETREGS, tracee->pid, NULL, &tracee->thread[0].regs) < 0 ? fl_fail_errno(err, "ptrace_setregs") : 0;

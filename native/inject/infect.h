@@ -11,6 +11,7 @@
 
 struct fl_infection {
   int socket, bell;                            /* SOCK_SEQPACKET to the parasite; eventfd that says: something can be received */
+  uint64_t region, region_bytes;               /* what a fork unmaps */
   uint64_t parasite_at;                        /* its struct fl_parasite */
   uint64_t call_at;                            /* a `syscall` instruction in the process, for later remote calls */
   uint32_t threads;

@@ -61,6 +61,28 @@ int fl_inspect_memory(pid_t pid, struct fl_error *err)
   return 0;
 }
 
+struct fl_growth fl_inspect_growth(pid_t pid, uint64_t but_from, uint64_t but_bytes)
+{
+  fl_autofclose FILE *maps = open_proc(pid, "maps");
+  struct fl_growth found = {0};
+  char line[PATH_MAX + 128];
+  struct mapping mapping;
+  uint64_t below = 0;
+  bool heap = false;
+
+  while (maps && fgets(line, sizeof line, maps)) {
+    if (!parse_mapping(line, &mapping) || mapping.start - but_from < but_bytes)
+      continue;
+    if (below < mapping.start && mapping.start < FL_ADDRESSES_END && (heap || (below && mapping.start - below > found.end - found.start)))
+      found = (struct fl_growth){below, mapping.start};
+    if (heap && found.start == below)
+      break;
+    below = mapping.end;
+    heap = strcmp(mapping.path, "[heap]") == 0;
+  }
+  return found;
+}
+
 int fl_inspect_gadgets(const struct fl_tracee *tracee, uint64_t *ret_call, uint64_t *ret_sigreturn, struct fl_error *err)
 {
   fl_autofclose FILE *maps = open_proc(tracee->pid, "maps");

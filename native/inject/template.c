@@ -1,4 +1,5 @@
 /* See template.h. */
+#include "inject/inspect.h"
 #include "inject/template.h"
 
 #include <errno.h>
@@ -148,6 +149,14 @@ int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, c
   int r = fl_packet_send(template->infection.socket, fork, sizeof *fork, fds, fork->home ? FL_IMAGE_FDS : fork->plan.fds + (fork->cgroup_fd != FL_NO_FD));
 
   return r < 0 ? fl_fail(err, FL_ERR_TEMPLATE, -r, "fork_request", "template %d", template->pid) : 0;
+}
+
+struct fl_growth fl_template_growth(struct fl_template *template)
+{
+  if (template->growth_of != template->pid)
+    template->growth = fl_inspect_growth(template->pid, template->infection.region, template->infection.region_bytes);
+  template->growth_of = template->pid;
+  return template->growth;
 }
 
 int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report)

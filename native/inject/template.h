@@ -35,6 +35,8 @@ struct fl_template {
   struct fl_hot *hot;                          /* what its probe has shown, or NULL */
   struct fl_copies *copies;                    /* for those that put its forks back, or NULL: none has been yet */
   uint64_t booted_ns, forks, boot;             /* boot: its number among all boots; of a function template, that of its language template */
+  struct fl_growth growth;                     /* of growth_of, 0: of nobody yet */
+  pid_t growth_of;
   int32_t known_pid, other_pid;                /* ids of processes that its memory may remember: its forks must not have them by chance. known: the one it takes for its own */
 };
 
@@ -47,6 +49,8 @@ int fl_template_said_ready(struct fl_template *template, struct fl_error *err);
 int fl_template_freeze(struct fl_template *template, struct fl_error *err);
 /* FAST PATH. Sends the request; the plan's descriptors stay the caller's. */
 int fl_template_fork(struct fl_template *template, const struct fl_fork *fork, const int *fds, struct fl_error *err);
+/* READY. Where its forks grow, looked at once. */
+struct fl_growth fl_template_growth(struct fl_template *template);
 /* The bell rang: one report, or -EAGAIN, or another -errno when the template is gone. */
 int fl_template_report(struct fl_template *template, struct fl_fork_report *ret_report);
 /* Kills it, unless it is dead already; the caller reaps. Closes the descriptors. */

@@ -151,16 +151,17 @@ static long rebuild_threads(struct fl_parasite *self, uint32_t isolation)
   return 0;
 }
 
-static long seal(uint32_t threads, uint32_t isolation, uint64_t rewound)
+static long seal(uint32_t threads, uint32_t isolation, const struct fl_assignment *assignment)
 {
-  static const struct sock_filter filter[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER, more[] = FL_SEAL_REWOUND_FILTER;
+  static const struct sock_filter filter[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER;
+  const struct sock_filter more[] = FL_SEAL_REWOUND_FILTER(assignment->growth);
   struct fl_bpf program = {sizeof filter / sizeof filter[0], filter}, stricter = {sizeof more / sizeof more[0], more};
   long flags = threads > 1 ? FL_SECCOMP_FILTER_TSYNC : 0;
 
   if (isolation == FL_ISOLATION_LIGHT)
     program = (struct fl_bpf){sizeof light / sizeof light[0], light};
   long result = fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&program, 0, 0);
-  return result < 0 || !rewound ? result : fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&stricter, 0, 0);
+  return result < 0 || !assignment->rewound ? result : fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&stricter, 0, 0);
 }
 
 static long send_hello(int32_t link, int32_t fd, int32_t listener)
@@ -346,7 +347,7 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
   case FL_STEP_THREADS: return rebuild_threads(self, isolation);
   case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
-  case FL_STEP_SEAL: return child->assignment.intercept ? intercept(child) : seal(self->threads, isolation, child->assignment.rewound);
+  case FL_STEP_SEAL: return child->assignment.intercept ? intercept(child) : seal(self->threads, isolation, &child->assignment);
   default: return -FL_EINVAL;
   }
 }

@@ -205,15 +205,6 @@ static void put_process(struct fl_batch *batch, struct fl_inside *inside)
   inside->process.query = ask(batch, of_process, FL_COUNT(of_process), &inside->process.answer);
 }
 
-/* Small pages as the parasite did it in the template (parasite/parasite.c), with all that is there by then. Returns the call that tells where the heap ends. */
-static uint32_t put_heap(struct fl_batch *batch, const struct fl_inside *inside)
-{
-  uint32_t heap = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
-
-  fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
-  return heap;
-}
-
 static bool had_timer(const struct fl_inside *inside, int id)
 {
   for (uint32_t i = 0; i < inside->timers.count; i++)
@@ -273,10 +264,8 @@ static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_err
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
-    if (i == 0) {                              /* last of its own: what has to wait for those who look at its memory */
-      fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
-      inside->heap = put_heap(batch, inside);
-    }
+    if (i == 0)                                /* last of its own: it has to wait for those who look at its memory */
+      inside->heap = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
   }
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
     r = fl_batch_forget_wait(batch, i, &inside->thread[i].alternative, err);
@@ -363,10 +352,13 @@ static bool same_answers(const struct fl_batch *batch, const struct fl_inside *i
   return memcmp(now, inside->then_bytes + (now - batch->byte), bytes) == 0;
 }
 
-int fl_inside_put_heap(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
+/* Small pages as the parasite did it in the template (parasite/parasite.c), with all that is there by then. */
+int fl_inside_put_memory(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err)
 {
   fl_batch_begin(batch);
-  put_heap(batch, inside);
+  fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
   return fl_batch_run(batch, 0, err);
 }
 

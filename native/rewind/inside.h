@@ -39,7 +39,7 @@ int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, s
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
 /* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
 int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
-/* The heap by itself, when what is mapped depends on it: it ends where it did, once that is learnt, and all that is mapped by then will have small pages only. */
-int fl_inside_put_heap(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
+/* By itself, where it is needed at all: the heap ends where it did, once that is learnt, no memory is locked into place, and what is mapped by now has small pages only. */
+int fl_inside_put_memory(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts);
 #endif

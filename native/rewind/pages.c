@@ -52,7 +52,7 @@ static int restore_mappings(struct fl_rewinder *self, bool flagged, struct fl_re
   r = fl_layout_repair(&self->now, &self->then, &self->batch, &repairs, err);
   report->mappings += repairs;
   if (r == 0)
-    r = fl_inside_put_heap(&self->batch, &self->inside, err);
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
   if (r == 0)
     r = fl_state_layout(self, flagged, err);
   return r < 0 || fl_layout_equal(&self->now, &self->then) ? r : fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "its mappings cannot be put back");

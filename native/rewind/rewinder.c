@@ -189,7 +189,7 @@ static int map_region(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0 && self->stays)
     r = fl_batch_stay(&self->batch, err);
   if (r == 0)
-    r = fl_inside_put_heap(&self->batch, &self->inside, err);
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
   return r < 0 ? r : read_then(self, err);
 }
 
@@ -354,7 +354,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
   if (r == 0 && !early)
-    r = fl_inside_put_heap(&self->batch, &self->inside, err);
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
   if (r == 0 && !early)
     fl_pages_begin(self);
   r = fl_state_put(self, r, err);

@@ -175,7 +175,9 @@ int fl_state_told(struct fl_rewinder *self, int before, struct fl_error *err)
 
   if (r < 0 || !self->tells)
     return r;
-  if (self->locked || fl_facts_differ(&self->facts[FL_FACTS_OF_PROCESS]) || fl_facts_differ(&self->facts[FL_FACTS_OF_THREADS]))
+  if (self->locked)
+    r = fl_inside_put_memory(&self->batch, &self->inside, err);
+  if (r == 0 && (self->locked || fl_facts_differ(&self->facts[FL_FACTS_OF_PROCESS]) || fl_facts_differ(&self->facts[FL_FACTS_OF_THREADS])))
     r = tell_again(self, err);
   return r == 0 && self->locked ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "locked memory: not as it was") : r;
 }

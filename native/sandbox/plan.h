@@ -44,6 +44,7 @@
 #define FLASHD_PLAN_H
 #include <flashd/error.h>
 #include <flashd/protocol.h>
+#include <flashd/rewound_seal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -120,6 +121,7 @@ struct fl_assignment {
   uint64_t reserve;                            /* 1: an empty, inaccessible mapping stays where the parasite was, so that an image of the instance can be applied there */
   uint64_t intercept;                          /* 1: there is a link */
   uint64_t rewound;                            /* 1: it is to be rewound, and sealed for that */
+  struct fl_growth growth;                     /* of one that is rewound */
 };
 
 /* The values for the plan's limit steps. cgroup_pids: its cgroup limits the number of processes, too. That one has to be met first, since it counts what it refuses; RLIMIT_NPROC stands one behind it. */

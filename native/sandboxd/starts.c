@@ -91,6 +91,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
 
   assignment.reserve = instance->candidate;
   assignment.rewound = instance->rewound;
+  if (instance->rewound)
+    assignment.growth = fl_template_growth(instance->template);
   int r = fl_parts_limit(daemon->parts, &instance->sandbox, &instance->limits, err);
 
   if (r >= 0)

@@ -236,7 +236,7 @@ enum { ALLOW_LIST, SEAL, LIGHT_SEAL, REWOUND_SEAL, INHERITED, PROGRAMS };
 static bool looks_at_arguments(size_t program, int number)
 {
   if (program == REWOUND_SEAL)
-    return number == SYS_ioctl || number == SYS_madvise;
+    return number == SYS_ioctl || number == SYS_madvise || number == SYS_mlockall;
   for (size_t index = 0; program == ALLOW_LIST && index < fl_policy_refusal_count; index++)
     if (fl_policy_refusals[index].number == number)
       return true;
@@ -246,7 +246,8 @@ static bool looks_at_arguments(size_t program, int number)
 /* What an instance may call whatever the arguments costs it no filter: not the allow-list, nor a seal, nor what it has inherited from sandboxd. */
 static void what_is_allowed_is_in_the_cache(const struct sock_fprog *list)
 {
-  static struct sock_filter seal[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER, rewound[] = FL_SEAL_REWOUND_FILTER, inherited[FL_DENY_FILTER_MAX];
+  static struct sock_filter seal[] = FL_SEAL_FILTER, light[] = FL_LIGHT_SEAL_FILTER, inherited[FL_DENY_FILTER_MAX];
+  struct sock_filter rewound[] = FL_SEAL_REWOUND_FILTER((struct fl_growth){ 0 });
   int count = fl_deny_filter_build(&fl_sandboxd_filter, inherited, FL_DENY_FILTER_MAX);
   const struct sock_fprog programs[PROGRAMS] = {
     [ALLOW_LIST] = *list, [SEAL] = { FL_COUNT(seal), seal }, [LIGHT_SEAL] = { FL_COUNT(light), light }, [REWOUND_SEAL] = { FL_COUNT(rewound), rewound },
@@ -272,7 +273,7 @@ enum { ADVICE_DONTNEED_LOCKED = 24, ADVICE_END = 128 };
 
 static void advice_beyond_content_is_refused_or_not_followed(void)
 {
-  static const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER;
+  const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER(((struct fl_growth){ 0, 1ul << 40 }));
   static const int followed[] = { MADV_WILLNEED, MADV_DONTNEED, MADV_REMOVE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
                                  ADVICE_DONTNEED_LOCKED },
                    refused[] = { MADV_FREE, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK };
@@ -286,6 +287,44 @@ static void advice_beyond_content_is_refused_or_not_followed(void)
       expected = advice == (uint32_t)refused[index] ? SECCOMP_RET_ERRNO | EINVAL : expected;
     CHECK(interpret(seal, FL_COUNT(seal), &(struct seccomp_data){ .nr = SYS_madvise, .arch = AUDIT_ARCH_X86_64, .args = { 0, 4096, advice } }) == expected);
   }
+}
+
+static uint32_t advised(struct fl_growth growth, uint64_t address, uint64_t length)
+{
+  const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER(growth);
+
+  return interpret(seal, FL_COUNT(seal), &(struct seccomp_data){ .nr = SYS_madvise, .arch = AUDIT_ARCH_X86_64, .args = { address, length, MADV_HUGEPAGE } });
+}
+
+static void huge_pages_are_had_only_where_the_template_has_nothing(void)
+{
+  static const struct fl_growth growths[] = { { 0x55d0c2a3f000, 0x7f21c0a01000 }, { 0x10dd3000, 0xfffff000 }, { 0xfffff000, 0x100001000 }, { 0x7fff00000000, 0x7fff00001000 }, { 0x200000000, 0x300000000 }, { 0, 0 } };
+  static const uint64_t lengths[] = { 1, 4095, 4096, 4097, 2ul << 20, 0x7fffffff, 0xfffff000, 0xffffffff, 1ul << 32, (1ul << 32) + 4096, 1ul << 46, ~0ul - 4095, ~0ul };
+
+  for (size_t which = 0; which < FL_COUNT(growths); which++) {
+    const struct fl_growth growth = growths[which];
+    const uint64_t around[] = { 0, growth.start, growth.end, 0xfffff000, 1ul << 32, 0x7ffffffff000, ~0ul - 4095 };
+
+    for (size_t place = 0; place < FL_COUNT(around); place++)
+      for (size_t index = 0; index < FL_COUNT(lengths); index++)
+        for (int step = -3; step <= 3; step++)
+          for (int back = 0; back < 2; back++) {
+            uint64_t length = lengths[index], address = around[place] + (uint64_t)(int64_t)(step * 4096) - (back ? length : 0);
+            bool within = length < 1ul << 32 && address >= growth.start && address + length <= growth.end;
+
+            if (address + length < address)     /* the kernel refuses it */
+              continue;
+            CHECK(advised(growth, address, length) == (within ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO));
+          }
+  }
+}
+
+static void nothing_is_locked_ahead(void)
+{
+  const struct sock_filter seal[] = FL_SEAL_REWOUND_FILTER((struct fl_growth){ 0 });
+
+  for (int flags = 0; flags <= 2 * (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT); flags++)
+    CHECK(interpret(seal, FL_COUNT(seal), &(struct seccomp_data){ .nr = SYS_mlockall, .arch = AUDIT_ARCH_X86_64, .args = { (uint64_t)flags } }) == (flags & MCL_FUTURE ? SECCOMP_RET_ERRNO | ENOMEM : SECCOMP_RET_ALLOW));
 }
 
 int main(void)
@@ -304,6 +343,8 @@ int main(void)
   CHECK(program.len > 100 && program.len < 1000);
   what_is_allowed_is_in_the_cache(&program);
   advice_beyond_content_is_refused_or_not_followed();
+  huge_pages_are_had_only_where_the_template_has_nothing();
+  nothing_is_locked_ahead();
   pid = fork();
   if (pid == 0) {
     CHECK(fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);
