@@ -2,10 +2,24 @@
 #include "rewind/pages.h"
 
 #include <errno.h>
+#include <sched.h>
+
+enum { PAGE_BYTES = 4096, HEAP_TRIES = 2000 };
 
 int fl_pages_remember(struct fl_rewinder *self, struct fl_error *err)
 {
   return fl_shape_remember(&self->shape, self->proc.file[FL_PROC_MAPS], err);
+}
+
+bool fl_pages_heap_ends(const struct fl_rewinder *self)
+{
+  return fl_shape_ends_at(self->proc.file[FL_PROC_MAPS], (self->inside.brk + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1));
+}
+
+static void begin_looking(struct fl_rewinder *self)
+{
+  fl_written_begin(&self->written);
+  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
 }
 
 /* The scan goes by the snapshot's mappings, so it counts for nothing when they are others. */
@@ -15,6 +29,11 @@ static void put_pages(void *context)
   struct fl_paged *paged = &self->paged;
   struct fl_side *side = &self->paging;
   struct fl_error scanning = {0};
+
+  for (int tries = 0; paged->heap_comes && tries < HEAP_TRIES && !fl_pages_heap_ends(self); tries++)
+    sched_yield();
+  if (paged->heap_comes)
+    begin_looking(self);
   int scanned = fl_written_scan(&self->written, &paged->counts, &paged->known, &scanning);
 
   side->r = fl_shape_end(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper, &paged->same_shape, &side->err);
@@ -29,12 +48,13 @@ static void put_pages(void *context)
   }
 }
 
-void fl_pages_begin(struct fl_rewinder *self)
+void fl_pages_begin(struct fl_rewinder *self, bool heap_comes)
 {
   if (self->written.watch < 0)
     return;
-  fl_written_begin(&self->written);
-  fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
+  self->paged.heap_comes = heap_comes;
+  if (!heap_comes)
+    begin_looking(self);
   fl_side_begin(self, &self->paging, put_pages);
 }
 

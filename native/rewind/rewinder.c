@@ -230,7 +230,7 @@ static void give_back(struct fl_rewinder *self)
   drop(&self->now, sizeof self->now);
   if (self->written.watch >= 0)                /* who proves a restore reads it again */
     drop(&self->base, sizeof self->base);
-  drop(self->written.region, sizeof self->written.region);
+  drop(self->written.list.region, sizeof self->written.list.region);
   drop(&self->written.protect, sizeof self->written.protect);
   malloc_trim(0);
 }
@@ -319,7 +319,18 @@ static bool keeps_still(const struct fl_rewinder *self)
   if (self->bound || self->written.watch < 0 || self->tracee.threads != self->threads.count || fl_tracee_count(self->tracee.tasks) != self->threads.count)
     return false;
   list_processes(self, now, &same);
-  return same && fl_shape_ends_at(self->proc.file[FL_PROC_MAPS], (self->inside.brk + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1));
+  return same && fl_pages_heap_ends(self);
+}
+
+/* What is mapped depends on it. Whoever waits for that is told first, since the process takes our processor at once. */
+static int put_memory(struct fl_rewinder *self, struct fl_error *err)
+{
+  if (self->shape.asked)
+    fl_pages_begin(self, true);
+  int r = fl_inside_put_memory(&self->batch, &self->inside, err);
+  if (r == 0 && !self->shape.asked)
+    fl_pages_begin(self, false);
+  return r;
 }
 
 static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewind_report *report, struct fl_error *err)
@@ -335,7 +346,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   bool early = r == 0 && keeps_still(self);
   if (early)
-    fl_pages_begin(self);
+    fl_pages_begin(self, false);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)
@@ -354,9 +365,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
   if (r == 0 && !early)
-    r = fl_inside_put_memory(&self->batch, &self->inside, err);
-  if (r == 0 && !early)
-    fl_pages_begin(self);
+    r = put_memory(self, err);
   r = fl_state_put(self, r, err);
   phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0 && self->stays)                   /* while pages are written; once more at the end where mappings were in the way, or more calls came */

@@ -76,8 +76,7 @@ static int finish_inside(struct fl_rewinder *self, struct fl_error *err)
   if (r < 0)
     return r;
   fl_inside_facts(&self->batch, &self->inside, &self->facts[FL_FACTS_FROM_INSIDE]);
-  r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
-  return r < 0 ? r : fl_process_registrations(&self->tracee, &self->facts[FL_FACTS_FROM_INSIDE], err);
+  return fl_process_registrations(&self->tracee, &self->facts[FL_FACTS_FROM_INSIDE], err);
 }
 
 /* --- what helpers do --- */
@@ -198,6 +197,8 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   r = fl_state_put(self, r, err);              /* what a restore will do changes nothing now */
   if (r == 0)
     r = tell_again(self, err);
+  if (r == 0)
+    r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
   self->described = true;
   for (size_t i = 0; i < FL_COUNT(self->facts); i++)
     full = full || self->facts[i].full;
@@ -207,7 +208,10 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
 int fl_state_compare(struct fl_rewinder *self, struct fl_error *err)
 {
   const char *name = NULL;
+  int r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
 
+  if (r < 0)
+    return r;
   for (size_t i = 0; i < FL_COUNT(self->facts) && !name; i++)
     name = fl_facts_differ(&self->facts[i]);
   return name ? fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "rewind", "%s: not as it was", name) : 0;

@@ -43,7 +43,7 @@ struct fl_rewinder {
   bool stays;                                  /* the batch's region (region.h) */
   struct fl_helper helper;
   struct fl_side descriptors, emptying, telling, telling_of_threads, paging;   /* what the helpers do */
-  struct fl_paged { bool same_shape, known, put; struct fl_memory_counts counts; } paged;               /* how far paging has come (rewinder.c) */
+  struct fl_paged { bool heap_comes, same_shape, known, put; struct fl_memory_counts counts; } paged;               /* how far paging has come (rewinder.c) */
   struct fl_inside inside;
   struct fl_files files;
   struct fl_scratch scratch;

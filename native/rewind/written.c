@@ -12,9 +12,6 @@
 #include "sys/pagemap.h"
 
 enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16 };
-/* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
-enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
-
 enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
 
 static void add(struct fl_stretches *stretches, uint64_t start, uint64_t end)
@@ -95,95 +92,19 @@ static int protect(struct fl_written *written, struct fl_error *err)
   return 0;
 }
 
-/* fl_pagemap_scan, or another that leaves out what need not be visited. */
-typedef int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most);
 /* Each stretch of pages of the same kind within a private mapping. */
 typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
 
-static void list_part(void *context)
-{
-  struct fl_written_part *part = context;
-
-  part->regions = part->start == part->end ? 0 : part->list(part->written->proc->file[FL_PROC_PAGEMAP], part->start, part->end, part->region, part->room);
-}
-
-/* None where it is not known yet where they begin. */
-static void begin_parts(struct fl_written *written, list list)
-{
-  const uint32_t room = FL_WRITTEN_STRETCHES_MAX / FL_WRITTEN_PARTS;
-
-  written->begun = true;
-  for (int i = 0; i < FL_WRITTEN_PARTS; i++) {
-    struct fl_written_part *part = &written->part[i];
-
-    part->written = written;
-    part->list = list;
-    part->start = i == 0 ? 0 : written->border[i - 1];
-    part->end = i == FL_WRITTEN_PARTS - 1 ? FL_ADDRESSES_END : written->border[i];
-    part->region = written->region + (uint32_t)i * room;
-    part->room = room;
-    part->regions = -E2BIG;
-    if (written->border[0])
-      fl_helper_give(written->helper, &part->job, list_part, part);
-  }
-}
-
-/* All at once where there are none, or one does not fit where its share of what there is room for lies. */
-static int end_parts(struct fl_written *written)
-{
-  struct fl_written_part *part = written->part;
-  bool fit = true;
-
-  written->begun = false;
-  for (int i = 0; i < FL_WRITTEN_PARTS; i++) {
-    if (written->border[0])
-      fl_helper_wait(written->helper, &part[i].job);
-    fit = fit && part[i].regions != -E2BIG;
-  }
-  if (!fit) {
-    for (int i = 1; i < FL_WRITTEN_PARTS; i++)
-      part[i].regions = 0;
-    part[0].end = FL_ADDRESSES_END;
-    part[0].room = FL_WRITTEN_STRETCHES_MAX;
-    list_part(&part[0]);
-  }
-  for (int i = 0; i < FL_WRITTEN_PARTS; i++)
-    if (part[i].regions < 0)
-      return part[i].regions;
-  return 0;
-}
-
-static uint64_t effort(const struct fl_page_region *region)
-{
-  uint64_t pages = (region->end - region->start) / PAGE_BYTES;
-
-  return TOLD_PAGES + ((region->categories & POPULATED) || pages < TABLE_PAGES ? pages : TABLE_PAGES);
-}
-
-static void find_borders(const struct fl_written_part *all, uint64_t *ret_border)
-{
-  uint64_t whole = 0, passed = 0;
-  int at = 0;
-
-  for (int i = 0; i < all->regions; i++)
-    whole += effort(&all->region[i]);
-  for (uint64_t border = 1; border < FL_WRITTEN_PARTS; border++) {
-    while (at < all->regions - 1 && passed < whole * border / FL_WRITTEN_PARTS)
-      passed += effort(&all->region[at++]);
-    ret_border[border - 1] = all->regions ? all->region[at].start : 0;
-  }
-}
-
-/* After begin_parts. */
+/* After fl_list_begin. */
 static int scan(struct fl_written *written, visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
-  int r = end_parts(written);
+  int r = fl_list_end(&written->list, written->helper);
   uint32_t at = 0;
 
   if (r < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "its pages cannot be scanned");
-  for (const struct fl_written_part *part = written->part; part < written->part + FL_WRITTEN_PARTS; part++)
+  for (const struct fl_list_part *part = written->list.part; part < written->list.part + FL_LIST_PARTS; part++)
     for (int i = 0; i < part->regions && r == 0; i++) {
       const struct fl_page_region *region = &part->region[i];
 
@@ -222,11 +143,11 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
     return written->watch;
   r = fl_written_rewatch(written, err);
   if (r == 0) {
-    begin_parts(written, fl_pagemap_scan);
+    fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], fl_pagemap_scan, written->helper);
     r = scan(written, visit_first, err);
   }
   if (r == 0)
-    find_borders(&written->part[0], written->border);
+    fl_list_divide(&written->list);
   if (r == 0)
     r = protect(written, err);
   if (r < 0)
@@ -236,12 +157,35 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
 
 /* --- what was written to --- */
 
+/* The first that is not below it. */
+static uint32_t zero_from(const struct fl_written *written, uint64_t address)
+{
+  uint32_t low = 0, high = written->zeros;
+
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+
+    if (written->zero_at[middle] < address)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
 static bool is_zeroed(const struct fl_written *written, uint64_t address)
 {
-  for (uint32_t i = 0; i < written->zeros; i++)
-    if (written->zero_at[i] == address)
-      return true;
-  return false;
+  uint32_t at = zero_from(written, address);
+
+  return at < written->zeros && written->zero_at[at] == address;
+}
+
+static void add_zero(struct fl_written *written, uint64_t address)
+{
+  uint32_t at = zero_from(written, address);
+
+  memmove(written->zero_at + at + 1, written->zero_at + at, (written->zeros++ - at) * sizeof written->zero_at[0]);
+  written->zero_at[at] = address;
 }
 
 /* New memory without a file. */
@@ -249,7 +193,7 @@ static int empty(struct fl_written *written, uint64_t start, uint64_t end, struc
 {
   for (; start < end && (is_zeroed(written, start) || written->zeros < FL_WRITTEN_ZEROS_MAX); start += PAGE_BYTES) {
     if (!is_zeroed(written, start))
-      written->zero_at[written->zeros++] = start;
+      add_zero(written, start);
     add(&written->write, start, start + PAGE_BYTES);
   }
   return start < end ? fl_memory_add_drop(written->memory, start, end, err) : 0;
@@ -309,7 +253,7 @@ static int visit_known(struct fl_written *written, const struct fl_area *area, c
 
 void fl_written_begin(struct fl_written *written)
 {
-  begin_parts(written, fl_pagemap_changed);
+  fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], fl_pagemap_changed, written->helper);
 }
 
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
@@ -317,7 +261,7 @@ int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts,
   struct fl_memory *memory = written->memory;
 
   written->write.count = written->protect.count = memory->drops = written->passed = 0;
-  if (!written->begun)
+  if (!written->list.begun)
     fl_written_begin(written);
   int r = scan(written, visit_known, err);
   *ret_known = r != -EAGAIN || err->code != FL_OK;

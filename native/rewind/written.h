@@ -19,16 +19,14 @@
 #include "inject/batch.h"
 #include "inject/copies.h"
 #include "rewind/helper.h"
+#include "rewind/list.h"
 #include "rewind/memory.h"
 #include "rewind/proc.h"
 #include "sys/pagemap.h"
 
-enum { FL_WRITTEN_STRETCHES_MAX = 65536, FL_WRITTEN_ZEROS_MAX = 64, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32, FL_WRITTEN_SHARES = 8, FL_WRITTEN_PARTS = 3 };
+enum { FL_WRITTEN_STRETCHES_MAX = FL_LIST_STRETCHES_MAX, FL_WRITTEN_ZEROS_MAX = 128, FL_WRITTEN_AGAIN_MAX = 512, FL_WRITTEN_COOLING = 32, FL_WRITTEN_ROOM = 32, FL_WRITTEN_SHARES = 8 };
 
 struct fl_written;
-/* Some of the addresses, by what there is to look at. */
-struct fl_written_part { struct fl_job job; const struct fl_written *written; int (*list)(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most); uint64_t start, end; struct fl_page_region *region; uint32_t room; int regions; };
-
 struct fl_stretch { uint64_t start, end; };
 struct fl_stretches { uint32_t count; bool full; struct fl_stretch at[FL_WRITTEN_STRETCHES_MAX]; };
 
@@ -41,15 +39,12 @@ struct fl_written {
   uint32_t restores, last;                     /* cooling: each time that so many restores are over */
   uint64_t last_at[FL_WRITTEN_AGAIN_MAX];      /* ascending: pages that were written back last time */
   uint32_t zeros;
-  uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* new once, in memory since */
+  uint64_t zero_at[FL_WRITTEN_ZEROS_MAX];      /* ascending: new once, in memory since */
   struct fl_copies *copies;                    /* of the template's pages that are written back again and again; or NULL */
   uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
   struct fl_helper *helper;                    /* scans, and writes some of the pages */
-  uint64_t border[FL_WRITTEN_PARTS - 1];       /* where the other parts begin; 0: not known yet */
-  bool begun;
-  struct fl_written_part part[FL_WRITTEN_PARTS];
+  struct fl_list list;                         /* of the last scan */
   struct fl_written_share { struct fl_job job; const struct fl_written *written; const struct iovec *from, *to; uint32_t pages, runs; int r; struct fl_error err; } share[FL_WRITTEN_SHARES];
-  struct fl_page_region region[FL_WRITTEN_STRETCHES_MAX];
 };
 
 /* After the memory was saved: what is written to from now on is found. On failure nothing is watched. */
