@@ -307,7 +307,8 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
     r = fl_binding_put(&self->binding, &self->batch, carried, self->binding.rest, -1, err);
   if (r == 0)
     r = fl_state_begin(self, true, err);
-  return fl_state_put(self, r, err);
+  r = fl_state_put(self, r, err);
+  return fl_state_end(self, r, err);
 }
 
 /* Nothing of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
@@ -367,11 +368,12 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0 && !early)
     r = put_memory(self, err);
   r = fl_state_put(self, r, err);
-  phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0 && self->stays)                   /* while pages are written; once more at the end where mappings were in the way, or more calls came */
     close_region(self, &(struct fl_error){0});
   if (r == 0 && !self->bound)
     r = fl_threads_put_extended(&self->threads, err);
+  r = fl_state_end(self, r, err);
+  phase_ends(report, FL_REWIND_STATE, &since);
   if (r == 0)
     r = fl_pages_end(self, report, err);
   if (r == 0 && self->bound) {

@@ -146,9 +146,13 @@ int fl_state_put(struct fl_rewinder *self, int before, struct fl_error *err)
     fl_side_begin(self, &self->descriptors, put_descriptors);
     r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
   }
-  if (r == 0)
-    r = finish_inside(self, err);
-  r = fl_side_end(self, &self->emptying, r, err);
+  return r < 0 ? r : finish_inside(self, err);
+}
+
+int fl_state_end(struct fl_rewinder *self, int before, struct fl_error *err)
+{
+  int r = fl_side_end(self, &self->emptying, before, err);
+
   return fl_side_end(self, &self->descriptors, r, err);
 }
 
@@ -195,6 +199,7 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_state_begin(self, false, err);
   r = fl_state_put(self, r, err);              /* what a restore will do changes nothing now */
+  r = fl_state_end(self, r, err);
   if (r == 0)
     r = tell_again(self, err);
   if (r == 0)

@@ -64,8 +64,9 @@ int fl_state_layout(struct fl_rewinder *self, bool flagged, struct fl_error *err
 int fl_state_describe(struct fl_rewinder *self, struct fl_error *err);
 /* What is open since is closed, and what can be done from outside at any time then is begun. tells: what the kernel tells of the process is among that. */
 int fl_state_begin(struct fl_rewinder *self, bool tells, struct fl_error *err);
-/* The rest; then it waits for what was begun, which comes first. before: as for fl_side_end. */
+/* The rest, as far as the process itself does it; and the end of what was begun, which comes first. before: as for fl_side_end. */
 int fl_state_put(struct fl_rewinder *self, int before, struct fl_error *err);
+int fl_state_end(struct fl_rewinder *self, int before, struct fl_error *err);
 /* Ends that. Before anything of the process runs again: of a process at work the kernel tells other things. before: as for fl_side_end. */
 int fl_state_told(struct fl_rewinder *self, int before, struct fl_error *err);
 /* After all of that has ended. */
