@@ -341,13 +341,15 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
 
   self->paged = (struct fl_paged){0};
   fl_helper_rouse(&self->helper);
-  fl_threads_gather(&self->threads);
+  fl_threads_gather(&self->threads, 0, 1);
   int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   bool early = r == 0 && keeps_still(self);
   if (early)
     fl_pages_begin(self, false);
+  if (r == 0)
+    fl_threads_gather(&self->threads, 1, self->threads.count);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)
