@@ -54,7 +54,7 @@ static void run(struct fl_job *job)
     futex(&job->state, FUTEX_WAKE, 1);
 }
 
-/* The one that was given first of those that nobody has begun; where it lay when it was given before it may lie still. Whoever gives one is still about to put it down, or puts it where another one lay: whoever waits for that does it. */
+/* The one that was given first of those that nobody has begun. Whoever gives one is still about to put it down, or puts it where another one lay: whoever waits for that does it. */
 static bool run_one(struct fl_helper *helper)
 {
   uint32_t oldest = atomic_load(&helper->given);

@@ -12,7 +12,7 @@
 /* SPIN: how long one waits awake for the next job, since waking an idle processor takes as long as a job; WAIT: how long one is waited for awake. */
 enum { FL_HELPER_THREADS = 3, FL_HELPER_JOBS = 16, FL_HELPER_SPIN_US = 200, FL_HELPER_WAIT_US = 1000, FL_HELPER_STACK_BYTES = 512 << 10 };
 
-/* Lives as long as the helper that it was given to. */
+/* Lives as long as the helper that it was given to. place: where it lies there, in job[]; where it lay before, it may be found still. */
 struct fl_job { void (*run)(void *context); void *context; _Atomic uint32_t place, state; };
 
 struct fl_helper {
