@@ -1,5 +1,4 @@
 /* See template.h. */
-#include "inject/inspect.h"
 #include "inject/template.h"
 
 #include <errno.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "inject/inspect.h"
 #include "parasite/image.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"

@@ -37,7 +37,7 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
 /* Right after it. The first answers are what later ones are compared with. */
 int fl_inside_remember(const struct fl_batch *batch, struct fl_inside *inside, struct fl_error *err);
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside);
-/* What is put back only when the answers tell that it was changed: scheduling, processors, personality and the like, and System V objects. 1: something was, all are to be asked again. */
+/* What is put back only when the answers tell that it was changed: scheduling, personality and the like, and System V objects. 1: something was, all are to be asked again. */
 int fl_inside_repair(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);
 /* By itself, where it is needed at all: the heap ends where it did, once that is learnt, no memory is locked into place, and what is mapped by now has small pages only. */
 int fl_inside_put_memory(struct fl_batch *batch, const struct fl_inside *inside, struct fl_error *err);

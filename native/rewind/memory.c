@@ -56,19 +56,26 @@ static bool is_shared(const struct page *page)
          (page->new & FL_PAGEMAP_FRAME) == (page->old & FL_PAGEMAP_FRAME);
 }
 
-const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address)
+uint32_t fl_memory_first(const uint64_t *addresses, uint32_t count, uint64_t address)
 {
-  uint32_t low = 0, high = memory->saved;
+  uint32_t low = 0, high = count;
 
   while (low < high) {
     uint32_t middle = (low + high) / 2;
 
-    if (memory->saved_at[middle] < address)
+    if (addresses[middle] < address)
       low = middle + 1;
     else
       high = middle;
   }
-  return low < memory->saved && memory->saved_at[low] == address ? memory->saved_bytes + (size_t)low * PAGE_BYTES : NULL;
+  return low;
+}
+
+const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address)
+{
+  uint32_t at = fl_memory_first(memory->saved_at, memory->saved, address);
+
+  return at < memory->saved && memory->saved_at[at] == address ? memory->saved_bytes + (size_t)at * PAGE_BYTES : NULL;
 }
 
 /* Whether any page between the two addresses, of either process or saved, may need a look. Kernels that cannot tell: always. */

@@ -42,6 +42,8 @@ void fl_memory_changes_at(struct fl_memory *memory, uint64_t address, uint64_t b
 int fl_memory_save(struct fl_memory *memory, struct fl_error *err);
 /* Whether it is a mapping whose pages are looked at: what is shared can never be written to, what is the kernel's own neither, but for its code, and the batch's region is looked at by itself. */
 bool fl_memory_is_private(const struct fl_layout *layout, const struct fl_area *area);
+/* Of addresses that ascend: the first that is not below this one, or their number. */
+uint32_t fl_memory_first(const uint64_t *addresses, uint32_t count, uint64_t address);
 /* After it was saved: a copy of the saved page, or NULL: the template's, or untouched. */
 const uint8_t *fl_memory_saved(const struct fl_memory *memory, uint64_t address);
 /* Each page, ascending, that is the template's. */

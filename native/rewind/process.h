@@ -13,7 +13,7 @@ int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_er
 int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
 /* The same for everything else but its threads. kernels_own: where a mapping of the kernel's own lies, 0: there is none. */
 int fl_process_put(const struct fl_proc *proc, uint64_t kernels_own, struct fl_facts *facts, struct fl_error *err);
-/* The facts of that many threads. *ret_locked: memory is locked into place, or what is mapped next will be: the batch's region. */
+/* The facts of that many threads. *ret_locked: memory is locked into place. */
 int fl_process_threads(const struct fl_proc *proc, uint32_t threads, struct fl_facts *facts, bool *ret_locked, struct fl_error *err);
 /* The facts that are told to the tracer alone. */
 int fl_process_registrations(const struct fl_tracee *tracee, struct fl_facts *facts, struct fl_error *err);

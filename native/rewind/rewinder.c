@@ -65,7 +65,7 @@ static int open_region(struct fl_rewinder *self, struct fl_error *err)
   return 0;
 }
 
-/* After calls in the process, and the last of them: what they, and the kernel for whoever makes them, have written is as it was. */
+/* When there are no more calls in the process: what they have written, and the kernel for whoever makes them, is as it was. */
 static int close_region(struct fl_rewinder *self, struct fl_error *err)
 {
   if (!self->stays)

@@ -157,32 +157,16 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
 
 /* --- what was written to --- */
 
-/* The first that is not below it. */
-static uint32_t zero_from(const struct fl_written *written, uint64_t address)
-{
-  uint32_t low = 0, high = written->zeros;
-
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-
-    if (written->zero_at[middle] < address)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
 static bool is_zeroed(const struct fl_written *written, uint64_t address)
 {
-  uint32_t at = zero_from(written, address);
+  uint32_t at = fl_memory_first(written->zero_at, written->zeros, address);
 
   return at < written->zeros && written->zero_at[at] == address;
 }
 
 static void add_zero(struct fl_written *written, uint64_t address)
 {
-  uint32_t at = zero_from(written, address);
+  uint32_t at = fl_memory_first(written->zero_at, written->zeros, address);
 
   memmove(written->zero_at + at + 1, written->zero_at + at, (written->zeros++ - at) * sizeof written->zero_at[0]);
   written->zero_at[at] = address;
