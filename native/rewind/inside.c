@@ -115,7 +115,6 @@ static int learn_process(struct fl_batch *batch, struct fl_inside *ret, struct f
   char path[64], status[STATUS_BYTES];
 
   fl_batch_begin(batch);
-  uint32_t brk = fl_batch_add(batch, SYS_brk, 0, 0, 0, 0, 0);
   for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++) {
     at[signal] = fl_batch_memory(batch, NULL, sizeof ret->action[0]);
     fl_batch_add(batch, SYS_rt_sigaction, (uint64_t)signal, 0, at[signal], SIGSET_BYTES, 0);
@@ -123,7 +122,6 @@ static int learn_process(struct fl_batch *batch, struct fl_inside *ret, struct f
   int r = fl_batch_run(batch, 0, err);
   if (r < 0)
     return r;
-  ret->brk = (uint64_t)batch->call[brk].result;
   for (int signal = 1; signal <= FL_INSIDE_SIGNALS; signal++)
     memcpy(&ret->action[signal - 1], fl_batch_bytes(batch, at[signal]), sizeof ret->action[0]);
   if (ret->action[SIGTRAP - 1].handler == (uint64_t)(uintptr_t)SIG_IGN)
@@ -177,6 +175,8 @@ int fl_inside_learn(struct fl_batch *batch, const struct fl_proc *proc, struct f
 
   if (r == 0 && fl_proc_read(proc->file[FL_PROC_TIMERS], ret->told_timers, sizeof ret->told_timers) < 0)
     r = fl_fail(err, FL_ERR_UNSUPPORTED, E2BIG, "snapshot", "its timers");
+  if (r == 0)
+    r = fl_heap_learn(batch, proc, &ret->heap, err);
   if (r == 0)
     r = learn_process(batch, ret, err);
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
@@ -264,8 +264,8 @@ static int start(struct fl_batch *batch, struct fl_inside *inside, struct fl_err
     if (i == 0)
       put_process(batch, inside);
     put_thread(batch, &inside->thread[i], &inside->part[i]);
-    if (i == 0)                                /* last of its own: it has to wait for those who look at its memory */
-      inside->heap = fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+    if (i == 0)                                /* last of its own: it may have to wait for those who look at its memory */
+      inside->heap_call = fl_heap_add(batch, &inside->heap);
   }
   for (uint32_t i = 0; i < batch->tracee->threads && r == 0; i++)
     r = fl_batch_forget_wait(batch, i, &inside->thread[i].alternative, err);
@@ -308,7 +308,7 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
     if (r == 0)
       r = fl_batch_finish(batch, err);
   }
-  inside->end = batch->call[inside->heap].result;
+  inside->heap_result = batch->call[inside->heap_call].result;
   if (r == 0)
     r = check(batch, &inside->process, 0, err);
   if (r < 0)
@@ -320,7 +320,7 @@ int fl_inside_finish(struct fl_batch *batch, struct fl_inside *inside, struct fl
 
 void fl_inside_facts(const struct fl_batch *batch, const struct fl_inside *inside, struct fl_facts *facts)
 {
-  fl_facts_add(facts, &inside->end, sizeof inside->end, "end of the heap");
+  fl_facts_add(facts, &inside->heap_result, sizeof inside->heap_result, "end of the heap");
   add_answers(batch, 0, &inside->process, of_process, FL_COUNT(of_process), facts);
   for (uint32_t i = 0; i < batch->tracee->threads; i++)
     add_answers(batch, i, &inside->part[i], of_thread, FL_COUNT(of_thread), facts);
@@ -357,7 +357,7 @@ int fl_inside_put_memory(struct fl_batch *batch, const struct fl_inside *inside,
 {
   fl_batch_begin(batch);
   fl_batch_add(batch, SYS_munlockall, 0, 0, 0, 0, 0);
-  fl_batch_add(batch, SYS_brk, inside->brk, 0, 0, 0, 0);
+  fl_batch_add(batch, SYS_brk, inside->heap.end, 0, 0, 0, 0);
   fl_batch_add(batch, SYS_madvise, 0, FL_ADDRESSES_END, MADV_NOHUGEPAGE, 0, 0);
   return fl_batch_run(batch, 0, err);
 }

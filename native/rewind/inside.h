@@ -6,6 +6,7 @@
 
 #include "inject/batch.h"
 #include "rewind/facts.h"
+#include "rewind/heap.h"
 #include "rewind/proc.h"
 
 enum { FL_INSIDE_SIGNALS = 64, FL_INSIDE_COMM = 16, FL_INSIDE_TIMERS_BYTES = 2048 };
@@ -17,14 +18,14 @@ struct fl_inside_part { uint32_t put, done, taken, query; uint64_t answer; };
 
 struct fl_inside {
   struct fl_inside_action action[FL_INSIDE_SIGNALS];
-  uint64_t brk;
-  int64_t end;                                 /* of the heap, by now */
+  struct fl_heap heap;
   struct fl_timers timers;
   char told_timers[FL_INSIDE_TIMERS_BYTES];    /* as the kernel tells of them */
   uint32_t umask;
   char directory[256];
   struct fl_inside_thread thread[FL_PARASITE_THREADS_MAX];
-  uint32_t heap, reaped;                       /* the calls that put its end back, and reap */
+  uint32_t heap_call, reaped;                  /* the calls that put its end back, and reap */
+  int64_t heap_result;
   struct fl_batch_call *then_calls;
   uint8_t *then_bytes;
   struct fl_inside_part process, part[FL_PARASITE_THREADS_MAX];

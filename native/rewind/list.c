@@ -6,8 +6,8 @@
 #include "parasite/parasite.h"
 
 enum { PAGE_BYTES = 4096 };
-/* What a stretch takes to tell of, and a table of pages that are not there to pass over, in pages that are looked at. */
-enum { TOLD_PAGES = 4, TABLE_PAGES = 512 };
+/* What a table of pages that are not there takes at most, in pages that are looked at, and how much longer one that is told of does. */
+enum { TABLE_PAGES = 512, TOLD_FACTOR = 2 };
 
 static void ask_for(void *context)
 {
@@ -61,24 +61,43 @@ int fl_list_end(struct fl_list *list, struct fl_helper *helper)
   return 0;
 }
 
-static uint64_t effort(const struct fl_page_region *region)
+static bool is_populated(const struct fl_page_region *region)
+{
+  return region->categories & (FL_PAGE_PRESENT | FL_PAGE_SWAPPED);
+}
+
+static uint64_t pages_looked_at(const struct fl_page_region *region)
 {
   uint64_t pages = (region->end - region->start) / PAGE_BYTES;
 
-  return TOLD_PAGES + ((region->categories & (FL_PAGE_PRESENT | FL_PAGE_SWAPPED)) || pages < TABLE_PAGES ? pages : TABLE_PAGES);
+  return is_populated(region) || pages < TABLE_PAGES ? pages : TABLE_PAGES;
 }
 
-void fl_list_divide(struct fl_list *list)
+void fl_list_weigh(const struct fl_list *list, uint64_t *ret_populated, uint64_t *ret_empty)
+{
+  const struct fl_list_part *all = &list->part[0];
+
+  *ret_populated = *ret_empty = 0;
+  for (int i = 0; i < all->regions; i++)
+    *(is_populated(&all->region[i]) ? ret_populated : ret_empty) += pages_looked_at(&all->region[i]);
+}
+
+static uint64_t effort(const struct fl_page_region *region, bool populated, bool empty)
+{
+  return pages_looked_at(region) * ((is_populated(region) ? populated : empty) ? TOLD_FACTOR : 1);
+}
+
+void fl_list_divide(struct fl_list *list, bool populated, bool empty)
 {
   const struct fl_list_part *all = &list->part[0];
   uint64_t whole = 0, passed = 0;
   int at = 0;
 
   for (int i = 0; i < all->regions; i++)
-    whole += effort(&all->region[i]);
+    whole += effort(&all->region[i], populated, empty);
   for (uint64_t border = 1; border < FL_LIST_PARTS; border++) {
     while (at < all->regions - 1 && passed < whole * border / FL_LIST_PARTS)
-      passed += effort(&all->region[at++]);
+      passed += effort(&all->region[at++], populated, empty);
     list->border[border - 1] = all->regions ? all->region[at].start : 0;
   }
 }

@@ -25,6 +25,8 @@ struct fl_list {
 void fl_list_begin(struct fl_list *list, int pagemap, fl_list_ask ask, struct fl_helper *helper);
 /* Negative errno; -E2BIG: there are more stretches than there is room for. */
 int fl_list_end(struct fl_list *list, struct fl_helper *helper);
-/* After the first one: into parts that take about as long as each other. */
-void fl_list_divide(struct fl_list *list);
+/* After the first one, of all: how many pages are in memory, or swapped out, and how many more of those that are not the kernel looks at. */
+void fl_list_weigh(const struct fl_list *list, uint64_t *ret_populated, uint64_t *ret_empty);
+/* Into parts that take about as long as each other, when so much is told of. */
+void fl_list_divide(struct fl_list *list, bool populated, bool empty);
 #endif

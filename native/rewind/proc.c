@@ -15,6 +15,8 @@
 
 /* The kernel fills a page with whole lines, and begins the next one with what did not fit: an answer this short is all there is, where no line is as long as the rest of the page. */
 enum { ENTRIES_BYTES = 8192, SHORT_BYTES = 2048 };
+/* Of stat (proc(5)). */
+enum { STAT_BYTES = 2048, FIRST_BEHIND_NAME = 3 };
 
 #define HEXADECIMAL "0x"
 
@@ -113,6 +115,19 @@ void fl_proc_put(const struct fl_proc *proc, enum fl_proc_file file, char ret_no
     return;
   fl_file_write(proc->directory, fl_proc_names[file], then);
   number(proc, file, prefix, ret_now);
+}
+
+int fl_proc_stat(const struct fl_proc *proc, const int *fields, size_t count, uint64_t *ret)
+{
+  char text[STAT_BYTES];
+  ssize_t r = fl_proc_read(proc->file[FL_PROC_STAT], text, sizeof text);
+  const char *at = r < 0 ? NULL : strrchr(text, ')');        /* the name before it may hold anything */
+  size_t found = 0;
+
+  for (int field = FIRST_BEHIND_NAME; at && found < count && (at = strchr(at, ' ')); field++, at++)
+    if (field == fields[found])
+      ret[found++] = strtoull(at, NULL, 10);
+  return found == count ? 0 : r < 0 ? (int)r : -EINVAL;
 }
 
 int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct fl_error *err)

@@ -35,7 +35,9 @@ int fl_proc_open_thread(struct fl_proc *proc, uint32_t index, pid_t tid, struct 
 void fl_proc_put(const struct fl_proc *proc, enum fl_proc_file file, char ret_now[FL_PROC_NUMBER]);
 /* From its beginning, terminated. The length, or a negative errno: -E2BIG when it does not fit. */
 ssize_t fl_proc_read(int fd, char *ret_text, size_t size);
-/* The same, for files whose lines may be long. */
+/* Numbers out of its stat (proc(5)), by their ascending places there, from the third one on. 0 or a negative errno. */
+int fl_proc_stat(const struct fl_proc *proc, const int *fields, size_t count, uint64_t *ret);
+/* The same as fl_proc_read, for files whose lines may be long. */
 ssize_t fl_proc_read_lines(int fd, char *ret_text, size_t size);
 /* The numbers among a directory's names from there on, ascending. How many; -E2BIG when there are more. */
 int fl_proc_numbers(int directory, int64_t from, int *ret_numbers, uint32_t most);

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "sys/pagemap.h"
 
-enum { STATUS_BYTES = 8192, STAT_BYTES = 2048, DISPATCH_REQUEST = 0x4211 };
+enum { STATUS_BYTES = 8192, DISPATCH_REQUEST = 0x4211 };
 
 /* Lines of status that tell of memory (which is compared itself), of time spent, of us, of processors (threads.c), and of masks that are put back last. */
 static const char *const passing[] = {"State:", "Cpus_allowed", "Vm", "Rss", "Hugetlb", "Threads:", "FDSize:", "SigQ:", "SigBlk:", "voluntary_ctxt", "nonvoluntary_ctxt", "TracerPid:"};
@@ -82,22 +82,12 @@ int fl_process_registrations(const struct fl_tracee *tracee, struct fl_facts *fa
 
 static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct fl_error *err)
 {
-  char text[STAT_BYTES], kept[STAT_BYTES] = "";
-  size_t length = 0, wanted = 0;
-  ssize_t r = fl_proc_read(proc->file[FL_PROC_STAT], text, sizeof text);
-  const char *at = r < 0 ? NULL : strrchr(text, ')');        /* the name before it may hold anything */
+  uint64_t number[FL_COUNT(fields)];
+  int r = fl_proc_stat(proc, fields, FL_COUNT(fields), number);
 
-  if (!at)
-    return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-r, "read_stat", "process %d", proc->pid);
-  for (int field = 3; wanted < FL_COUNT(fields) && (at = strchr(at, ' ')); field++, at++)
-    if (field == fields[wanted]) {
-      size_t bytes = strcspn(at + 1, " \n") + 1;
-
-      memcpy(kept + length, at, bytes);
-      length += bytes;
-      wanted++;
-    }
-  fl_facts_add(facts, kept, length, "group, session and addresses");
+  if (r < 0)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "read_stat", "process %d", proc->pid);
+  fl_facts_add(facts, number, sizeof number, "group, session and addresses");
   return 0;
 }
 

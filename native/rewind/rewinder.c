@@ -311,26 +311,29 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   return fl_state_end(self, r, err);
 }
 
-/* Nothing of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
+/* No thread of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
 static bool keeps_still(const struct fl_rewinder *self)
+{
+  return !self->bound && self->written.watch >= 0 && self->tracee.threads == self->threads.count && fl_tracee_count(self->tracee.tasks) == self->threads.count && fl_pages_heap_ends(self);
+}
+
+static bool is_alone(const struct fl_rewinder *self)
 {
   int now[FL_PROC_PROCESSES];
   bool same;
 
-  if (self->bound || self->written.watch < 0 || self->tracee.threads != self->threads.count || fl_tracee_count(self->tracee.tasks) != self->threads.count)
-    return false;
   list_processes(self, now, &same);
-  return same && fl_pages_heap_ends(self);
+  return same;
 }
 
 /* What is mapped depends on it. Whoever waits for that is told first, since the process takes our processor at once. */
 static int put_memory(struct fl_rewinder *self, struct fl_error *err)
 {
   if (self->shape.asked)
-    fl_pages_begin(self, true);
+    fl_pages_begin(self, true, true);
   int r = fl_inside_put_memory(&self->batch, &self->inside, err);
   if (r == 0 && !self->shape.asked)
-    fl_pages_begin(self, false);
+    fl_pages_begin(self, false, true);
   return r;
 }
 
@@ -340,16 +343,19 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   uint64_t since = now_ns();
 
   self->paged = (struct fl_paged){0};
-  fl_helper_rouse(&self->helper);
-  fl_threads_gather(&self->threads, 0, 1);
-  int r = fl_tracee_stop_again(&self->tracee, err);
+  int r = fl_tracee_begin_stop(&self->tracee, err);
+  fl_helper_rouse(&self->helper);              /* which takes as long as the stop */
+  if (r == 0)
+    r = fl_tracee_end_stop(&self->tracee, err);
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   bool early = r == 0 && keeps_still(self);
-  if (early)
-    fl_pages_begin(self, false);
+  if (early) {
+    fl_pages_begin(self, false, false);
+    early = fl_pages_go_on(self, is_alone(self));
+  }
   if (r == 0)
-    fl_threads_gather(&self->threads, 1, self->threads.count);
+    fl_threads_gather(&self->threads);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)

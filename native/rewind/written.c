@@ -95,30 +95,59 @@ static int protect(struct fl_written *written, struct fl_error *err)
 /* Each stretch of pages of the same kind within a private mapping. */
 typedef int (*visit)(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err);
 
-/* After fl_list_begin. */
-static int scan(struct fl_written *written, visit visit, struct fl_error *err)
+/* In memory as it was when it was watched first, or protected last. */
+static bool is_clean(const struct fl_page_region *region)
+{
+  return (region->categories & POPULATED) && (region->categories & FL_PAGE_WATCHED) && !(region->categories & FL_PAGE_WRITTEN);
+}
+
+static int visit_region(struct fl_written *written, uint32_t *at, const struct fl_page_region *region, visit visit, struct fl_error *err)
 {
   const struct fl_layout *layout = written->memory->layout;
+  int r = 0;
+
+  while (*at < layout->areas && layout->area[*at].end <= region->start)
+    (*at)++;
+  for (uint32_t area = *at; area < layout->areas && layout->area[area].start < region->end && r == 0; area++) {
+    const struct fl_area *mapped = &layout->area[area];
+    const struct fl_page_region piece = {region->start > mapped->start ? region->start : mapped->start, region->end < mapped->end ? region->end : mapped->end, region->categories};
+
+    if (fl_memory_is_private(layout, mapped))
+      r = visit(written, mapped, &piece, err);
+  }
+  return r;
+}
+
+/* What lies between two stretches that the kernel tells of, where it tells of what is there: it matters only where something was expected. */
+static int visit_gap(struct fl_written *written, uint32_t *at, uint64_t start, uint64_t end, visit visit, struct fl_error *err)
+{
+  const struct fl_stretches *expected = &written->expected;
+
+  while (written->passed < expected->count && expected->at[written->passed].end <= start)
+    written->passed++;
+  if (written->passed == expected->count || expected->at[written->passed].start >= end)
+    return 0;
+  return visit_region(written, at, &(const struct fl_page_region){start, end, FL_PAGE_WATCHED}, visit, err);
+}
+
+/* After fl_list_begin. populated: what the kernel has not told of is watched, and not there. */
+static int scan(struct fl_written *written, bool populated, visit visit, struct fl_error *err)
+{
   int r = fl_list_end(&written->list, written->helper);
+  uint64_t told = 0;
   uint32_t at = 0;
 
   if (r < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, -r, "rewind", "its pages cannot be scanned");
+  written->passed = 0;
   for (const struct fl_list_part *part = written->list.part; part < written->list.part + FL_LIST_PARTS; part++)
-    for (int i = 0; i < part->regions && r == 0; i++) {
-      const struct fl_page_region *region = &part->region[i];
-
-      while (at < layout->areas && layout->area[at].end <= region->start)
-        at++;
-      for (uint32_t area = at; area < layout->areas && layout->area[area].start < region->end && r == 0; area++) {
-        const struct fl_area *mapped = &layout->area[area];
-        const struct fl_page_region piece = {region->start > mapped->start ? region->start : mapped->start, region->end < mapped->end ? region->end : mapped->end, region->categories};
-
-        if (fl_memory_is_private(layout, mapped))
-          r = visit(written, mapped, &piece, err);
-      }
+    for (int i = 0; i < part->regions && r == 0; told = part->region[i++].end) {
+      if (populated)
+        r = visit_gap(written, &at, told, part->region[i].start, visit, err);
+      if (r == 0 && !(populated && is_clean(&part->region[i])))
+        r = visit_region(written, &at, &part->region[i], visit, err);
     }
-  return r;
+  return r == 0 && populated ? visit_gap(written, &at, told, FL_ADDRESSES_END, visit, err) : r;
 }
 
 static int visit_first(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
@@ -135,6 +164,7 @@ static int visit_first(struct fl_written *written, const struct fl_area *area, c
 int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct fl_error *err)
 {
   struct merge merge = {written, 0};
+  uint64_t populated, empty;
   int r = fl_memory_each_kept(written->memory, expect_kept, &merge, err);
 
   expect_saved(&merge, UINT64_MAX);
@@ -144,10 +174,13 @@ int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct 
   r = fl_written_rewatch(written, err);
   if (r == 0) {
     fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], fl_pagemap_scan, written->helper);
-    r = scan(written, visit_first, err);
+    r = scan(written, false, visit_first, err);
   }
-  if (r == 0)
-    fl_list_divide(&written->list);
+  if (r == 0) {
+    fl_list_weigh(&written->list, &populated, &empty);
+    written->sparse = empty > populated;
+    fl_list_divide(&written->list, written->sparse, !written->sparse);
+  }
   if (r == 0)
     r = protect(written, err);
   if (r < 0)
@@ -206,10 +239,10 @@ static int uncopy(struct fl_written *written, const struct fl_area *area, uint64
 
 static int visit_changed(struct fl_written *written, const struct fl_area *area, const struct fl_page_region *piece, struct fl_error *err)
 {
-  bool populated = piece->categories & POPULATED, clean = (piece->categories & FL_PAGE_WATCHED) && !(piece->categories & FL_PAGE_WRITTEN);
+  bool populated = piece->categories & POPULATED;
   int r = 0;
 
-  if (populated && clean)
+  if (is_clean(piece))
     return 0;
   while (written->passed < written->expected.count && written->expected.at[written->passed].end <= piece->start)
     written->passed++;                         /* pieces ascend, and some runtimes have thousands */
@@ -237,17 +270,17 @@ static int visit_known(struct fl_written *written, const struct fl_area *area, c
 
 void fl_written_begin(struct fl_written *written)
 {
-  fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], fl_pagemap_changed, written->helper);
+  fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], written->sparse ? fl_pagemap_populated : fl_pagemap_changed, written->helper);
 }
 
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
 {
   struct fl_memory *memory = written->memory;
 
-  written->write.count = written->protect.count = memory->drops = written->passed = 0;
+  written->write.count = written->protect.count = memory->drops = 0;
   if (!written->list.begun)
     fl_written_begin(written);
-  int r = scan(written, visit_known, err);
+  int r = scan(written, written->sparse, visit_known, err);
   *ret_known = r != -EAGAIN || err->code != FL_OK;
   if (r < 0 && *ret_known)
     return r;

@@ -43,6 +43,7 @@ struct fl_written {
   struct fl_copies *copies;                    /* of the template's pages that are written back again and again; or NULL */
   uint8_t room[FL_WRITTEN_ROOM][4096];         /* for those of which there is none */
   struct fl_helper *helper;                    /* scans, and writes some of the pages */
+  bool sparse;                                 /* more of the pages that the kernel looks at are not there than are: what is not told of was not there */
   struct fl_list list;                         /* of the last scan */
   struct fl_written_share { struct fl_job job; const struct fl_written *written; const struct iovec *from, *to; uint32_t pages, runs; int r; struct fl_error err; } share[FL_WRITTEN_SHARES];
 };

@@ -49,6 +49,11 @@ int fl_pagemap_changed(int pagemap, uint64_t start, uint64_t end, struct fl_page
   return scan(pagemap, start, end, FL_PAGE_PRESENT | FL_PAGE_WATCHED, FL_PAGE_PRESENT | FL_PAGE_WATCHED | FL_PAGE_WRITTEN, ret, most);
 }
 
+int fl_pagemap_populated(int pagemap, uint64_t start, uint64_t end, struct fl_page_region *ret, uint32_t most)
+{
+  return scan(pagemap, start, end, FL_PAGE_WATCHED, FL_PAGE_WATCHED | FL_PAGE_PRESENT | FL_PAGE_SWAPPED, ret, most);
+}
+
 int fl_pagemap_protect(int pagemap, uint64_t start, uint64_t end)
 {
   struct fl_page_region unused[REGIONS];
