@@ -18,7 +18,8 @@ bool fl_pages_heap_ends(const struct fl_rewinder *self)
 
 static void begin_looking(struct fl_rewinder *self)
 {
-  fl_written_begin(&self->written);
+  if (!self->written.list.begun)
+    fl_written_begin(&self->written);
   fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
 }
 
@@ -42,29 +43,30 @@ static void put_pages(void *context)
   if (scanned < 0)
     side->err = scanning;
   side->r = scanned;
-  if (side->r == 0 && paged->known && atomic_load(&self->alone)) {             /* what is dropped later is none of what is written now */
+  if (side->r == 0 && paged->known) {          /* what is dropped later is none of what is written now */
     side->r = fl_written_put(&self->written, &paged->counts, &side->err);
     paged->put = side->r == 0;
   }
 }
 
-void fl_pages_begin(struct fl_rewinder *self, bool heap_comes, bool alone)
+void fl_pages_scan(struct fl_rewinder *self)
+{
+  fl_written_begin(&self->written);
+}
+
+void fl_pages_forget(struct fl_rewinder *self)
+{
+  fl_written_forget(&self->written);
+}
+
+void fl_pages_begin(struct fl_rewinder *self, bool heap_comes)
 {
   if (self->written.watch < 0)
     return;
-  self->paged = (struct fl_paged){.heap_comes = heap_comes};
-  atomic_store(&self->alone, alone);
+  self->paged.heap_comes = heap_comes;
   if (!heap_comes)
     begin_looking(self);
   fl_side_begin(self, &self->paging, put_pages);
-}
-
-bool fl_pages_go_on(struct fl_rewinder *self, bool alone)
-{
-  atomic_store(&self->alone, alone);
-  if (!alone)
-    fl_side_end(self, &self->paging, 0, &(struct fl_error){0});
-  return alone;
 }
 
 /* With all flags, which the kernel tells slowly. */

@@ -330,10 +330,10 @@ static bool is_alone(const struct fl_rewinder *self)
 static int put_memory(struct fl_rewinder *self, struct fl_error *err)
 {
   if (self->shape.asked)
-    fl_pages_begin(self, true, true);
+    fl_pages_begin(self, true);
   int r = fl_inside_put_memory(&self->batch, &self->inside, err);
   if (r == 0 && !self->shape.asked)
-    fl_pages_begin(self, false, true);
+    fl_pages_begin(self, false);
   return r;
 }
 
@@ -350,10 +350,11 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   bool early = r == 0 && keeps_still(self);
-  if (early) {
-    fl_pages_begin(self, false, false);
-    early = fl_pages_go_on(self, is_alone(self));
-  }
+  if (early)
+    fl_pages_scan(self);
+  early = early && is_alone(self);
+  if (!early)
+    fl_pages_forget(self);
   if (r == 0)
     fl_threads_gather(&self->threads);
   if (r == 0)
@@ -373,6 +374,8 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
+  if (r == 0 && early)                         /* what takes long in one piece has begun by now */
+    fl_pages_begin(self, false);
   if (r == 0 && !early)
     r = put_memory(self, err);
   r = fl_state_put(self, r, err);
@@ -394,6 +397,7 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_written_put(&self->written, counts, err);
   phase_ends(report, FL_REWIND_MEMORY, &since);
   r = fl_side_end(self, &self->paging, r, err);
+  fl_pages_forget(self);
   r = fl_state_told(self, r, err);
   if (r == 0)
     r = fl_state_compare(self, err);

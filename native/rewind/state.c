@@ -132,9 +132,10 @@ int fl_state_begin(struct fl_rewinder *self, bool tells, struct fl_error *err)
   for (size_t i = 0; i < FL_COUNT(self->facts); i++)                           /* all of them: a list that nobody goes through is not the same */
     begin_facts(self, &self->facts[i]);
   self->tells = tells;
-  fl_side_begin(self, &self->emptying, empty_layer);
+  fl_side_begin(self, &self->descriptors, put_descriptors);
   if (tells)
     fl_side_begin(self, &self->telling, ask_of_process);
+  fl_side_begin(self, &self->emptying, empty_layer);
   return 0;
 }
 
@@ -142,10 +143,8 @@ int fl_state_put(struct fl_rewinder *self, int before, struct fl_error *err)
 {
   int r = before;
 
-  if (r == 0) {
-    fl_side_begin(self, &self->descriptors, put_descriptors);
+  if (r == 0)
     r = fl_inside_start(&self->batch, &self->proc, &self->inside, err);
-  }
   return r < 0 ? r : finish_inside(self, err);
 }
 

@@ -3,8 +3,6 @@
  */
 #ifndef FLASHD_REWIND_STATE_H
 #define FLASHD_REWIND_STATE_H
-#include <stdatomic.h>
-
 #include "inject/batch.h"
 #include "rewind/binding.h"
 #include "rewind/facts.h"
@@ -46,7 +44,6 @@ struct fl_rewinder {
   struct fl_helper helper;
   struct fl_side descriptors, emptying, telling, telling_of_threads, paging;   /* what the helpers do */
   struct fl_paged { bool heap_comes, same_shape, known, put; struct fl_memory_counts counts; } paged;               /* how far paging has come (pages.c) */
-  _Atomic bool alone;                          /* nobody else can write to its memory, so pages may be put back (pages.c) */
   struct fl_inside inside;
   struct fl_files files;
   struct fl_scratch scratch;
