@@ -20,9 +20,12 @@
 
 #include "base/cleanup.h"
 
-enum { INFO_BYTES = 16384, TARGET_BYTES = 512, OPTIONS = 92, OPTION_BYTES = 64, NAME_BYTES = 128, DRAINED_MAX = 1 << 20 };
+enum { INFO_BYTES = 16384, OPTIONS = 92, OPTION_BYTES = 64, NAME_BYTES = 128, DRAINED_MAX = 1 << 20 };
 /* Options of sockets that are not asked for: the error is taken by asking, memory and processor change by themselves, a pidfd would be made. */
 enum { OPTION_ERROR = 4, OPTION_INCOMING_CPU = 49, OPTION_MEMORY = 55, OPTION_NAPI = 56, OPTION_PEER_PIDFD = 77 };
+/* Nor those that nobody can set, of a socket that is the same one: type, protocol, domain, what is known of the peer, cookies, what filters can do; and limits of time, which are told twice, in two sizes. */
+enum { OPTION_TYPE = 3, OPTION_PEER = 17, OPTION_PEER_SECURITY = 31, OPTION_PROTOCOL = 38, OPTION_DOMAIN = 39, OPTION_FILTER_EXTENSIONS = 48, OPTION_COOKIE = 57, OPTION_PEER_GROUPS = 59, OPTION_NETWORK_COOKIE = 71 };
+enum { OPTION_RECEIVE_TIME_AGAIN = 66, OPTION_SEND_TIME_AGAIN = 67 };
 
 /* Of asynchronous notification. */
 struct owner { struct f_owner_ex who; int signal; };
@@ -114,7 +117,13 @@ static int learn_pipe(pid_t pid, int number, int fd, struct fl_files_pipe *ret, 
 
 static bool is_asked(int name)
 {
-  return name != OPTION_ERROR && name != OPTION_INCOMING_CPU && name != OPTION_MEMORY && name != OPTION_NAPI && name != OPTION_PEER_PIDFD;
+  static const int unasked[] = {OPTION_ERROR, OPTION_INCOMING_CPU, OPTION_MEMORY, OPTION_NAPI, OPTION_PEER_PIDFD, OPTION_TYPE, OPTION_PEER, OPTION_PEER_SECURITY, OPTION_PROTOCOL, OPTION_DOMAIN,
+                                OPTION_FILTER_EXTENSIONS, OPTION_COOKIE, OPTION_PEER_GROUPS, OPTION_NETWORK_COOKIE, OPTION_RECEIVE_TIME_AGAIN, OPTION_SEND_TIME_AGAIN};
+
+  for (size_t i = 0; i < FL_COUNT(unasked); i++)
+    if (name == unasked[i])
+      return false;
+  return true;
 }
 
 static void learn_options(int fd, uint64_t ret_unknown[2])
@@ -298,18 +307,13 @@ static void add_state(struct fl_facts *facts, int number, int fd, const struct s
 static int put_file(const struct fl_proc *proc, const struct fl_files *files, uint32_t i, struct kept *kept, struct fl_facts *facts, struct fl_error *err)
 {
   fl_autoclose int fd = pidfd_getfd(files->pidfd, files->number[i], 0);
-  char info[INFO_BYTES], path[64], target[TARGET_BYTES];
+  char info[INFO_BYTES];
   struct stat status;
 
   if (fd < 0 || fstat(fd, &status) < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "descriptor %d: not as it was", files->number[i]);
   const struct owner owner = put_flags(fd, files->flags[i]);
   int r = put_contents(proc->pid, files, i, fd, &status, err);
-  if (!S_ISFIFO(status.st_mode) && !S_ISSOCK(status.st_mode)) {                /* of those it is the inode's number, which is compared itself */
-    snprintf(path, sizeof path, "fd/%d", files->number[i]);
-    ssize_t length = readlinkat(proc->directory, path, target, sizeof target);
-    fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d target", files->number[i]);
-  }
   int bytes = r < 0 ? r : read_info(files, i, info, err);
   if (bytes < 0)
     return bytes;

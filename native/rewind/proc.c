@@ -24,8 +24,8 @@ struct entry { uint64_t inode; int64_t next; uint16_t bytes; uint8_t type; char 
 
 const char *const fl_proc_names[FL_PROC_FILES] = {
     [FL_PROC_AUXV] = "auxv", [FL_PROC_OOM_SCORE] = "oom_score_adj", [FL_PROC_COREDUMP_FILTER] = "coredump_filter", [FL_PROC_AUTOGROUP] = "autogroup", [FL_PROC_TIMERS] = "timers",
-    [FL_PROC_NET_DEV] = "net/dev", [FL_PROC_LOGIN] = "loginuid", [FL_PROC_SESSION] = "sessionid", [FL_PROC_ATTRIBUTES] = "attr/current", [FL_PROC_CGROUP] = "cgroup",
-    [FL_PROC_STAT] = "stat", [FL_PROC_MAPS] = "maps", [FL_PROC_PAGEMAP] = "pagemap", [FL_PROC_MEM] = "mem", [FL_PROC_FD] = "fd", [FL_PROC_TASK] = "task"};
+    [FL_PROC_NET_DEV] = "net/dev", [FL_PROC_LOGIN] = "loginuid", [FL_PROC_SESSION] = "sessionid", [FL_PROC_ATTRIBUTES] = "attr/current",
+    [FL_PROC_STAT] = "stat", [FL_PROC_LIMITS] = "limits", [FL_PROC_MAPS] = "maps", [FL_PROC_PAGEMAP] = "pagemap", [FL_PROC_MEM] = "mem", [FL_PROC_FD] = "fd", [FL_PROC_TASK] = "task"};
 
 static bool is_number(const char *name)
 {

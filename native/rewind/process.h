@@ -7,8 +7,12 @@
 #include "rewind/facts.h"
 #include "rewind/proc.h"
 
-struct fl_process_limits { uint64_t limit[32][2]; };
-int fl_process_limits_get(pid_t pid, struct fl_process_limits *ret, struct fl_error *err);
+enum { FL_PROCESS_LIMITS_BYTES = 4096 };
+
+/* told: by /proc/PID/limits. */
+struct fl_process_limits { uint64_t limit[32][2]; char told[FL_PROCESS_LIMITS_BYTES]; };
+
+int fl_process_limits_learn(const struct fl_proc *proc, struct fl_process_limits *ret, struct fl_error *err);
 /* Puts limits back, and takes the facts of them. */
 int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_limits *limits, struct fl_facts *facts, struct fl_error *err);
 /* The same for everything else but its threads. kernels_own: where a mapping of the kernel's own lies, 0: there is none. */

@@ -12,7 +12,7 @@
 #include "rewind/helper.h"
 #include "rewind/layout.h"
 
-enum { FL_SHAPE_NAME = 96, FL_SHAPE_PARTS = 3 };
+enum { FL_SHAPE_NAME = 96, FL_SHAPE_PARTS = 6 };
 
 struct fl_shape_mapping { uint64_t start, end, flags, page_bytes, offset, inode; uint32_t major, minor; char name[FL_SHAPE_NAME]; };
 

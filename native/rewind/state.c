@@ -192,7 +192,7 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = fl_files_learn(&self->proc, &self->files, err);
   if (r == 0)
-    r = fl_process_limits_get(self->target.instance, &self->limits, err);
+    r = fl_process_limits_learn(&self->proc, &self->limits, err);
   if (r == 0)
     r = fl_scratch_learn(self->target.scratch, &self->scratch, err);
   if (r == 0)
