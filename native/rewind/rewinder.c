@@ -353,7 +353,9 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   if (early)
     fl_pages_scan(self);
   early = early && is_alone(self);
-  if (!early)
+  if (early)
+    fl_pages_begin(self, false);
+  else
     fl_pages_forget(self);
   if (r == 0)
     fl_threads_gather(&self->threads);
@@ -374,8 +376,6 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_binding_take(&self->batch, &self->parasite.descriptors, err);
   if (r == 0)
     r = fl_state_begin(self, !self->bound, err);                               /* of one that is a function's there is more to be put back before */
-  if (r == 0 && early)                         /* what takes long in one piece has begun by now */
-    fl_pages_begin(self, false);
   if (r == 0 && !early)
     r = put_memory(self, err);
   r = fl_state_put(self, r, err);
