@@ -10,6 +10,7 @@ import region
 
 KEPT = {}
 AT = 0x3000000000
+BRK = 12
 
 
 # Neither stands anywhere as the words themselves, which are in memory only when a request has hidden them.
@@ -61,6 +62,10 @@ def heap():
   at = C.sbrk(1 << 20)
   ctypes.memmove(at, MARK, len(MARK))
   KEPT['heap'] = at
+
+
+def heap_end():
+  return system(BRK, 0)
 
 
 def unwritable():
@@ -393,6 +398,7 @@ PLACES = {
   'a mapping': (mapped, lambda: maps('3000000000-') or None),
   'gigabytes': (gigabytes, lambda: next((line for line in open('/proc/self/maps') if (lambda a, b: int(b, 16) - int(a, 16))(*line.split()[0].split('-')) >= 4 << 30), None)),
   'the heap': (heap, lambda: KEPT.get('heap')),
+  'the end of the heap within its page': (lambda: system(BRK, heap_end() - 24), lambda: heap_end() % 4096 or None),
   'rights of memory': (unwritable, lambda: [line for line in maps('[heap]') if ' r--p ' in line] or None),
   'code of a library': (code, code_found),
   'discarded memory': (discard, lambda: None),
