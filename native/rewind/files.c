@@ -20,7 +20,7 @@
 
 #include "base/cleanup.h"
 
-enum { INFO_BYTES = 16384, OPTIONS = 92, OPTION_BYTES = 64, NAME_BYTES = 128, DRAINED_MAX = 1 << 20 };
+enum { INFO_BYTES = 16384, TARGET_BYTES = 512, OPTIONS = 92, OPTION_BYTES = 64, NAME_BYTES = 128, DRAINED_MAX = 1 << 20 };
 /* Options of sockets that are not asked for: the error is taken by asking, memory and processor change by themselves, a pidfd would be made. */
 enum { OPTION_ERROR = 4, OPTION_INCOMING_CPU = 49, OPTION_MEMORY = 55, OPTION_NAPI = 56, OPTION_PEER_PIDFD = 77 };
 /* Nor those that nobody can set, of a socket that is the same one: type, protocol, domain, what is known of the peer, cookies, what filters can do; and limits of time, which are told twice, in two sizes. */
@@ -307,13 +307,18 @@ static void add_state(struct fl_facts *facts, int number, int fd, const struct s
 static int put_file(const struct fl_proc *proc, const struct fl_files *files, uint32_t i, struct kept *kept, struct fl_facts *facts, struct fl_error *err)
 {
   fl_autoclose int fd = pidfd_getfd(files->pidfd, files->number[i], 0);
-  char info[INFO_BYTES];
+  char info[INFO_BYTES], path[64], target[TARGET_BYTES];
   struct stat status;
 
   if (fd < 0 || fstat(fd, &status) < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "rewind", "descriptor %d: not as it was", files->number[i]);
   const struct owner owner = put_flags(fd, files->flags[i]);
   int r = put_contents(proc->pid, files, i, fd, &status, err);
+  if ((status.st_mode & S_IFMT) == 0) {        /* epoll sets, counters and the like are of one inode: its name tells which kind it is */
+    snprintf(path, sizeof path, "fd/%d", files->number[i]);
+    ssize_t length = readlinkat(proc->directory, path, target, sizeof target);
+    fl_facts_add(facts, target, length < 0 ? 0 : (size_t)length, "descriptor %d kind", files->number[i]);
+  }
   int bytes = r < 0 ? r : read_info(files, i, info, err);
   if (bytes < 0)
     return bytes;
