@@ -364,7 +364,7 @@ int fl_inside_put_memory(struct fl_batch *batch, const struct fl_inside *inside,
 
 bool fl_inside_differs(const struct fl_batch *batch, const struct fl_inside *inside)
 {
-  bool same = same_answers(batch, inside, &inside->process, of_process, FL_COUNT(of_process));
+  bool same = inside->heap_result == inside->then_calls[inside->heap_call].result && same_answers(batch, inside, &inside->process, of_process, FL_COUNT(of_process));
 
   for (uint32_t i = 0; i < batch->tracee->threads && same; i++)
     same = same_answers(batch, inside, &inside->part[i], of_thread, FL_COUNT(of_thread));

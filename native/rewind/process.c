@@ -94,7 +94,7 @@ static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct f
 static int get_limits(const struct fl_proc *proc, struct fl_process_limits *ret, struct fl_error *err)
 {
   struct rlimit64 limit;
-  ssize_t r = fl_proc_read_lines(proc->file[FL_PROC_LIMITS], ret->told, sizeof ret->told);
+  ssize_t r = fl_proc_read(proc->file[FL_PROC_LIMITS], ret->told, sizeof ret->told);
 
   if (r < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-r, "read_limits", "process %d", proc->pid);
@@ -117,12 +117,12 @@ int fl_process_limits_learn(const struct fl_proc *proc, struct fl_process_limits
 int fl_process_limits_put(const struct fl_proc *proc, const struct fl_process_limits *then, struct fl_facts *facts, struct fl_error *err)
 {
   char now[FL_PROCESS_LIMITS_BYTES];
-  ssize_t told = fl_proc_read_lines(proc->file[FL_PROC_LIMITS], now, sizeof now);
+  ssize_t told = fl_proc_read(proc->file[FL_PROC_LIMITS], now, sizeof now);
 
   if (told >= 0 && strcmp(now, then->told) != 0) {
     for (int resource = 0; resource < RLIM_NLIMITS; resource++)
       prlimit64(proc->pid, resource, &(const struct rlimit64){then->limit[resource][0], then->limit[resource][1]}, NULL);
-    told = fl_proc_read_lines(proc->file[FL_PROC_LIMITS], now, sizeof now);
+    told = fl_proc_read(proc->file[FL_PROC_LIMITS], now, sizeof now);
   }
   if (told < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-told, "read_limits", "process %d", proc->pid);

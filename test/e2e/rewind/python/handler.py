@@ -453,6 +453,7 @@ HOSTILE = {
   'niceness': (lambda: os.nice(7), lambda: os.nice(0) or None),
   'the size of a pipe': (lambda: fcntl.fcntl(1, 1031, 4096 * 4), lambda: fcntl.fcntl(1, 1032) == 16384 or None),
   'memory that will be locked': (lambda: succeed(C.mlockall(2)), will_be_locked),
+  'a limit of the heap': (lambda: resource.setrlimit(resource.RLIMIT_DATA, (4096, resource.getrlimit(resource.RLIMIT_DATA)[1])), lambda: resource.getrlimit(resource.RLIMIT_DATA)[0] == 4096 or None),
   'a hard limit': (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (7777, 7777)), lambda: resource.getrlimit(resource.RLIMIT_FSIZE)[1] == 7777 or None),
   'the code of the libc': (libc_code, lambda: None),
   'an unmapped library': (unmap_library, lambda: None if maps('libm') else 'unmapped'),
