@@ -175,8 +175,25 @@ sub warm() {
   }
 }
 
+# Chunks of glibc's malloc: from, to, and how many of each size fill the gaps that booting leaves; and how many of Perl's own lists and tables fill theirs. The head of a chunk and what Perl adds to a string take 12 bytes.
+use constant { GAPS => [[1040, 2064, 4], [528, 1024, 12], [176, 512, 48], [32, 160, 160]], CHUNK_STEP => 16, CHUNK_HEAD => 12, CONTAINERS => 200 };
+
+# A fork that writes to a page copies it, and a rewind writes it back: so what requests allocate must not lie in gaps all over the heap, but together behind what is there. malloc takes the smallest gap that is large
+# enough, so the largest are filled first.
+my @filled;
+sub fill_gaps() {
+  for my $gap (GAPS->@*) {
+    my ($smallest, $size, $count) = @$gap;
+    for (; $size >= $smallest; $size -= CHUNK_STEP) {
+      push @filled, 'x' x ($size - CHUNK_HEAD) for 1 .. $count;
+    }
+  }
+  push @filled, [], {}, [1], { a => 1 } for 1 .. CONTAINERS;
+}
+
 delete $ENV{GLIBC_TUNABLES};  # it was this process's own
 warm();
+fill_gaps();
 open my $socket, '+<&=', 3 or die "descriptor 3: $!";
 ($channel, $load_us) = ($socket, 0);
 send_frame(READY, 0, 0, '');
