@@ -111,23 +111,15 @@ int fl_tracee_stop(pid_t pid, struct fl_tracee *tracee, struct fl_error *err)
   tracee->call_at = 0;
   tracee->memory = tracee->tasks = 0;
   tracee->dies = false;
-  int r = fl_tracee_begin_stop(tracee, err);
-  return r < 0 ? r : fl_tracee_end_stop(tracee, err);
+  return fl_tracee_stop_again(tracee, err);
 }
 
-int fl_tracee_begin_stop(struct fl_tracee *tracee, struct fl_error *err)
+int fl_tracee_stop_again(struct fl_tracee *tracee, struct fl_error *err)
 {
   tracee->threads = 0;
   int r = seize(tracee, tracee->pid, err);       /* the main thread first: it is thread[0] */
-  if (r < 0)
-    fl_tracee_release(tracee);
-  return r;
-}
-
-int fl_tracee_end_stop(struct fl_tracee *tracee, struct fl_error *err)
-{
-  int r = settle(tracee, 0, err);
-
+  if (r == 0)
+    r = settle(tracee, 0, err);
   for (int round = 0; r >= 0; round++) {
     r = has_all(tracee) ? 0 : seize_round(tracee, err);
     if (r == 0)

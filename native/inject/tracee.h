@@ -29,9 +29,8 @@ struct fl_tracee {
 };
 
 int fl_tracee_stop(pid_t pid, struct fl_tracee *ret_tracee, struct fl_error *err);
-/* The same process once more, with what is known of it (pid, memory, tasks, dies): its main thread is told to stop; and it is waited for, and the others are stopped. */
-int fl_tracee_begin_stop(struct fl_tracee *tracee, struct fl_error *err);
-int fl_tracee_end_stop(struct fl_tracee *tracee, struct fl_error *err);
+/* The same process once more, with what is known of it: pid, memory, tasks, dies. */
+int fl_tracee_stop_again(struct fl_tracee *tracee, struct fl_error *err);
 /* How many threads the process has, ended ones that are not gone among them; 0: it cannot be told. tasks: /proc/PID/task. */
 uint32_t fl_tracee_count(int tasks);
 /* Lets every thread go on, wherever its registers point now: a wait that was cut short is made again. */

@@ -18,8 +18,7 @@ bool fl_pages_heap_ends(const struct fl_rewinder *self)
 
 static void begin_looking(struct fl_rewinder *self)
 {
-  if (!self->written.list.begun)
-    fl_written_begin(&self->written);
+  fl_written_begin(&self->written);
   fl_shape_begin(&self->shape, self->proc.file[FL_PROC_MAPS], &self->helper);
 }
 
@@ -47,16 +46,6 @@ static void put_pages(void *context)
     side->r = fl_written_put(&self->written, &paged->counts, &side->err);
     paged->put = side->r == 0;
   }
-}
-
-void fl_pages_scan(struct fl_rewinder *self)
-{
-  fl_written_begin(&self->written);
-}
-
-void fl_pages_forget(struct fl_rewinder *self)
-{
-  fl_written_forget(&self->written);
 }
 
 void fl_pages_begin(struct fl_rewinder *self, bool heap_comes)

@@ -10,9 +10,6 @@
 int fl_pages_remember(struct fl_rewinder *self, struct fl_error *err);
 /* Whether what is mapped says that the heap ends where it did. Where that cannot be asked: no. */
 bool fl_pages_heap_ends(const struct fl_rewinder *self);
-/* Ahead of the rest, and before it is known that it has no more processes than it had: if it has, what is found counts for nothing. */
-void fl_pages_scan(struct fl_rewinder *self);
-void fl_pages_forget(struct fl_rewinder *self);
 /* Where nothing is watched, all is left to the end. heap_comes: it is being put back. What it had grown by is no mapping any more long before the kernel is done with freeing it (do_vmi_align_munmap in mm/vma.c lets others read meanwhile). */
 void fl_pages_begin(struct fl_rewinder *self, bool heap_comes);
 /* Once the process has put back all that it can itself: it is asked again for what has come to light meanwhile. */

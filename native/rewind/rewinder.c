@@ -311,19 +311,16 @@ static int unbind(struct fl_rewinder *self, struct fl_error *err)
   return fl_state_end(self, r, err);
 }
 
-/* No thread of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
+/* Nothing of it writes to memory or maps any, by itself or in the batches that follow but for the batch's region. */
 static bool keeps_still(const struct fl_rewinder *self)
-{
-  return !self->bound && self->written.watch >= 0 && self->tracee.threads == self->threads.count && fl_tracee_count(self->tracee.tasks) == self->threads.count && fl_pages_heap_ends(self);
-}
-
-static bool is_alone(const struct fl_rewinder *self)
 {
   int now[FL_PROC_PROCESSES];
   bool same;
 
+  if (self->bound || self->written.watch < 0 || self->tracee.threads != self->threads.count || fl_tracee_count(self->tracee.tasks) != self->threads.count)
+    return false;
   list_processes(self, now, &same);
-  return same;
+  return same && fl_pages_heap_ends(self);
 }
 
 /* What is mapped depends on it. Whoever waits for that is told first, since the process takes our processor at once. */
@@ -343,22 +340,16 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   uint64_t since = now_ns();
 
   self->paged = (struct fl_paged){0};
-  int r = fl_tracee_begin_stop(&self->tracee, err);
-  fl_helper_rouse(&self->helper);              /* which takes as long as the stop */
-  if (r == 0)
-    r = fl_tracee_end_stop(&self->tracee, err);
+  fl_helper_rouse(&self->helper);
+  fl_threads_gather(&self->threads, 0, 1);
+  int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
   bool early = r == 0 && keeps_still(self);
   if (early)
-    fl_pages_scan(self);
-  early = early && is_alone(self);
-  if (early)
     fl_pages_begin(self, false);
-  else
-    fl_pages_forget(self);
   if (r == 0)
-    fl_threads_gather(&self->threads);
+    fl_threads_gather(&self->threads, 1, self->threads.count);
   if (r == 0)
     r = fl_threads_block(&self->tracee, err);
   if (r == 0)
@@ -397,7 +388,6 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = fl_written_put(&self->written, counts, err);
   phase_ends(report, FL_REWIND_MEMORY, &since);
   r = fl_side_end(self, &self->paging, r, err);
-  fl_pages_forget(self);
   r = fl_state_told(self, r, err);
   if (r == 0)
     r = fl_state_compare(self, err);

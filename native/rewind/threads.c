@@ -84,7 +84,7 @@ int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *trace
   return 0;
 }
 
-void fl_threads_gather(const struct fl_threads *threads)
+void fl_threads_gather(const struct fl_threads *threads, uint32_t first, uint32_t end)
 {
   int processor = sched_getcpu();
   cpu_set_t here;
@@ -93,7 +93,7 @@ void fl_threads_gather(const struct fl_threads *threads)
     return;
   CPU_ZERO(&here);
   CPU_SET(processor, &here);
-  for (uint32_t i = 0; i < threads->count; i++)
+  for (uint32_t i = first; i < end; i++)
     sched_setaffinity(threads->thread[i].tid, sizeof here, &here);
 }
 

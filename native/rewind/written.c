@@ -273,12 +273,6 @@ void fl_written_begin(struct fl_written *written)
   fl_list_begin(&written->list, written->proc->file[FL_PROC_PAGEMAP], written->sparse ? fl_pagemap_populated : fl_pagemap_changed, written->helper);
 }
 
-void fl_written_forget(struct fl_written *written)
-{
-  if (written->list.begun)
-    fl_list_end(&written->list, written->helper);
-}
-
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err)
 {
   struct fl_memory *memory = written->memory;

@@ -52,8 +52,6 @@ struct fl_written {
 int fl_written_watch(struct fl_written *written, struct fl_batch *batch, struct fl_error *err);
 /* Ahead of the scan, or not: helpers have it then. */
 void fl_written_begin(struct fl_written *written);
-/* What was begun, without the scan. */
-void fl_written_forget(struct fl_written *written);
 /* *ret_known: every mapping is one that is watched. Else some were made since, by whomever: their flags have to be looked at, all have to be watched again, and scanned again. */
 int fl_written_scan(struct fl_written *written, struct fl_memory_counts *counts, bool *ret_known, struct fl_error *err);
 int fl_written_rewatch(const struct fl_written *written, struct fl_error *err);
