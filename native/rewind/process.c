@@ -91,11 +91,12 @@ static int add_stat(struct fl_facts *facts, const struct fl_proc *proc, struct f
   return 0;
 }
 
-static int get_limits(const struct fl_proc *proc, struct fl_process_limits *ret, struct fl_error *err)
+int fl_process_limits_learn(const struct fl_proc *proc, struct fl_process_limits *ret, struct fl_error *err)
 {
   struct rlimit64 limit;
-  ssize_t r = fl_proc_read(proc->file[FL_PROC_LIMITS], ret->told, sizeof ret->told);
 
+  memset(ret, 0, sizeof *ret);
+  ssize_t r = fl_proc_read(proc->file[FL_PROC_LIMITS], ret->told, sizeof ret->told);
   if (r < 0)
     return fl_fail(err, FL_ERR_UNSUPPORTED, (int)-r, "read_limits", "process %d", proc->pid);
   for (int resource = 0; resource < RLIM_NLIMITS; resource++) {
@@ -105,12 +106,6 @@ static int get_limits(const struct fl_proc *proc, struct fl_process_limits *ret,
     ret->limit[resource][1] = limit.rlim_max;
   }
   return 0;
-}
-
-int fl_process_limits_learn(const struct fl_proc *proc, struct fl_process_limits *ret, struct fl_error *err)
-{
-  memset(ret, 0, sizeof *ret);
-  return get_limits(proc, ret, err);
 }
 
 /* All of them are told at once, which takes half as long as asking for each. */

@@ -11,7 +11,7 @@
 #include "rewind/watch.h"
 #include "sys/pagemap.h"
 
-enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16 };
+enum { PAGE_BYTES = 4096, BATCH_PAGES = 512, ENTRIES = 512, NEAR_PAGES = 32, SHARE_PAGES = 16, RUN_PAGES = 32 };
 enum { POPULATED = FL_PAGE_PRESENT | FL_PAGE_SWAPPED };
 
 static void add(struct fl_stretches *stretches, uint64_t start, uint64_t end)
@@ -118,14 +118,20 @@ static int visit_region(struct fl_written *written, uint32_t *at, const struct f
   return r;
 }
 
+/* What was expected before it is of no interest any more: stretches ascend, and some runtimes have thousands. */
+static uint32_t pass(struct fl_written *written, uint64_t start)
+{
+  while (written->passed < written->expected.count && written->expected.at[written->passed].end <= start)
+    written->passed++;
+  return written->passed;
+}
+
 /* What lies between two stretches that the kernel tells of, where it tells of what is there: it matters only where something was expected. */
 static int visit_gap(struct fl_written *written, uint32_t *at, uint64_t start, uint64_t end, visit visit, struct fl_error *err)
 {
-  const struct fl_stretches *expected = &written->expected;
+  uint32_t next = pass(written, start);
 
-  while (written->passed < expected->count && expected->at[written->passed].end <= start)
-    written->passed++;
-  if (written->passed == expected->count || expected->at[written->passed].start >= end)
+  if (next == written->expected.count || written->expected.at[next].start >= end)
     return 0;
   return visit_region(written, at, &(const struct fl_page_region){start, end, FL_PAGE_WATCHED}, visit, err);
 }
@@ -244,9 +250,7 @@ static int visit_changed(struct fl_written *written, const struct fl_area *area,
 
   if (is_clean(piece))
     return 0;
-  while (written->passed < written->expected.count && written->expected.at[written->passed].end <= piece->start)
-    written->passed++;                         /* pieces ascend, and some runtimes have thousands */
-  uint32_t next = written->passed;
+  uint32_t next = pass(written, piece->start);
   for (uint64_t at = piece->start; at < piece->end && r == 0;) {
     const struct fl_stretch *expected = next < written->expected.count && written->expected.at[next].start < piece->end ? &written->expected.at[next] : NULL;
     uint64_t known = expected ? (expected->start > at ? expected->start : at) : piece->end, end = expected && expected->end < piece->end ? expected->end : piece->end;
@@ -321,7 +325,7 @@ static void write_share(void *context)
   share->r = share->pages == 0 || process_vm_writev(share->written->proc->pid, share->from, share->pages, share->to, share->runs, 0) == (ssize_t)share->pages * PAGE_BYTES ? 0 : write_forcibly(share, &share->err);
 }
 
-/* Of so many pages at least; a stretch is not divided. */
+/* Of so many pages at least; a run is not divided. */
 static uint32_t deal(struct batch *batch, uint32_t pages)
 {
   struct fl_written *written = batch->written;
@@ -389,7 +393,7 @@ static int write_page(struct batch *batch, uint64_t address, bool again, struct 
   if (r < 0 || !bytes)
     return r < 0 ? r : -EFAULT;
   struct iovec *last = batch->runs ? &batch->to[batch->runs - 1] : NULL;
-  if (last && (uint64_t)(uintptr_t)last->iov_base + last->iov_len == address)
+  if (last && last->iov_len < RUN_PAGES * PAGE_BYTES && (uint64_t)(uintptr_t)last->iov_base + last->iov_len == address)
     last->iov_len += PAGE_BYTES;
   else
     batch->to[batch->runs++] = (struct iovec){(void *)(uintptr_t)address, PAGE_BYTES};
