@@ -14,6 +14,7 @@ const HEAVY_TIMES = 50;
 /** kB that only the process itself has. */
 const STANDBY_KB = (language: string): number => (language === 'node' ? 1500 : 700);
 const FROZEN_KB = 2500;
+const SNAPSHOT_KB = 1024;
 const STARTS_PER_CORE = 500;
 const DOCKER_TIMES = 150;
 const RUNC_TIMES = 20;
@@ -71,6 +72,7 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
     const kilobytes = (value: number) => `${value} kB`;
     check(`idle standby ${language}: USS ≤ ${STANDBY_KB(language)} kB`, p50(`memory/${language}/standby/uss`), value => value <= STANDBY_KB(language), kilobytes);
     check(`function template ${language}: USS ≤ ${FROZEN_KB} kB`, p50(`memory/${language}/function-template/uss`), value => value <= FROZEN_KB, kilobytes);
+    check(`snapshot of each instance, ${language}: USS ≤ ${SNAPSHOT_KB} kB`, rows.get(`memory/${language}/snapshot/uss`)?.max, value => value <= SNAPSHOT_KB, kilobytes);
   }
   for (const language of LANGUAGES) {
     const [many, few] = [rows.get(`resident/${RESIDENTS}/${language}/first`), rows.get(`resident/${LANGUAGES.length}/${language}/first`)];

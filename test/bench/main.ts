@@ -30,6 +30,7 @@ import { noisySystem } from './systems/noisy.ts';
 import { residentsSystem } from './systems/residents.ts';
 import { rewindSystem } from './systems/rewind.ts';
 import { runcSystem } from './systems/runc.ts';
+import { snapshotsSystem } from './systems/snapshots.ts';
 import { uwsBareSystem } from './systems/uws-bare.ts';
 import { workerdSystem } from './systems/workerd.ts';
 import { Workspace } from './workspace.ts';
@@ -77,7 +78,7 @@ function makeSystems(workspace: Workspace): System[] {
   return [
     flashdSystem(workspace), flashdWithoutSparesSystem(workspace), lightSystem(workspace), dockerSystem(daemon), runcSystem(workspace, daemon), bwrapSystem(workspace), execSystem(workspace),
     floorSystem(), uwsBareSystem(), workerdSystem(), functionsFrameworkSystem(), interceptionSystem(workspace), memorySystem(workspace), residentsSystem(workspace), filterSystem(), networksSystem(workspace), noisySystem(workspace),
-    rewindSystem(workspace), ...diverseSystems(workspace),
+    rewindSystem(workspace), snapshotsSystem(workspace), ...diverseSystems(workspace),
   ];
 }
 
