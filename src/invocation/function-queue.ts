@@ -86,14 +86,9 @@ export class FunctionQueue implements Demand {
     }
   }
 
-  /** Goes as a ping to the instance that the next invocation would get; without one sandboxd has the beat. False: there is none now, or its processor time is scarce. */
+  /** False: no instance got it, or the function's processor time is scarce. */
   beat(beat: Invocation): boolean {
-    if (this.#pool.spec.limits.cpuMillis < BEAT_CPU_MILLIS) return false;
-    const meta = beat.meta(this.#target.event);
-    const { next } = this.#pool;
-    if (next !== undefined) return next.beat(beat, meta);
-    this.#pool.pulse();
-    return false;
+    return this.#pool.spec.limits.cpuMillis >= BEAT_CPU_MILLIS && this.#pool.beat(beat, beat.meta(this.#target.event));
   }
 
   /** FAST PATH: an idle instance takes it before this returns. */

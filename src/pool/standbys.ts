@@ -18,7 +18,7 @@ const PAUSE_LAST_MS = 60_000;
 const DEMAND_SHARE = 8;
 const DEMAND_MAX = 16;
 const DEMAND_WINDOW_MS = 1000;
-/** Without one being taken, after which those beyond the least go. */
+/** Without one being taken or beaten, after which those beyond the least go. */
 const IDLE_MS = 5000;
 
 export interface StandbyHost {
@@ -41,7 +41,7 @@ export class Standbys {
   #pausedUntil = 0;
   #taken = 0;
   #takenSince = 0;
-  #takenLast = 0;
+  #usedLast = 0;
   #trim: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -108,10 +108,14 @@ export class Standbys {
     this.#failures = 0;
     this.#taken = now - this.#takenSince > DEMAND_WINDOW_MS ? 1 : this.#taken + 1;
     if (this.#taken === 1) this.#takenSince = now;
-    this.#takenLast = now;
     this.#remove(instance);
     this.#later(REFILL_MS);
-    this.#trim ??= setTimeout(() => this.#trimIdle(), IDLE_MS).unref();
+    this.#trimLater(now);
+  }
+
+  /** The pulse went to one. */
+  beaten(): void {
+    this.#trimLater(performance.now());
   }
 
   /** It will not be one any more; false when it was none. */
@@ -136,9 +140,14 @@ export class Standbys {
     return this.#least + Math.min(demand, DEMAND_MAX);
   }
 
+  #trimLater(now: number): void {
+    this.#usedLast = now;
+    this.#trim ??= setTimeout(() => this.#trimIdle(), IDLE_MS).unref();
+  }
+
   #trimIdle(): void {
     this.#trim = undefined;
-    const left = this.#takenLast + IDLE_MS - performance.now();
+    const left = this.#usedLast + IDLE_MS - performance.now();
     if (left > 0) {
       this.#trim = setTimeout(() => this.#trimIdle(), left).unref();
       return;

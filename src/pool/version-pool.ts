@@ -6,7 +6,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
-import { PooledInstance } from './pooled-instance.ts';
+import { PooledInstance, type Work } from './pooled-instance.ts';
 import type { PoolCounters, Pools } from './pools.ts';
 import { Rewinds, type RewindHost } from './rewinds.ts';
 import { Standbys, type StandbyHost } from './standbys.ts';
@@ -135,9 +135,15 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     return instance?.undescribed === true ? undefined : instance;
   }
 
-  /** Nothing is there for the next invocation: what will have to be made for it is made near at hand. */
-  pulse(): void {
-    this.#pools.sandbox.pulse(this.spec.runtime, this.template.origin);
+  /** Goes as a ping to the instance that the next invocation would get; where there is none, sandboxd makes near at hand what will have to be made. False: no instance got it. */
+  beat(work: Work, meta: string): boolean {
+    const { next } = this;
+    if (next === undefined) {
+      this.#pools.sandbox.pulse(this.spec.runtime, this.template.origin);
+      return false;
+    }
+    if (next.standby) this.standbys.beaten();
+    return next.beat(work, meta);
   }
 
   /** Makes sure that acquire will find one, where it may. One that is not acquired in this turn is an idle one like others. */

@@ -11,6 +11,8 @@ import { family, killed } from './footprint.ts';
 const WAIT_MS = 5000;
 /** V8 and HotSpot would tidy up five to eight seconds after they were last at work; standbys that were kept at work by the pulse are replaced after five. */
 const TIDYING_MS = 9000;
+/** The one from before the function template is replaced. */
+const RENEWED_MS = 1000;
 /** Of its own, when it has idled. 700 kB are the budget, and 1500 for Node.js, whose versions differ; what is above 700 is what compilers may take that were still at work. */
 const USS_KIB_MAX = (language: string): number => (language === 'node' ? 1500 : 1000);
 
@@ -31,12 +33,23 @@ describe('standbys', () => {
     await flashd.cli('deploy', fixture.directory);
     return `/function/${fixture.name}`;
   };
-  const metric = async (name: string): Promise<number> => {
-    const text = (await flashd.http('GET', '/metrics')).body.toString();
+  const metric = async (name: string, of = flashd): Promise<number> => {
+    const text = (await of.http('GET', '/metrics')).body.toString();
     return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)![1]);
   };
   const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
     for (const end = performance.now() + WAIT_MS; !(await holds()); await sleep(20)) assert.ok(performance.now() < end, what);
+  };
+
+  const templatesReady = (alone: Flashd): Promise<void> => until('function templates', async () => (JSON.parse(await alone.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready'));
+  const instancesOf = (alone: Flashd, language: string) => processesOf(family(alone.pid), language).filter(({ kind }) => kind === 'instance');
+  /** Those from before the function template are replaced one by one. */
+  const small = async (alone: Flashd, language: string): Promise<void> => {
+    let standbys: number[] = [];
+    await until('small standbys', async () => {
+      standbys = instancesOf(alone, language).map(({ pid }) => memoryOf(pid)?.uss ?? Infinity);
+      return standbys.length === 1 && standbys[0]! <= USS_KIB_MAX(language);
+    }).catch(() => assert.fail(`${language}: ${standbys} kB`));
   };
 
   for (const language of LANGUAGES) {
@@ -59,17 +72,26 @@ describe('standbys', () => {
       writeFileSync(join(fixture.directory, 'function.json'), JSON.stringify({ ...fixture.manifest, keepWarmSeconds: 0 }));
       await alone.cli('deploy', fixture.directory);
     }
-    await until('function templates', async () => (JSON.parse(await alone.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready'));
+    await templatesReady(alone);
     for (const language of runtimes) assert.equal((await alone.http('GET', `/function/${language}-echo`)).status, 200);
     await sleep(TIDYING_MS);
-    for (const language of runtimes) {
-      let standbys: number[] = [];
-      // Those from before the function template are replaced one by one.
-      await until('small standbys', async () => {
-        standbys = processesOf(family(alone.pid), language).filter(({ kind }) => kind === 'instance').map(({ pid }) => memoryOf(pid)?.uss ?? Infinity);
-        return standbys.length === 1 && standbys[0]! <= USS_KIB_MAX(language);
-      }).catch(() => assert.fail(`${language}: ${standbys} kB`));
-    }
+    for (const language of runtimes) await small(alone, language);
+  });
+
+  test('one that was beaten by the pulse, but never taken, is replaced when requests cease', async (t) => {
+    const alone = await Flashd.start();
+    t.after(() => alone.stop());
+    const fixture = prepareFixture('ruby', 'echo');
+    fixtures.push(fixture);
+    writeFileSync(join(fixture.directory, 'function.json'), JSON.stringify({ ...fixture.manifest, keepWarmSeconds: 0 }));
+    await alone.cli('deploy', fixture.directory);
+    await templatesReady(alone);
+    await sleep(RENEWED_MS);
+    for (const { pid } of instancesOf(alone, 'ruby')) killed(pid); // what is lost untaken is replaced after a pause
+    await until('none', async () => (await metric('flashd_standbys', alone)) === 0);
+    assert.notEqual(startOf(await alone.http('GET', `/function/${fixture.name}`)), 'standby');
+    await sleep(TIDYING_MS);
+    await small(alone, 'ruby');
   });
 
   test('random values of standbys differ', async () => {
