@@ -121,10 +121,15 @@ export class Standbys {
   /** It will not be one any more; false when it was none. */
   lost(instance: PooledInstance): boolean {
     if (!this.#remove(instance)) return false;
+    this.failed();
+    return true;
+  }
+
+  /** One is lost, or could not be made: it is tried again after a pause. */
+  failed(): void {
     this.#pausedUntil = performance.now() + Math.min(PAUSE_LAST_MS, PAUSE_FIRST_MS * 2 ** this.#failures);
     this.#failures = Math.min(this.#failures + 1, 16);
     this.#later(REFILL_MS);
-    return true;
   }
 
   close(): void {

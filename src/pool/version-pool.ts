@@ -165,6 +165,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
       return instance;
     } catch (error) {
       this.#pools.report(error);
+      this.standbys.failed();
       return undefined;
     }
   }

@@ -49,7 +49,7 @@ describe('standbys', () => {
     await until('small standbys', async () => {
       standbys = instancesOf(alone, language).map(({ pid }) => memoryOf(pid)?.uss ?? Infinity);
       return standbys.length === 1 && standbys[0]! <= USS_KIB_MAX(language);
-    }).catch(() => assert.fail(`${language}: ${standbys} kB`));
+    }).catch(async () => assert.fail(`${language}: ${standbys} kB, ${await metric('flashd_standbys', alone)} standbys\n${alone.output}`));
   };
 
   for (const language of LANGUAGES) {

@@ -6,6 +6,8 @@ import { finished, fixture, sleep, turns } from '../invocation/fixture.ts';
 const MIB = 1024 * 1024;
 /** Longer than the moment after which one that was taken is replaced. */
 const REFILLED_MS = 20;
+/** Longer than the first pause. */
+const PAUSED_MS = 1100;
 
 describe('standbys', () => {
   test('a version has one before its first request, which it serves; another one follows', async () => {
@@ -51,6 +53,16 @@ describe('standbys', () => {
     assert.equal(request.start, 'language-template');
     addon.fault(addon.channels[1]!.requests[0]!, FRAME.FL_FAULT_LOAD);
     assert.equal(request.outcome, 'function_load_failed');
+  });
+
+  test('one that could not even be asked for is tried again', async (t) => {
+    const { addon, registry, pools } = await fixture();
+    t.mock.method(addon, 'openChannel', () => assert.fail('too many open files'), { times: 1 });
+    registry.deploy('hello', { standby: 1 });
+    await turns();
+    assert.deepEqual([addon.channels.length, pools.standbys], [0, 0]);
+    await sleep(PAUSED_MS);
+    assert.deepEqual([addon.channels.length, pools.standbys], [1, 1]);
   });
 
   test('a request whose standby has just died is served by the next path, once', async () => {
