@@ -325,7 +325,7 @@ static void write_share(void *context)
   share->r = share->pages == 0 || process_vm_writev(share->written->proc->pid, share->from, share->pages, share->to, share->runs, 0) == (ssize_t)share->pages * PAGE_BYTES ? 0 : write_forcibly(share, &share->err);
 }
 
-/* Of so many pages at least; a run is not divided. */
+/* Of so many pages at least; a run, of RUN_PAGES at most, is not divided. */
 static uint32_t deal(struct batch *batch, uint32_t pages)
 {
   struct fl_written *written = batch->written;

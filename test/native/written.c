@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,7 +23,7 @@
 
 #include "check.h"
 
-enum { PAGE_BYTES = 4096, PAGES = 64, ROUNDS = 2 * FL_WRITTEN_COOLING + 3, HUNG_SECONDS = 60, WRITABLE = PROT_READ | PROT_WRITE };
+enum { PAGE_BYTES = 4096, PAGES = 768, ROUNDS = 2 * FL_WRITTEN_COOLING + 3, HUNG_SECONDS = 60, WRITABLE = PROT_READ | PROT_WRITE };
 
 static const uint8_t syscall_code[] = {0x0f, 0x05, 0xc3};
 static uint8_t *code, *held, *fresh, *file;     /* held: the template's; fresh: never touched before the snapshot; file: of a file */
@@ -51,6 +52,7 @@ __attribute__((noreturn)) static void be_instance(void)
 {
   uint8_t order;
 
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   while (read(orders[0], &order, 1) == 1) {
     obey(order);
     if (write(done[1], "", 1) != 1)
@@ -93,7 +95,9 @@ static void fork_both(void)
   world->template = fork();
   CHECK(world->template >= 0);
   if (world->template == 0) {
-    memset(held, 1, PAGES * PAGE_BYTES);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);          /* a check that fails leaves nobody behind */
+    for (int page = 0; page < PAGES; page++)   /* each another one, in more runs than there are shares, and more than one batch */
+      memset(held + page * PAGE_BYTES, 1 + page % 251, PAGE_BYTES);
     pid_t instance = fork();
     if (instance == 0)
       be_instance();
