@@ -298,7 +298,7 @@ bool fl_parts_egress_lost(struct fl_parts *parts)
   parts->losses++;                                               /* those that are being built are ended when they arrive */
   while (kind->ready_count > 0)
     fl_pool_end(parts, kind->ready[--kind->ready_count]);
-  kind->floor = 0;                                               /* until it is needed again */
+  kind->floor = kind->target = 0;                                /* until it is needed again */
   return true;
 }
 

@@ -182,22 +182,25 @@ bool fl_pool_order_build(struct fl_parts *parts, uint32_t network)
   return false;
 }
 
-/* How many should be ready: the floor, and on top as many as were taken lately. */
-static uint32_t wanted(const struct fl_parts *parts, struct fl_pool_kind *kind, int64_t now)
+/* The floor, and on top as many as were taken lately. */
+static uint32_t in_demand(const struct fl_parts *parts, struct fl_pool_kind *kind, int64_t now)
 {
-  uint64_t target = kind->floor;
+  uint64_t count = kind->floor;
 
   forget_demand(kind, now);
-  target += kind->demand;
-  if (target > parts->config.pool_ceiling)
-    target = parts->config.pool_ceiling;
-  return target == 0 && kind->waiting ? 1 : (uint32_t)target;
+  count += kind->demand;
+  return count < parts->config.pool_ceiling ? (uint32_t)count : parts->config.pool_ceiling;
 }
 
 static void fill_kind(struct fl_parts *parts, uint32_t network, int64_t now)
 {
   struct fl_pool_kind *kind = &parts->kind[network];
-  uint32_t target = wanted(parts, kind, now);
+  uint32_t demanded = in_demand(parts, kind, now), target;
+
+  /* Demand is half forgotten before a large burst is made up for: what was in demand once stays the target for longer. */
+  if (kind->target < demanded)
+    kind->target = demanded;
+  target = kind->target == 0 && kind->waiting ? 1 : kind->target;
 
   if (kind->ready_count + kind->building >= target)
     return;
@@ -247,30 +250,40 @@ static void drop_kept(struct fl_parts *parts)
   }
 }
 
-/* Of each kind one sandbox a second, the oldest first: a short lull costs nothing. */
+static bool exceeds_floor(const struct fl_pool_kind *kind)
+{
+  return kind->ready_count > kind->floor || kind->target > kind->floor;
+}
+
+/* Whether it is in demand. The oldest one goes first. */
+static bool shrink_kind(struct fl_parts *parts, struct fl_pool_kind *kind, int64_t now)
+{
+  uint32_t demanded = in_demand(parts, kind, now), index = kind->ready[0];
+
+  kind->target -= kind->target > demanded;
+  if (kind->ready_count > kind->target) {
+    fl_pool_unready(parts, index);
+    fl_pool_end(parts, index);
+  }
+  return demanded > kind->floor;
+}
+
+/* A short lull costs nothing. */
 static void shrink(struct fl_parts *parts)
 {
   int64_t now = fl_pool_now();
-  bool excess = parts->kept_count > 0, in_demand = false;
+  bool excess = parts->kept_count > 0, demanded = false;
 
   for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
-    excess = excess || parts->kind[network].ready_count > parts->kind[network].floor;
+    excess = exceeds_floor(&parts->kind[network]) || excess;
   if (!excess) {
     parts->shrink_at = 0;
     return;
   }
   if (parts->shrink_at && now >= parts->shrink_at) {
-    for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++) {
-      struct fl_pool_kind *kind = &parts->kind[network];
-      uint32_t target = wanted(parts, kind, now), index = kind->ready[0];
-
-      in_demand = in_demand || target > kind->floor;
-      if (kind->ready_count <= target)
-        continue;
-      fl_pool_unready(parts, index);
-      fl_pool_end(parts, index);
-    }
-    if (!in_demand)
+    for (uint32_t network = 0; network < FL_NETWORK_KINDS; network++)
+      demanded = shrink_kind(parts, &parts->kind[network], now) || demanded;
+    if (!demanded)
       drop_kept(parts);
   }
   if (!parts->shrink_at || now >= parts->shrink_at)

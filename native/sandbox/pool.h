@@ -16,7 +16,7 @@ enum {
   FL_POOL_MISSED_MS = 20,                        /* so long after somebody found the pool empty, what is built for those who wait goes before what is removed, … */
   FL_POOL_PUT_OFF_MAX = 128,                     /* … unless there is so much of that */
   FL_POOL_DEMAND_HALVES_MS = 2000,
-  FL_POOL_SHRINK_EVERY_MS = 1000,
+  FL_POOL_SHRINK_EVERY_MS = 1000,                /* by one of each kind */
   FL_POOL_DROPS_MAX = 16,                        /* kept cgroups given up in one go */
   FL_POOL_RETRY_MS = 200,                        /* after a failed build, or an order that did not fit the socket */
   FL_POOL_RESTART_FIRST_MS = 50,                 /* pauses before a dead builder is restarted: doubled from the first to the last */
@@ -46,6 +46,7 @@ struct fl_pool_kind {
   uint32_t *ready, ready_count;                  /* slots, the newest last: its memory is the warmest */
   uint32_t building, floor;
   uint32_t demand;                               /* takes of late: halves every FL_POOL_DEMAND_HALVES_MS */
+  uint32_t target;                               /* how many should be ready: rises with demand at once, and falls by one each FL_POOL_SHRINK_EVERY_MS */
   int64_t demand_at, build_after;
   bool waiting;                                  /* a take found nothing since the last arrival */
   struct fl_error failure;                       /* of a build that a take waits for: what the take is told */

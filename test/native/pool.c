@@ -149,6 +149,31 @@ static void demand_after_a_lull_is_not_forgotten_with_it(void)
   fl_parts_close(parts);
 }
 
+/* However long making up for it takes: the next burst finds as many as this one did. Afterwards they go, one after the other. */
+static void what_a_burst_took_is_made_again_and_then_given_up(void)
+{
+  struct fl_parts *parts = open_parts(1, 3, 12);
+  struct fl_sandbox sandbox[3];
+
+  for (int index = 0; index < 3; index++) {
+    await_ready(parts, 1 + (uint32_t)index);
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox[index], NULL) == 0);
+  }
+  await_ready(parts, 3);
+  for (int index = 0; index < 3; index++)
+    CHECK(fl_parts_take(parts, FL_NETWORK_NONE, &sandbox[index], NULL) == 0);
+  CHECK(levels_of(parts).pooled == 0);
+  parts->kind[FL_NETWORK_NONE].demand_at -= 10 * FL_POOL_DEMAND_HALVES_MS;
+  await_ready(parts, 3);
+  CHECK(parts->kind[FL_NETWORK_NONE].demand == 0);
+  await_ready(parts, 2);
+  await_ready(parts, 1);
+  usleep(2 * FL_POOL_SHRINK_EVERY_MS * 1000);
+  CHECK(fl_parts_dispatch(parts, NULL) == 0);
+  CHECK(levels_of(parts).pooled == 1 && parts->shrink_at == 0);
+  fl_parts_close(parts);
+}
+
 enum { MANY = 96 };
 
 static void it_does_not_wait_for_ever(void)
@@ -363,6 +388,7 @@ int main(int count, char **arguments)
   what_can_wait_waits_for_starts();
   it_does_not_wait_for_ever();
   demand_after_a_lull_is_not_forgotten_with_it();
+  what_a_burst_took_is_made_again_and_then_given_up();
   who_waits_comes_before_what_is_removed();
   a_dead_init_is_replaced();
   a_dead_builder_is_restarted();
