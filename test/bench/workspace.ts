@@ -26,6 +26,7 @@ export const programs = {
   httpClient: join(own, 'http-client'),
   wake: join(own, 'wake'),
   filterCost: join(own, 'filter-cost'),
+  filterFiles: join(own, 'filter-files'),
 };
 export const peers = join(own, 'peers');
 
@@ -42,7 +43,7 @@ export class Workspace {
 
   async prepare(needs: { readonly debian: boolean; readonly peers: boolean; readonly rootfs: boolean }): Promise<void> {
     mkdirSync(own, { recursive: true });
-    for (const name of ['first-output', 'http-client', 'wake']) await compile(join(source, 'tools', `${name}.c`), join(own, name));
+    for (const name of ['first-output', 'http-client', 'wake']) await compileTool(name);
     if (needs.debian) await unpackPackages();
     if (needs.peers) await installPeers();
     if (needs.rootfs) await makeRootfs(this.rootfs);
@@ -61,7 +62,8 @@ export async function compileAgainstCore(tool: string): Promise<void> {
   });
 }
 
-async function compile(from: string, to: string): Promise<void> {
+export async function compileTool(tool: string): Promise<void> {
+  const from = join(source, 'tools', `${tool}.c`), to = join(own, tool);
   await stepIfChanged(`bench: compile ${basename(from)}`, to, `${to}.stamp`, [readFileSync(from)], async () => {
     await run('gcc', ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-Werror', '-D_GNU_SOURCE', '-o', to, from]);
   });
