@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/ptrace.h>
 
-#include "base/cleanup.h"
-
 enum { SIGSET_BYTES = 8 };
 
 int fl_threads_block(const struct fl_tracee *tracee, struct fl_error *err)
@@ -36,10 +34,18 @@ static int remember_xstate(struct fl_saved_thread *thread, struct fl_error *err)
 
   if (r < 0)
     return r;
-  if (!(thread->xstate = malloc(thread->xstate_bytes)))
+  for (thread->xstate_used = thread->xstate_bytes; thread->xstate_used && xstate[thread->xstate_used - 1] == 0;)
+    thread->xstate_used--;
+  if (!(thread->xstate = malloc(thread->xstate_used)))
     return fl_fail(err, FL_ERR_SYSTEM, ENOMEM, "malloc", "xstate");
-  memcpy(thread->xstate, xstate, thread->xstate_bytes);
+  memcpy(thread->xstate, xstate, thread->xstate_used);
   return 0;
+}
+
+static void whole_xstate(const struct fl_saved_thread *thread, uint8_t ret_image[FL_ARCH_XSTATE_MAX])
+{
+  memcpy(ret_image, thread->xstate, thread->xstate_used);
+  memset(ret_image + thread->xstate_used, 0, thread->xstate_bytes - thread->xstate_used);
 }
 
 int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, struct fl_memory *memory, struct fl_error *err)
@@ -113,10 +119,13 @@ int fl_threads_spread(const struct fl_threads *threads, struct fl_facts *facts, 
 
 int fl_threads_put_extended(const struct fl_threads *threads, struct fl_error *err)
 {
+  uint8_t image[FL_ARCH_XSTATE_MAX];
   int r = 0;
 
-  for (uint32_t i = 0; i < threads->count && r == 0; i++)
-    r = fl_arch_set_xstate(threads->thread[i].tid, threads->thread[i].xstate, threads->thread[i].xstate_bytes, err);
+  for (uint32_t i = 0; i < threads->count && r == 0; i++) {
+    whole_xstate(&threads->thread[i], image);
+    r = fl_arch_set_xstate(threads->thread[i].tid, image, threads->thread[i].xstate_bytes, err);
+  }
   return r;
 }
 
@@ -137,19 +146,20 @@ int fl_threads_compare(const struct fl_threads *threads, struct fl_error *err)
 {
   for (uint32_t i = 0; i < threads->count; i++) {
     const struct fl_saved_thread *thread = &threads->thread[i];
-    fl_autofree uint8_t *xstate = malloc(FL_ARCH_XSTATE_MAX);
+    uint8_t xstate[FL_ARCH_XSTATE_MAX], image[FL_ARCH_XSTATE_MAX];
     struct user_regs_struct regs;
     size_t bytes = 0;
     uint64_t mask;
 
-    if (!xstate || ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &mask) < 0)
+    if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0 || ptrace(PTRACE_GETSIGMASK, thread->tid, (void *)SIGSET_BYTES, &mask) < 0)
       return fl_fail_errno(err, "getregs");
     int r = fl_arch_get_xstate(thread->tid, xstate, &bytes, err);
     if (r < 0)
       return r;
     if (memcmp(&regs, &thread->regs, sizeof regs) != 0 || mask != thread->mask)
       return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "registers of thread %u: not as they were", i);
-    if (bytes != thread->xstate_bytes || memcmp(xstate, thread->xstate, bytes) != 0)
+    whole_xstate(thread, image);
+    if (bytes != thread->xstate_bytes || memcmp(xstate, image, bytes) != 0)
       return fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "verify", "extended state of thread %u: not as it was", i);
   }
   return 0;

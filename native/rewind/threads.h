@@ -17,7 +17,7 @@ struct fl_saved_thread {
   struct user_regs_struct regs;                /* an interrupted system call is made again */
   uint64_t mask;
   cpu_set_t processors;
-  size_t xstate_bytes;
+  size_t xstate_bytes, xstate_used;            /* as the kernel gives it; without the zeros at its end, most often AMX tiles that nobody loaded */
   uint8_t *xstate;
 };
 
