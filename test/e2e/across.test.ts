@@ -17,6 +17,7 @@ const PERMITTED = { FLASHD_REUSE_ACROSS_FUNCTIONS: '1', FLASHD_FUNCTION_MEMORY_M
 /** An instance is a fork of its runtime's template, and given back after each request. */
 const GIVEN_BACK = { standby: 0, functionTemplate: 0, keepWarmSeconds: 0 };
 const RESTED_MS = 3000;
+const UNCHANGED_MS = 20;
 const READY_MS = 20_000;
 const TRIES = 20;
 const KILLS = 4;
@@ -60,13 +61,16 @@ const lastRefusal = (): string => `it was not given back: ${flashd.output.split(
 
 type Counts = { reused: number; rests: number; failed: number };
 
-/** When each that was a function's is nobody's again, or has ended. */
+/** When each that was a function's is nobody's again, or has ended. One that was asked for and that another had made needless counts only once it is there: so nothing has changed for a moment. */
 async function settled(): Promise<Counts> {
-  for (const until = performance.now() + RESTED_MS; ; await sleep(5)) {
+  let last = '';
+  for (const until = performance.now() + RESTED_MS; ; await sleep(UNCHANGED_MS)) {
     const text = (await flashd.http('GET', '/metrics')).body.toString();
     const [reused, rests, failed] = ['instances_reused', 'rests', 'rests_failed'].map((name) => Number(new RegExp(`^flashd_${name}_total (\\d+)`, 'm').exec(text)?.[1])) as [number, number, number];
-    if (reused === rests + failed) return { reused, rests, failed };
-    assert.ok(performance.now() < until, `an instance is neither given back nor over: ${reused} reused, ${rests} given back, ${failed} failed\n${flashd.output}`);
+    const now = `${reused} reused, ${rests} given back, ${failed} failed`;
+    if (reused === rests + failed && now === last) return { reused, rests, failed };
+    assert.ok(performance.now() < until, `an instance is neither given back nor over: ${now}\n${flashd.output}`);
+    last = now;
   }
 }
 

@@ -12,6 +12,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const cache = join(import.meta.dirname, '../../build/cache');
 const PACKAGES = ['systemd', 'systemd-sysv', 'dbus', 'curl', 'libstdc++6', 'procps', 'python3'];
 const BOOT_TIMEOUT_MS = 60_000;
+/** A mirror may be out of reach for a moment. */
+const FETCH_TRIES = 3;
+const FETCH_PAUSE_S = 10;
 /** The host needs no systemd of its own: no registration, no unit, no journal, no machine id. */
 const WITHOUT_SYSTEMD = ['--register=no', '--keep-unit', '--link-journal=no'];
 /** What nspawn returns when the machine inside asked for a reboot. */
@@ -35,8 +38,13 @@ function baseDirectory(): string {
   if (existsSync(base)) return base;
   mkdirSync(cache, { recursive: true });
   const part = `${base}.part`;
-  rmSync(part, { recursive: true, force: true });
-  execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', `--include=${PACKAGES.join(',')}`, release, part, ...mirror()], { stdio: ['ignore', 'pipe', 'pipe'] });
+  for (let tries = 1; ; tries++) {
+    rmSync(part, { recursive: true, force: true });
+    const made = spawnSync('mmdebstrap', ['--quiet', '--variant=minbase', '--aptopt=Acquire::Retries "3"', `--include=${PACKAGES.join(',')}`, release, part, ...mirror()], { encoding: 'utf8' });
+    if (made.status === 0) break;
+    if (tries === FETCH_TRIES) throw new Error(`mmdebstrap, ${tries} times: ${made.error ?? made.stderr}`);
+    spawnSync('sleep', [String(FETCH_PAUSE_S)]);
+  }
   renameSync(part, base);
   return base;
 }
