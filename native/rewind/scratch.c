@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/directory.h"
 
 enum { ATTRIBUTES_BYTES = 4096 };
 
@@ -23,26 +24,6 @@ static void become(uid_t user, gid_t group)
   setfsgid(group);
 }
 
-static int open_directory(int at, const char *name)
-{
-  return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
-static bool is_entry(const struct dirent *entry)
-{
-  return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
-/* Opened for reading whatever rights its owner gave it. */
-static int open_any(int at, const char *name)
-{
-  int fd = open_directory(at, name);
-
-  if (fd < 0 && errno == EACCES && fchmodat(at, name, 0700, 0) == 0)
-    fd = open_directory(at, name);
-  return fd;
-}
-
 static int empty(int directory, int depth)
 {
   fl_autoclosedir DIR *entries = fdopendir(dup(directory));
@@ -52,9 +33,9 @@ static int empty(int directory, int depth)
     return -ELOOP;
   fchmod(directory, 0700);                     /* of a place that is not its own this fails, and is not needed */
   for (const struct dirent *entry; r == 0 && (entry = readdir(entries));) {
-    if (!is_entry(entry) || unlinkat(directory, entry->d_name, 0) == 0)
+    if (!fl_directory_is_entry(entry) || unlinkat(directory, entry->d_name, 0) == 0)
       continue;
-    fl_autoclose int below = open_any(directory, entry->d_name);
+    fl_autoclose int below = fl_directory_open_any(directory, entry->d_name);
     r = below < 0 ? -errno : empty(below, depth + 1);
     if (r == 0 && unlinkat(directory, entry->d_name, AT_REMOVEDIR) < 0)
       r = -errno;
@@ -76,7 +57,7 @@ static int look_at(int place, struct statx *ret)
 int fl_scratch_learn(int root, struct fl_scratch *ret, struct fl_error *err)
 {
   for (int i = 0; i < FL_SCRATCH_PLACES; i++)
-    if ((ret->fd[i] = open_directory(root, places[i])) < 0 || look_at(ret->fd[i], &ret->place[i]) < 0)
+    if ((ret->fd[i] = fl_directory_open(root, places[i])) < 0 || look_at(ret->fd[i], &ret->place[i]) < 0)
       return fl_fail_errno(err, "stat_scratch");
   return 0;
 }
@@ -115,7 +96,7 @@ static int put_place(int root, struct fl_scratch *scratch, int index)
   int r = 0;
 
   become(function_of(scratch), function_of(scratch));
-  fl_autoclose int place = open_any(root, places[index]);
+  fl_autoclose int place = fl_directory_open_any(root, places[index]);
   if (place < 0)
     return -errno;
   r = empty(place, 0);

@@ -16,11 +16,13 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "sandbox/base.h"
+#include "sandbox/emptier.h"
 #include "sandbox/init.h"
 #include "sandbox/light.h"
 #include "sandbox/network.h"
@@ -41,7 +43,7 @@ struct build {                                   /* free when socket_fd < 0 */
   int64_t deadline;
 };
 
-struct removal { uint32_t slot; struct fl_limits limits; struct fl_network_want network; int64_t next, slow_at, pause, list_at; };
+struct removal { uint32_t slot; struct fl_limits limits; struct fl_network_want network; bool emptied; int64_t next, slow_at, pause, list_at; };
 
 struct builder {
   struct fl_parts_config config;
@@ -240,13 +242,31 @@ static void finish_build(struct build *build)
   release_build(build);
 }
 
-static void start_removal(struct builder *builder, const struct fl_order *order)
+/* Whether somebody does. Until that one has ended, the cgroup is busy. */
+static bool start_emptier(const struct builder *builder, uint32_t slot, int scratch_fd)
 {
+  uint32_t emptiers = 0, base = builder->config.uid_base + slot * FL_UIDS_PER_SLOT;
+  struct fl_cgroup cgroup;
+  int result;
+
+  for (uint32_t index = 0; index < builder->removals; index++)
+    emptiers += builder->removal[index].emptied;
+  if (emptiers >= FL_EMPTIERS_MAX || fl_cgroup_open(builder->host, slot, &cgroup, NULL) < 0)
+    return false;
+  result = fl_emptier_start(scratch_fd, &cgroup, base + FL_INNER_UID, NULL);
+  fl_cgroup_close(&cgroup);
+  return result == 0;
+}
+
+static void start_removal(struct builder *builder, const struct fl_order *order, int scratch_fd)
+{
+  bool emptied = scratch_fd >= 0 && start_emptier(builder, order->slot, scratch_fd);
   int64_t now = now_ms();
 
   if (builder->removals < builder->config.slots)
-    builder->removal[builder->removals++] =
-        (struct removal){ .slot = order->slot, .limits = order->limits, .network = order->network, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS, .list_at = now + LIST_AFTER_MS };
+    builder->removal[builder->removals++] = (struct removal){
+      .slot = order->slot, .limits = order->limits, .network = order->network, .emptied = emptied, .next = now + RETRY_FIRST_MS, .slow_at = now + FL_REMOVE_SLOW_MS, .pause = RETRY_FIRST_MS, .list_at = now + LIST_AFTER_MS,
+    };
 }
 
 static int clean_or_remove(struct builder *builder, const struct removal *removal, struct fl_error *err)
@@ -271,6 +291,8 @@ static void kill_light(const struct builder *builder, const struct removal *remo
 /* Cleans or removes the cgroups that are due. EBUSY is normal: the init is still dying, and waits for sandboxd to reap the instance. */
 static void try_removals(struct builder *builder, int64_t now)
 {
+  while (waitpid(-1, NULL, WNOHANG) > 0)                         /* emptiers */
+    ;
   for (uint32_t index = 0; index < builder->removals;) {
     struct removal *removal = &builder->removal[index];
     struct fl_news news = { .op = FL_NEWS_REMOVED, .slot = removal->slot };
@@ -331,9 +353,10 @@ static void drop_cgroup(struct builder *builder, uint32_t slot)
 
 static void obey(struct builder *builder)
 {
+  fl_autoclose int scratch_fd = -1;
   struct fl_order order;
   size_t fds;
-  ssize_t got = fl_packet_receive(SOCKET, &order, sizeof order, NULL, 0, &fds);
+  ssize_t got = fl_packet_receive(SOCKET, &order, sizeof order, &scratch_fd, 1, &fds);
 
   if (got == 0 || (got < 0 && got != -EAGAIN))
     _exit(0);                                                    /* sandboxd is gone; the inits die with it */
@@ -344,7 +367,7 @@ static void obey(struct builder *builder)
   else if (order.op == FL_ORDER_BUILD)
     start_build(builder, &order);
   else if (order.op == FL_ORDER_REMOVE)
-    start_removal(builder, &order);
+    start_removal(builder, &order, scratch_fd);
   else if (order.op == FL_ORDER_DROP)
     drop_cgroup(builder, order.slot);
 }

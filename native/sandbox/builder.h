@@ -6,7 +6,7 @@
  *      │ ◀──────────────── READY     │  once; or FAILED_START, and it exits
  *      │ BUILD slot ───────────────▶ │
  *      │ ◀── BUILT slot + fds        │  or FAILED_BUILD: something of it may stand, order its removal
- *      │ REMOVE slot ──────────────▶ │
+ *      │ REMOVE slot [+ scratch_fd]▶ │  with its writable layer when that holds many files: see emptier.h
  *      │ ◀─────────────── REMOVED    │  FAILED_REMOVE once when it takes long; it goes on trying
  *      │ DROP slot ────────────────▶ │  the cgroup that was kept for it goes
  */

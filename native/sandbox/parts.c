@@ -370,6 +370,7 @@ void fl_parts_end(struct fl_parts *parts, struct fl_sandbox *sandbox)
   slot->named = false;
   if (slot->state == FL_SLOT_TAKEN) {
     slot->init_pidfd = fl_steal_fd(&sandbox->init_pidfd);
+    slot->scratch_fd = fl_steal_fd(&sandbox->scratch_fd);
     fl_pool_end(parts, sandbox->slot);
   }
   fl_close(&sandbox->init_pidfd);

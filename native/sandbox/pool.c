@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "sandbox/builder.h"
+#include "sandbox/emptier.h"
 #include "sys/packet.h"
 #include "sys/syscalls.h"
 
@@ -52,11 +53,12 @@ void fl_pool_forget_fds(struct fl_slot *slot)
     slot->cgroup.join_fds[index] = -1;
 }
 
-static int order(struct fl_parts *parts, uint32_t op, uint32_t slot)
+static int order(struct fl_parts *parts, uint32_t op, uint32_t index)
 {
-  struct fl_order packet = { .op = op, .slot = slot, .limits = parts->slot[slot].limits, .network = parts->slot[slot].network };
+  const struct fl_slot *slot = &parts->slot[index];
+  const struct fl_order packet = { .op = op, .slot = index, .limits = slot->limits, .network = slot->network };
 
-  return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, NULL, 0);
+  return parts->socket_fd < 0 ? -ENOTCONN : fl_packet_send(parts->socket_fd, &packet, sizeof packet, &slot->scratch_fd, op == FL_ORDER_REMOVE && slot->scratch_fd >= 0);
 }
 
 /* When nothing starts any more, or starts have gone on for too long; and nobody waits for a sandbox. */
@@ -104,7 +106,9 @@ static void order_removal(struct fl_parts *parts, uint32_t index)
   if (parts->slot[index].network.kind != FL_NETWORK_LIGHT && put_off(parts, fl_pool_now()))
     return;
   parts->slot[index].removal_sent = order(parts, FL_ORDER_REMOVE, index) == 0;
-  if (!parts->slot[index].removal_sent)
+  if (parts->slot[index].removal_sent)
+    fl_close(&parts->slot[index].scratch_fd);
+  else
     fl_pool_wake_at(parts, fl_pool_now() + FL_POOL_RETRY_MS);    /* the socket is full, or the builder is being restarted */
 }
 
@@ -121,10 +125,12 @@ void fl_pool_end(struct fl_parts *parts, uint32_t index)
 {
   struct fl_slot *slot = &parts->slot[index];
 
+  /* Before the init ends: with the last reference to it a layer would be emptied here. */
+  if (slot->network.kind == FL_NETWORK_LIGHT || !fl_emptier_needed(slot->scratch_fd))
+    fl_close(&slot->scratch_fd);
   if (slot->init_pidfd >= 0 && slot->network.kind != FL_NETWORK_LIGHT)
     fl_pidfd_kill(slot->init_pidfd);
   fl_close(&slot->init_pidfd);
-  fl_close(&slot->scratch_fd);
   fl_close(&slot->root_fd);
   fl_close(&slot->ruleset_fd);
   fl_cgroup_close(&slot->cgroup);
