@@ -47,6 +47,8 @@ int fl_cgroup_reset(struct fl_cgroup_host *host, uint32_t slot, const struct fl_
 int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err);
 /* Wherever a process of another of our cgroups wants to run, those of this one do not. As created, it does not yield. */
 int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, bool yields, struct fl_error *err);
+/* How many forks were refused in it so far; as with all its counters, since it was made, whoever had it. */
+int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks);
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);
 /* Everything that is listed in it now: what forks meanwhile may escape, so until fl_cgroup_remove succeeds. */

@@ -237,6 +237,13 @@ int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup
   return host->controllers & FL_CONTROLLER_MEMORY ? host->ops->memory(host, leaf_name(cgroup->slot, leaf), ret_bytes) : 0;
 }
 
+int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks)
+{
+  char leaf[LEAF_SIZE];
+
+  return host->ops->refused(host, leaf_name(cgroup->slot, leaf), ret_forks);
+}
+
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report)
 {
   char leaf[LEAF_SIZE];

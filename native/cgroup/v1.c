@@ -165,6 +165,11 @@ static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_b
   return get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, ret_bytes);
 }
 
+static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
+{
+  return get(host, FL_CONTROLLER_PIDS, leaf, "pids.events", "max", ret_forks);
+}
+
 /* A number that cannot be read stays 0: a report is what is known, not a promise. */
 static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_report *ret_report)
 {
@@ -172,7 +177,7 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
 
   if (!get(host, FL_CONTROLLER_MEMORY, leaf, "memory.oom_control", "oom_kill", &value))
     ret_report->oom_kills = (uint32_t)value;
-  if (!get(host, FL_CONTROLLER_PIDS, leaf, "pids.events", "max", &value))
+  if (!refused(host, leaf, &value))
     ret_report->pids_refused = (uint32_t)value;
   if (!get(host, FL_CONTROLLER_MEMORY, leaf, "memory.max_usage_in_bytes", NULL, &value))
     ret_report->memory_peak_bytes = value;
@@ -200,5 +205,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .refused = refused, .report = report, .kill = kill_processes,
 };

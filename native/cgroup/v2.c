@@ -201,6 +201,11 @@ static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_b
   return get(host, leaf, "memory.current", NULL, ret_bytes);
 }
 
+static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
+{
+  return get(host, leaf, "pids.events", "max", ret_forks);
+}
+
 /* A number that cannot be read stays 0: memory.peak, for one, is younger than Linux 6.1's other files on some builds. */
 static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_report *ret_report)
 {
@@ -208,7 +213,7 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
 
   if (!get(host, leaf, "memory.events", "oom_kill", &value))
     ret_report->oom_kills = (uint32_t)value;
-  if (!get(host, leaf, "pids.events", "max", &value))
+  if (!refused(host, leaf, &value))
     ret_report->pids_refused = (uint32_t)value;
   if (!get(host, leaf, "memory.peak", NULL, &value))
     ret_report->memory_peak_bytes = value;
@@ -230,5 +235,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .refused = refused, .report = report, .kill = kill_cgroup,
 };

@@ -251,8 +251,9 @@ static bool start_emptier(const struct builder *builder, uint32_t slot, int scra
 
   for (uint32_t index = 0; index < builder->removals; index++)
     emptiers += builder->removal[index].emptied;
-  if (emptiers >= FL_EMPTIERS_MAX || fl_cgroup_open(builder->host, slot, &cgroup, NULL) < 0)
+  if (emptiers >= FL_EMPTIERS_MAX || emptiers >= (builder->config.slots + FL_EMPTIERS_SHARE - 1) / FL_EMPTIERS_SHARE || fl_cgroup_open(builder->host, slot, &cgroup, NULL) < 0)
     return false;
+  fl_cgroup_yield(builder->host, &cgroup, true, NULL);
   result = fl_emptier_start(scratch_fd, &cgroup, base + FL_INNER_UID, NULL);
   fl_cgroup_close(&cgroup);
   return result == 0;

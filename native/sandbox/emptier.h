@@ -14,10 +14,11 @@
 
 enum {
   FL_EMPTIER_FILES_MIN = 512,                    /* fewer may go at once */
-  FL_EMPTIER_BATCH = 512,
+  FL_EMPTIER_BATCH = 128,
   FL_EMPTIER_PAUSE_US = 4000,                    /* where the kernel does not wait for a grace period on request (nohz_full) */
   FL_EMPTIER_MAX_MS = 5000,
-  FL_EMPTIERS_MAX = 32                           /* at once: beyond that, layers go as they are */
+  FL_EMPTIERS_MAX = 64,                          /* at once, and of a FL_EMPTIERS_SHARE-th of all slots: beyond that, layers go as they are */
+  FL_EMPTIERS_SHARE = 4
 };
 
 /* scratch_fd: the root of a writable layer, O_PATH. */

@@ -227,6 +227,20 @@ int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, boo
   return fl_cgroup_yield(parts->host, &sandbox->cgroup, yields, err);
 }
 
+int fl_parts_refused(const struct fl_parts *parts, const struct fl_sandbox *sandbox, uint64_t *ret_forks)
+{
+  return fl_cgroup_refused(parts->host, &sandbox->cgroup, ret_forks);
+}
+
+int fl_parts_hold(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, uint32_t cpu_millis, struct fl_error *err)
+{
+  struct fl_limits *now = &parts->slot[sandbox->slot].limits, before = *now;
+
+  *now = *limits;
+  now->cpu_millis = cpu_millis;
+  return fl_cgroup_limit(parts->host, &sandbox->cgroup, &before, now, err);
+}
+
 void fl_parts_report(struct fl_parts *parts, const struct fl_sandbox *sandbox, struct fl_cgroup_report *ret_report)
 {
   struct fl_cgroup_report *before = &parts->slot[sandbox->slot].before, now;

@@ -79,6 +79,11 @@ int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
 /* FAST PATH. Whether it runs only where no other sandbox wants to. Until it is told, it does not yield. */
 int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool yields, struct fl_error *err);
 
+/* Forks that were refused to it, counted from anywhere. */
+int fl_parts_refused(const struct fl_parts *parts, const struct fl_sandbox *sandbox, uint64_t *ret_forks);
+/* Of the processor it has so much for now, in thousandths, instead of what its limits say; they are the function's. */
+int fl_parts_hold(struct fl_parts *parts, const struct fl_sandbox *sandbox, const struct fl_limits *limits, uint32_t cpu_millis, struct fl_error *err);
+
 /* True when every network with egress is cut, because somebody has removed our rules from this host: whoever lives in one is to be ended. Asked after each dispatch. */
 bool fl_parts_egress_lost(struct fl_parts *parts);
 

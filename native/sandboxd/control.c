@@ -74,7 +74,7 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 
 static int check_create(const struct fl_create *create, struct fl_error *err)
 {
-  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND | FL_CREATE_ACROSS)) || create->reserved)
+  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND | FL_CREATE_ACROSS | FL_CREATE_YIELDS)) || create->reserved)
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", create->runtime, create->flags);
   if ((create->flags & FL_CREATE_ACROSS) && ((create->flags & (FL_CREATE_CANDIDATE | FL_CREATE_REWOUND)) || create->function || create->network != FL_NETWORK_NONE))
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create across functions: flags %#x, network %u", create->flags, create->network);

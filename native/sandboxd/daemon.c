@@ -236,13 +236,14 @@ static int wait_ms(struct fl_daemon *daemon)
 {
   uint64_t now = fl_daemon_now_ns(), nearest = fl_templates_deadline_ns(daemon), instances = fl_instances_deadline_ns(daemon);
 
-  uint64_t spares = fl_spares_deadline_ns(daemon), functions = fl_functions_deadline_ns(daemon), names = fl_names_deadline_ns(daemon), rested = fl_rested_deadline_ns(daemon);
+  uint64_t spares = fl_spares_deadline_ns(daemon), functions = fl_functions_deadline_ns(daemon), names = fl_names_deadline_ns(daemon), rested = fl_rested_deadline_ns(daemon), bombs = fl_bombs_deadline_ns(daemon);
 
   nearest = functions < nearest ? functions : nearest;
   nearest = names < nearest ? names : nearest;
   nearest = instances < nearest ? instances : nearest;
   nearest = spares < nearest ? spares : nearest;
   nearest = rested < nearest ? rested : nearest;
+  nearest = bombs < nearest ? bombs : nearest;
   nearest = daemon->sweep_ns && daemon->sweep_ns < nearest ? daemon->sweep_ns : nearest;
   if (nearest == UINT64_MAX)
     return -1;
@@ -273,6 +274,7 @@ static void loop(struct fl_daemon *daemon)
     fl_templates_run(daemon, now);
     fl_spares_fill(daemon, fl_daemon_now_ns());
     fl_rested_run(daemon, fl_daemon_now_ns());
+    fl_bombs_run(daemon, fl_daemon_now_ns());
   }
 }
 
@@ -335,7 +337,7 @@ int fl_daemon_run(const struct fl_options *options)
   if (!daemon)
     return 111;
   daemon->options = *options;
-  daemon->rested_due_ns = UINT64_MAX;
+  daemon->rested_due_ns = daemon->bombs_due_ns = UINT64_MAX;
   daemon->lifeline = FL_LIFELINE_FD;
   daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = daemon->names_listener = -1;
   fcntl(FL_LIFELINE_FD, F_SETFD, FD_CLOEXEC);

@@ -11,6 +11,7 @@
  *   bundle.c     a version's directory as a mount
  *   keepers.c    a process beside each instance that is rewound
  *   rested.c     instances that go from one function to another
+ *   bombs.c      who forks without end is held back
  *   functions.c  function templates: freeze an instance, make its image a template
  *   names.c      the forwarder of host names: started, told of policies, answered
  *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
@@ -80,6 +81,9 @@ struct fl_instance {
   struct fl_template_slot *probe;              /* it is this template's probe: our own, unknown to the gateway */
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
   bool rewound;                                /* FL_CREATE_REWOUND */
+  bool yields;                                 /* it is told to; as long as it does, bombs.c looks at it */
+  bool held;                                   /* bombs.c: it is */
+  uint64_t refused;                            /* bombs.c: forks, at the last look */
   pid_t keeper;                                /* keepers.c; 0: it has none */
   int keeper_fd;                               /* our end of its socket, or -1 */
   uint64_t keeper_request;                     /* what it is at work on, or 0 */
@@ -162,6 +166,8 @@ struct fl_daemon {
   uint64_t instances_due_ns, functions_due_ns; /* no deadline of any is earlier */
   struct fl_rested rested[FL_RUNTIMES_MAX];
   uint64_t rests, rests_failed;                /* how often one was given back and rewound, or ended as a function's */
+  uint64_t bombs_due_ns;                       /* when to look for them again; UINT64_MAX: there can be none */
+  uint32_t bombs_next;                         /* whom the next look begins with */
   uint64_t rested_due_ns;                      /* nothing is to be done for them before */
   uint64_t sweep_ns, sweep_took_ns;            /* when to look for children whose end no signal told, 0: never; how long it took the last time */
   uint32_t template_slots;
@@ -224,6 +230,9 @@ void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
 /* instances.c */
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
 void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield);
+int fl_instances_set_yielding(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, struct fl_error *err);
+/* Advice: what cannot be set is logged, and others are slower than they might be. */
+void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields);
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
 /* When its fork, or its grace, is over; 0: no deadline. */
 void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns);
@@ -261,6 +270,12 @@ void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index);
 bool fl_keepers_reaped(struct fl_daemon *daemon, pid_t pid);
 /* The instance is over. */
 void fl_keepers_end(struct fl_daemon *daemon, struct fl_instance *instance);
+
+/* bombs.c */
+/* Whether it yields has changed. */
+int fl_bombs_watch(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err);
+void fl_bombs_run(struct fl_daemon *daemon, uint64_t now_ns);
+uint64_t fl_bombs_deadline_ns(const struct fl_daemon *daemon);
 
 /* rested.c */
 /* One that can be bound, or NULL. / There was none. */

@@ -291,14 +291,31 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
     fl_instances_kill(instance);
 }
 
-/* Advice: it may be over already, and what cannot be set is a request that is slower than it might be. */
+int fl_instances_set_yielding(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, struct fl_error *err)
+{
+  int r = fl_parts_yield(daemon->parts, &instance->sandbox, yields, err);
+
+  if (r < 0)
+    return r;
+  instance->yields = yields;
+  return fl_bombs_watch(daemon, instance, err);
+}
+
+void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields)
+{
+  struct fl_error err = {0};
+
+  if (fl_instances_set_yielding(daemon, instance, yields, &err) < 0)
+    fl_daemon_log_error("yield", &err);
+}
+
+/* It may be over already. */
 void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield)
 {
   struct fl_instance *instance = fl_instances_find(daemon, yield->instance);
-  struct fl_error err = {0};
 
-  if (instance && instance->state == FL_INSTANCE_RUNNING && fl_parts_yield(daemon->parts, &instance->sandbox, yield->yields, &err) < 0)
-    fl_daemon_log_error("yield", &err);
+  if (instance && instance->state == FL_INSTANCE_RUNNING)
+    fl_instances_advise(daemon, instance, yield->yields);
 }
 
 /* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */

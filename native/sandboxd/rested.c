@@ -120,6 +120,8 @@ int fl_rested_bind(struct fl_daemon *daemon, struct fl_instance *instance, struc
 {
   static const uint8_t order = ORDER_BIND;
   const int fds[BOUND_FDS] = {instance->fds[FL_ASSIGNED_STDOUT], instance->fds[FL_ASSIGNED_STDERR], instance->fds[FL_ASSIGNED_DATA], instance->fds[FL_ASSIGNED_BUNDLE]};
+  if (instance->yields)
+    fl_instances_advise(daemon, instance, true);
   int r = fl_packet_send(instance->keeper_fd, &order, sizeof order, fds, BOUND_FDS);
 
   if (r < 0)
@@ -193,7 +195,7 @@ static void rests(struct fl_daemon *daemon, struct fl_instance *instance)
   fl_instances_tell_end(daemon, instance);
   daemon->rests++;
   settle(daemon, instance);
-  if (fl_parts_yield(daemon->parts, &instance->sandbox, false, &err) < 0) {
+  if (fl_instances_set_yielding(daemon, instance, false, &err) < 0) {
     fl_daemon_log_error("yield", &err);
     fl_instances_kill(instance);
   }

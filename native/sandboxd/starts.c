@@ -103,6 +103,8 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     r = fl_names_grant(daemon, instance, err);
   if (r < 0)
     return r;
+  if (instance->yields)
+    fl_instances_advise(daemon, instance, true);
   uint32_t first = instance->known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
   r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds + first, FL_ASSIGNED_FDS - first);
   if (r < 0)                                     /* whoever is forked, but not yet there, goes with its template */
@@ -264,6 +266,7 @@ int fl_starts_instead(struct fl_daemon *daemon, struct fl_instance *failed, stru
   instance->rewound = true;
   instance->bundle = failed->candidate ? fl_steal_fd(&failed->bundle) : -1;
   instance->limits = failed->limits;
+  instance->yields = failed->yields;
   instance->silent = failed->silent;
   instance->accepted_ns = failed->accepted_ns;
   instance->fds[FL_ASSIGNED_BUNDLE] = fl_steal_fd(&mount);
@@ -314,6 +317,7 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->create_request = create->header.request;
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
   instance->rewound = ((create->flags & FL_CREATE_REWOUND) && !policy) || across;
+  instance->yields = create->flags & FL_CREATE_YIELDS;
   instance->ahead = ahead;
   instance->serving = create->network;
   instance->bundle = instance->candidate || instance->state == FL_INSTANCE_RESTED ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;

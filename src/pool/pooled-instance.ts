@@ -49,6 +49,7 @@ export class PooledInstance implements InstanceOwner {
   #pingId = 0;
   readonly #effort = new Effort();
   #yields = false;
+  #yieldsFromStart = false;
   /** What the ping that it is answering was sent for, when not to prepare it. */
   #beat: Work | undefined;
   /** Runtimes take memory for each beat. */
@@ -89,10 +90,11 @@ export class PooledInstance implements InstanceOwner {
   }
 
   /** Once, by the pool. */
-  attach(instance: Instance, fromTemplate: boolean, across: boolean): void {
+  attach(instance: Instance, fromTemplate: boolean, across: boolean, yields: boolean): void {
     this.#instance = instance;
     this.#fromTemplate = fromTemplate;
     this.#across = across;
+    this.#yields = this.#yieldsFromStart = yields;
   }
 
   /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. rewound: when it was described. */
@@ -184,7 +186,7 @@ export class PooledInstance implements InstanceOwner {
   onCreated(created: Created): void {
     this.#pool.created(this, created.fromFunction === this.#fromTemplate, created.reused);
     // What was found before there was anybody to tell is told now.
-    this.#yields = false;
+    this.#yields = this.#yieldsFromStart;
     this.#yield(this.#pool.worksLong);
     if (this.undescribed) this.#pool.describe(this);
   }

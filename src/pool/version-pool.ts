@@ -370,8 +370,9 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
     const across = this.#across && origin.template === 0;
+    const yields = this.worksLong;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across }), origin.template !== 0, across);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across, yields }), origin.template !== 0, across, yields);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;

@@ -1,7 +1,8 @@
 /** Control packets from and to bytes. sandboxd is trusted more than we are, so decoding checks only what a wrong version would get wrong: magic, version, type, size. */
 import { FlashdError } from '../errors/index.ts';
-import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception, type Interception } from './interception.ts';
-import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Limits, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
+import type { InstanceSpec, Origin } from './contract.ts';
+import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception } from './interception.ts';
+import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
 
 function packet(type: number, size: number, request: number): Buffer {
   const bytes = Buffer.alloc(size);
@@ -37,13 +38,22 @@ export function encodeHello(request: number): Buffer {
   return packet(PROTOCOL.FL_MSG_HELLO, LAYOUT.fl_hello.$size, request);
 }
 
-/** from: a function template, 0 for the language template; candidate: it is to be frozen; ahead: no request waits for it; light: in the light class, which has no network; rewound: it is to be rewound. */
-export function encodeCreate(request: number, runtime: number, limits: Limits, from = 0, candidate = false, ahead = false, egress?: EgressPolicy, light = false, interception?: Interception, rewound = false, across = false): Buffer {
+const CREATE_FLAGS = {
+  candidate: PROTOCOL.FL_CREATE_CANDIDATE,
+  ahead: PROTOCOL.FL_CREATE_AHEAD,
+  rewound: PROTOCOL.FL_CREATE_REWOUND,
+  across: PROTOCOL.FL_CREATE_ACROSS,
+  yields: PROTOCOL.FL_CREATE_YIELDS,
+} as const;
+
+export function encodeCreate(request: number, runtime: number, { limits, egress, isolation, interception }: Pick<InstanceSpec, 'limits' | 'egress' | 'isolation' | 'interception'>, origin: Origin): Buffer {
   const at = LAYOUT.fl_create;
   const bytes = interception === undefined ? packet(PROTOCOL.FL_MSG_CREATE, at.$size, request) : packet(PROTOCOL.FL_MSG_CREATE_INTERCEPTED, INTERCEPT_LAYOUT.fl_create_intercepted.$size, request);
   bytes.writeUInt32LE(runtime, at.runtime);
-  bytes.writeUInt32LE((candidate ? PROTOCOL.FL_CREATE_CANDIDATE : 0) | (ahead ? PROTOCOL.FL_CREATE_AHEAD : 0) | (rewound ? PROTOCOL.FL_CREATE_REWOUND : 0) | (across ? PROTOCOL.FL_CREATE_ACROSS : 0), at.flags);
-  if (from !== 0) writeU64(bytes, at.function, from);
+  let flags = 0;
+  for (const [name, flag] of Object.entries(CREATE_FLAGS) as [keyof typeof CREATE_FLAGS, number][]) if (origin[name] === true) flags |= flag;
+  bytes.writeUInt32LE(flags, at.flags);
+  if (origin.template !== 0) writeU64(bytes, at.function, origin.template);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.memory_bytes, limits.memoryBytes);
   writeU64(bytes, at.limits + LAYOUT.fl_limits.tmp_bytes, limits.tmpBytes);
   bytes.writeUInt32LE(limits.tmpInodes, at.limits + LAYOUT.fl_limits.tmp_inodes);
@@ -51,7 +61,7 @@ export function encodeCreate(request: number, runtime: number, limits: Limits, f
   bytes.writeUInt32LE(limits.cpuMillis, at.limits + LAYOUT.fl_limits.cpu_millis);
   bytes.writeUInt32LE(limits.descriptors, at.limits + LAYOUT.fl_limits.descriptors);
   if (egress !== undefined) writeEgress(bytes, egress);
-  if (light) bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_LIGHT, at.network);
+  if (isolation === 'process') bytes.writeUInt32LE(PROTOCOL.FL_NETWORK_LIGHT, at.network);
   if (interception !== undefined) writeInterception(bytes, interception);
   return bytes;
 }

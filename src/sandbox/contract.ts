@@ -105,8 +105,8 @@ export interface SandboxListener {
 }
 
 /** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it; rewound: it is to
- * be rewound, and is told nothing, INIT included, before Instance.init is called; across: it may have been another function's, and become another's. */
-export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean; readonly across?: boolean };
+ * be rewound, and is told nothing, INIT included, before Instance.init is called; across: it may have been another function's, and become another's; yields: from its start, as Instance.yield has it. */
+export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean; readonly across?: boolean; readonly yields?: boolean };
 /** bytes: memory that it has of its own. */
 export type FunctionTemplate = { readonly template: number; readonly bytes: number };
 

@@ -28,6 +28,29 @@ def handler(event, context):
   return {'used': times.user + times.system + times.children_user + times.children_system, 'asked': time.monotonic() - begin}
 `;
 
+const BOMB_SECONDS = 2;
+/** Of a processor: what it has at once is a tenth of a second's until somebody looks. */
+const HELD_CPU = 0.5;
+const FREE_CPU = 0.3;
+const FREE_WITHIN_MS = 20_000;
+/** Forks until it is refused, goes on trying, and then computes for as long as it is asked to. */
+const BOMB = `
+import os, signal, time
+def handler(event, context):
+  asked, begin, before, children = event['queryStringParameters'], time.monotonic(), time.process_time(), []
+  while time.monotonic() < begin + float(asked.get('bomb', 0)):
+    try:
+      pid = os.fork()
+      if pid == 0: time.sleep(60)
+      children.append(pid)
+    except OSError: pass
+  end = time.monotonic() + float(asked.get('spin', 0))
+  while time.monotonic() < end: pass
+  used, passed = time.process_time() - before, time.monotonic() - begin
+  for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
+  return {'used': used, 'passed': passed}
+`;
+
 /** Forks as long as it may, and gives up. */
 const FEW = `
 import os, time
@@ -79,7 +102,10 @@ describe('noisy neighbours', () => {
     mkdirSync(join(below, 'few'));
     writeFileSync(join(below, 'few/handler.py'), FEW);
     writeFileSync(join(below, 'few/function.json'), JSON.stringify({ pids: FEW_PIDS }));
-    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'));
+    mkdirSync(join(below, 'bomb'));
+    writeFileSync(join(below, 'bomb/handler.py'), BOMB);
+    writeFileSync(join(below, 'bomb/function.json'), JSON.stringify({ pids: FEW_PIDS, standby: 0, maxInstances: 1 }));
+    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'), join(below, 'bomb'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
       const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
@@ -133,6 +159,18 @@ describe('noisy neighbours', () => {
     const { used, asked } = JSON.parse((await flashd.http('GET', '/function/busy')).body.toString()) as { used: number; asked: number };
     // A tenth of a second is the scheduler's period: what the last one had left comes on top.
     assert.ok(used <= (asked + 0.1) * BUSY_CPU * 1.2, `${used} s of ${asked} s`);
+  });
+
+  test('who forks without end at its limit is held back, and no longer than that', async () => {
+    const share = async (query: string): Promise<number> => {
+      const { used, passed } = JSON.parse((await flashd.http('GET', `/function/bomb?${query}`)).body.toString()) as { used: number; passed: number };
+      return used / passed;
+    };
+    const held = await share(`bomb=${BOMB_SECONDS}`);
+    assert.ok(held < HELD_CPU, `${held} of a processor`);
+    let free = 0;
+    for (const end = performance.now() + FREE_WITHIN_MS; free < FREE_CPU && performance.now() < end;) free = await share('spin=0.5');
+    assert.ok(free >= FREE_CPU, `${free} of a processor afterwards`);
   });
 
   test('what a flood of lines lost is counted in its log', async () => {

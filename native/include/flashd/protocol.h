@@ -208,6 +208,7 @@ enum fl_create_flags {
   FL_CREATE_CANDIDATE = 1,                     /* to be frozen: it will not serve a request */
   FL_CREATE_REWOUND = 4,                       /* SNAPSHOT and REWIND will be asked for: some calls that cannot be undone are refused to it */
   FL_CREATE_ACROSS = 8,                        /* it may be one that was another function's, and was rewound since; loopback only, of no function template, not intercepted */
+  FL_CREATE_YIELDS = 16,                       /* it yields from its start (YIELD) */
   FL_CREATE_AHEAD = 2                          /* no request waits for it: of a function template, it is forked with no more pages of its own than it writes */
 };
 

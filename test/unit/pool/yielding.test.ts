@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import { PROTOCOL } from '../../../src/sandbox/protocol.ts';
 import { fixture, turns } from '../invocation/fixture.ts';
 
 /** More than twice what lies between two looks. */
@@ -40,11 +41,15 @@ describe('yielding', () => {
     sleep(LONG_MS);
     submit('hello');
     await turns();
-    assert.deepEqual(addon.yields, ['1 yields', '2 yields']);
+    assert.deepEqual(addon.channels.map(({ flags }) => (flags & PROTOCOL.FL_CREATE_YIELDS) !== 0), [false, true]);
+    assert.deepEqual(addon.yields, ['1 yields']);
     addon.respond(addon.channels[1]!.requests[0]!);
     submit('hello');
     await turns();
-    assert.deepEqual(addon.yields, ['1 yields', '2 yields', '2 does not']);
+    assert.deepEqual(addon.yields, ['1 yields', '2 does not']);
+    submit('hello');
+    await turns();
+    assert.deepEqual(addon.channels.map(({ flags }) => (flags & PROTOCOL.FL_CREATE_YIELDS) !== 0), [false, true, false]);
   });
 
   test('short work, one piece after another, never does', async (t) => {

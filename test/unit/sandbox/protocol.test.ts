@@ -75,27 +75,27 @@ describe('control protocol', () => {
 
   test('requests carry their fields', () => {
     const limits = { memoryBytes: 5 * 2 ** 32 + 7, tmpBytes: 65536, tmpInodes: 16, pids: 3, cpuMillis: 500, descriptors: 64 };
-    const create = encodeCreate(2 ** 40 + 1, 2, limits);
+    const language = { template: 0 };
+    const create = encodeCreate(2 ** 40 + 1, 2, { limits }, language);
     assert.equal(create.length, 344);
     assert.equal(create.readBigUInt64LE(8), 2n ** 40n + 1n);
     assert.equal(create.readUInt32LE(16), 2);
     assert.equal(create.readBigUInt64LE(24), 5n * 2n ** 32n + 7n);
     assert.equal(create.readUInt32LE(52), 64);
     assert.ok(create.subarray(64).every((byte) => byte === 0));
-    const egress = encodeCreate(1, 2, limits, 0, false, false, { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }], names: [], bytesPerSecond: 125_000 });
+    const egress = encodeCreate(1, 2, { limits, egress: { public: true, rules: [{ address: 0xcb007150, prefix: 32, port: 443 }, { address: 0x0a000000, prefix: 8, port: 0 }], names: [], bytesPerSecond: 125_000 } }, language);
     assert.deepEqual([64, 68, 72, 76, 80, 88, 96].map((at) => egress.readUInt32LE(at)), [1, 0, 1, 2, 125_000, 0xcb007150, 0x0a000000]);
     assert.deepEqual([egress.readUInt16LE(92), egress[94], egress[95], egress.readUInt16LE(100), egress[102]], [443, 32, 0, 0, 8]);
     assert.ok(egress.subarray(104).every((byte) => byte === 0));
     const listed = [{ name: 'api.example.org', wildcard: false, port: 443 }, { name: 'cdn.net', wildcard: true, port: 8443 }];
-    assert.equal(encodeCreate(1, 2, limits, 0, false, false, { public: false, rules: [], names: listed, bytesPerSecond: 125_000 }).readUInt32LE(72), 2);
+    assert.equal(encodeCreate(1, 2, { limits, egress: { public: false, rules: [], names: listed, bytesPerSecond: 125_000 } }, language).readUInt32LE(72), 2);
     const names = encodeNames(7, listed);
     assert.deepEqual([names.length, names.readUInt16LE(4), names.readUInt32LE(8), names.readUInt32LE(16), names.readUInt32LE(20)], [2200, 16, 7, 2, 22]);
     assert.deepEqual([names.readUInt16LE(24), names[26], names[27], names.readUInt16LE(28), names[30], names[31]], [443, 15, 0, 8443, 7, 1]);
     assert.equal(names.toString('latin1', 152, 174), 'api.example.orgcdn.net');
     assert.ok(names.subarray(174).every((byte) => byte === 0));
-    const candidate = encodeCreate(1, 2, limits, 2 ** 33, true);
+    const candidate = encodeCreate(1, 2, { limits }, { template: 2 ** 33, candidate: true });
     assert.deepEqual([candidate.readUInt32LE(20), candidate.readBigUInt64LE(56)], [1, 2n ** 33n]);
-    assert.equal(encodeCreate(1, 2, limits, 2 ** 33, false, true).readUInt32LE(20), 2);
     const learns = [true, false].map((idle) => encodeLearn(1, 2 ** 33, idle));
     assert.deepEqual(learns.map((learn) => [learn.readBigUInt64LE(16), learn.readBigUInt64LE(24)]), [[2n ** 33n, 1n], [2n ** 33n, 0n]]);
     const pulse = encodePulse(1, 7, 3);
@@ -105,7 +105,8 @@ describe('control protocol', () => {
     assert.equal(destroy.readBigUInt64LE(16), 2n ** 33n);
     assert.equal(destroy.readUInt32LE(24), 1);
     assert.deepEqual([encodeDestroy(9, 1, 'kill').readUInt32LE(24), encodeDestroy(9, 1, 'rest').readUInt32LE(24)], [0, 2]);
-    assert.equal(encodeCreate(1, 2, limits, 0, false, false, undefined, false, undefined, false, true).readUInt32LE(20), 8);
+    const flags = ['candidate', 'ahead', 'rewound', 'across', 'yields'].map((flag) => encodeCreate(1, 2, { limits }, { ...language, [flag]: true }).readUInt32LE(20));
+    assert.deepEqual(flags, [1, 2, 4, 8, 16]);
     assert.deepEqual([encodeHello(1).length, encodeStats(1).length, encodeUsage(1, 5).length], [16, 16, 24]);
   });
 
