@@ -46,10 +46,9 @@ void fl_bombs_run(struct fl_daemon *daemon, uint64_t now_ns)
     daemon->bombs_next = (daemon->bombs_next + 1) % daemon->instances;
     struct fl_instance *instance = daemon->instance[daemon->bombs_next];
 
-    if (!instance->yields || instance->state != FL_INSTANCE_RUNNING)
-      continue;
-    look(daemon, instance);
-    yielding++;
+    yielding += instance->yields;
+    if (instance->yields && instance->state == FL_INSTANCE_RUNNING)
+      look(daemon, instance);
   }
   daemon->bombs_due_ns = yielding ? now_ns + (uint64_t)LOOK_MS * MILLISECOND : UINT64_MAX;
 }
