@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -30,23 +30,22 @@ const ENTER = `echo $$ >"$1/cgroup.procs" && shift && exec unshare --cgroup --mo
 
 export type Result = { status: number; stdout: string; stderr: string };
 
-/** A minimal Debian of the host's release, made once. */
+/** $0: where the machine's files are to be, and they are made beside it first; the arguments are mmdebstrap's. */
+const MAKE_BASE = 'test -d "$0" || { rm -rf "$0.part" && mmdebstrap "$@" && mv "$0.part" "$0"; }';
+
+/** A minimal Debian of the host's release, made once, whoever else wants it at the same time. */
 function baseDirectory(): string {
   const release = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))![1]!;
   const key = createHash('sha256').update(JSON.stringify([release, PACKAGES])).digest('hex').slice(0, 12);
   const base = join(cache, `vm-${key}`);
-  if (existsSync(base)) return base;
   mkdirSync(cache, { recursive: true });
-  const part = `${base}.part`;
+  const how = ['--quiet', '--variant=minbase', '--aptopt=Acquire::Retries "3"', `--include=${PACKAGES.join(',')}`, release, `${base}.part`, ...mirror()];
   for (let tries = 1; ; tries++) {
-    rmSync(part, { recursive: true, force: true });
-    const made = spawnSync('mmdebstrap', ['--quiet', '--variant=minbase', '--aptopt=Acquire::Retries "3"', `--include=${PACKAGES.join(',')}`, release, part, ...mirror()], { encoding: 'utf8' });
-    if (made.status === 0) break;
+    const made = spawnSync('flock', [`${base}.lock`, 'sh', '-c', MAKE_BASE, base, ...how], { encoding: 'utf8' });
+    if (made.status === 0) return base;
     if (tries === FETCH_TRIES) throw new Error(`mmdebstrap, ${tries} times: ${made.error ?? made.stderr}`);
     spawnSync('sleep', [String(FETCH_PAUSE_S)]);
   }
-  renameSync(part, base);
-  return base;
 }
 
 /** The host's own mirror, in either format of apt; mmdebstrap's default when there is none. */
