@@ -28,29 +28,12 @@ def handler(event, context):
   return {'used': times.user + times.system + times.children_user + times.children_system, 'asked': time.monotonic() - begin}
 `;
 
+const BOMB = join(import.meta.dirname, 'fixtures/bomb');
 const BOMB_SECONDS = 2;
 /** Of a processor: what it has at once is a tenth of a second's until somebody looks. */
 const HELD_CPU = 0.5;
 const FREE_CPU = 0.3;
 const FREE_WITHIN_MS = 20_000;
-/** Forks until it is refused, goes on trying, and then computes for as long as it is asked to. */
-const BOMB = `
-import os, signal, time
-def handler(event, context):
-  asked, begin, before, children = event['queryStringParameters'], time.monotonic(), time.process_time(), []
-  while time.monotonic() < begin + float(asked.get('bomb', 0)):
-    try:
-      pid = os.fork()
-      if pid == 0: time.sleep(60)
-      children.append(pid)
-    except OSError: pass
-  end = time.monotonic() + float(asked.get('spin', 0))
-  while time.monotonic() < end: pass
-  used, passed = time.process_time() - before, time.monotonic() - begin
-  for pid in children: os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
-  return {'used': used, 'passed': passed}
-`;
-
 /** Forks as long as it may, and gives up. */
 const FEW = `
 import os, time
@@ -102,9 +85,7 @@ describe('noisy neighbours', () => {
     mkdirSync(join(below, 'few'));
     writeFileSync(join(below, 'few/handler.py'), FEW);
     writeFileSync(join(below, 'few/function.json'), JSON.stringify({ pids: FEW_PIDS }));
-    mkdirSync(join(below, 'bomb'));
-    writeFileSync(join(below, 'bomb/handler.py'), BOMB);
-    writeFileSync(join(below, 'bomb/function.json'), JSON.stringify({ pids: FEW_PIDS, standby: 0, maxInstances: 1 }));
+    cpSync(BOMB, join(below, 'bomb'), { recursive: true });
     await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'), join(below, 'bomb'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {

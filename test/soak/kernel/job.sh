@@ -25,6 +25,24 @@ restores() {
   [[ $(printf '%s\n' "${pids[@]}" | sort -u | wc -l) -lt 10 ]] || { echo "always another instance: ${pids[*]}"; return 1; }
 }
 
+# Per cent of a processor that function bomb had.
+share() {
+  answers "bomb?$1" | perl -ne '/"used": ([\d.]+), "passed": ([\d.]+)/ and print int(100 * $1 / $2)'
+}
+
+# While it forks at its limit it has a twentieth of a processor (and what it had until somebody looked), and afterwards its own again.
+held() {
+  local percent
+  percent=$(share bomb=4)
+  [[ -n $percent && $percent -lt 50 ]] || { echo "$percent while it forks"; return 1; }
+  for round in {1..20}; do
+    percent=$(share spin=1)
+    [[ $percent -ge 30 ]] && return
+  done
+  echo "$percent afterwards"
+  return 1
+}
+
 # Of each template some pages.
 pins() {
   local told
@@ -56,6 +74,7 @@ done
 check "an instance is restored" restores
 check "marks of written pages are seen by the next request" marks leaks-used
 check "marks of written pages are not seen after a restore" marks leaks
+check "who forks without end is held back, and no longer than that" held
 check "forks get copies of what they write to" pins
 journalctl --no-pager -u flashd | tail -n 30
 echo "# done"

@@ -25,6 +25,7 @@ export async function holdsOnDebiansKernel(): Promise<{ kernel: string; results:
     for (const language of LANGUAGES) cpSync(join(root, `functions/hello-${language}`), join(functions, `hello-${language}`), { recursive: true });
     // The machine has no compiler.
     await run('cc', ['-shared', '-fPIC', '-I', join(root, 'src/runtimes/native'), '-o', join(functions, 'hello-c/handler.so'), join(root, 'functions/hello-c/handler.c')]);
+    cpSync(join(root, 'test/e2e/fixtures/bomb'), join(functions, 'bomb'), { recursive: true });
     mkdirSync(join(functions, 'restored'));
     writeFileSync(join(functions, 'restored/handler.py'), RESTORED);
     writeFileSync(join(functions, 'restored/function.json'), JSON.stringify({ requestIsolation: 'restore' }));
