@@ -4,7 +4,7 @@
  */
 #include "sandboxd/daemon.h"
 
-enum { MILLISECOND = 1000000, LOOK_MS = 100, LOOKS_MAX = 64, FORKS = 64, HELD_MILLIS = 50 };
+enum { MILLISECOND = 1000000, LOOK_MS = 100, LOOKS_MAX = 64, FORKS = 16, HELD_MILLIS = 50 };
 
 static int hold(struct fl_daemon *daemon, struct fl_instance *instance, bool held, struct fl_error *err)
 {

@@ -12,7 +12,7 @@
 #include "sandbox/emptier.h"
 #include "sandbox/pool.h"
 
-enum { OWNER = 0x30000000 + FL_INNER_UID, FLASHD_OWN = 2, DEEP = 6000, MANY = 4 * FL_EMPTIER_FILES_MIN, CROWD = 20000, AWAIT_MS = 5000 };
+enum { OWNER = 0x30000000 + FL_INNER_UID, FLASHD_OWN = 2, DEEP = 6000, MANY = 4 * FL_EMPTIER_FILES_MIN, CROWD = 20000, AWAIT_MS = 5000, ENDS_MS = 500 };
 
 static const struct fl_cgroup nowhere = { .into_fd = -1 };
 static const char *const places[FLASHD_OWN] = { "tmp", "home" };
@@ -350,7 +350,7 @@ static void it_dies_with_the_builder(void)
   struct fl_parts *parts = open_one(&sandbox);
 
   CHECK(parts_pump(parts, is_at_work, AWAIT_MS) && kill(parts->builder, SIGKILL) == 0);
-  for (int tries = 0; !has_ended(emptier) && tries < 100; tries++)
+  for (int tries = 0; !has_ended(emptier) && tries < ENDS_MS; tries++)
     usleep(1000);
   CHECK(has_ended(emptier));                   /* before anybody sweeps */
   CHECK(parts_pump(parts, settled_with_one, AWAIT_MS));
