@@ -202,7 +202,7 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
   if (r == 0)
     r = tell_again(self, err);
   if (r == 0)
-    r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
+    r = fl_threads_spread(&self->threads, err);
   self->described = true;
   for (size_t i = 0; i < FL_COUNT(self->facts); i++)
     full = full || self->facts[i].full;
@@ -212,7 +212,7 @@ int fl_state_describe(struct fl_rewinder *self, struct fl_error *err)
 int fl_state_compare(struct fl_rewinder *self, struct fl_error *err)
 {
   const char *name = NULL;
-  int r = fl_threads_spread(&self->threads, &self->facts[FL_FACTS_FROM_INSIDE], err);
+  int r = fl_threads_spread(&self->threads, err);
 
   if (r < 0)
     return r;

@@ -90,7 +90,7 @@ int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *trace
   return 0;
 }
 
-void fl_threads_gather(const struct fl_threads *threads, uint32_t first, uint32_t end)
+void fl_threads_gather(struct fl_threads *threads, uint32_t first, uint32_t end)
 {
   int processor = sched_getcpu();
   cpu_set_t here;
@@ -100,19 +100,17 @@ void fl_threads_gather(const struct fl_threads *threads, uint32_t first, uint32_
   CPU_ZERO(&here);
   CPU_SET(processor, &here);
   for (uint32_t i = first; i < end; i++)
-    sched_setaffinity(threads->thread[i].tid, sizeof here, &here);
+    if (sched_getaffinity(threads->thread[i].tid, sizeof here, &threads->thread[i].processors) >= 0)
+      sched_setaffinity(threads->thread[i].tid, sizeof here, &here);
 }
 
-int fl_threads_spread(const struct fl_threads *threads, struct fl_facts *facts, struct fl_error *err)
+int fl_threads_spread(const struct fl_threads *threads, struct fl_error *err)
 {
   for (uint32_t i = 0; i < threads->count; i++) {
     const struct fl_saved_thread *thread = &threads->thread[i];
-    cpu_set_t now;
 
-    sched_setaffinity(thread->tid, sizeof thread->processors, &thread->processors);
-    if (sched_getaffinity(thread->tid, sizeof now, &now) < 0)
-      return fl_fail_errno(err, "getaffinity");
-    fl_facts_add(facts, &now, sizeof now, "thread %u processors", i);
+    if (sched_setaffinity(thread->tid, sizeof thread->processors, &thread->processors) < 0)
+      return fl_fail_errno(err, "setaffinity");
   }
   return 0;
 }

@@ -32,9 +32,9 @@ int fl_threads_remember(struct fl_threads *ret, const struct fl_tracee *tracee, 
 int fl_threads_arrange(const struct fl_threads *threads, struct fl_tracee *tracee, struct fl_error *err);
 /* To our own processor: who is stopped and let go again by us has not to be woken on another one, which takes longer than what it does there. Where that cannot be, it stays where it is. Those from first on, below end: all but the
  * main thread have to be stopped, since the number of one that has ended may be somebody else's by then. */
-void fl_threads_gather(const struct fl_threads *threads, uint32_t first, uint32_t end);
-/* To the processors that they had, of which the facts are taken. */
-int fl_threads_spread(const struct fl_threads *threads, struct fl_facts *facts, struct fl_error *err);
+void fl_threads_gather(struct fl_threads *threads, uint32_t first, uint32_t end);
+/* To the processors that they had: where they run is sandboxd's to say, and no part of the snapshot. */
+int fl_threads_spread(const struct fl_threads *threads, struct fl_error *err);
 /* Extended state, which no batch changes that is without a wait to be forgotten (inject/batch.h); and, last of all, the rest. */
 int fl_threads_put_extended(const struct fl_threads *threads, struct fl_error *err);
 int fl_threads_put(const struct fl_threads *threads, struct fl_error *err);

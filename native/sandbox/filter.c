@@ -32,6 +32,12 @@ static int add_rules(scmp_filter_ctx context, struct fl_error *err)
         return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_rule_add", "system call %d", number);
     }
   }
+  for (size_t index = 0; index < fl_policy_pretence_count; index++) {
+    int result = seccomp_rule_add(context, SCMP_ACT_ERRNO(0), fl_policy_pretences[index].number, 0);
+
+    if (result < 0)
+      return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_rule_add", "system call %d", fl_policy_pretences[index].number);
+  }
   for (size_t index = 0; index < fl_policy_rule_count; index++) {
     const struct fl_policy_rule *rule = &fl_policy_rules[index];
     struct scmp_arg_cmp compare[FL_COUNT(rule->match)];

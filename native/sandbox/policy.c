@@ -78,7 +78,7 @@ static const int identity[] = {
 };
 
 static const int scheduling[] = {
-  SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_sched_getparam, SYS_sched_setparam, SYS_sched_getscheduler, SYS_sched_setscheduler,
+  SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_getparam, SYS_sched_setparam, SYS_sched_getscheduler, SYS_sched_setscheduler,
   SYS_sched_getattr, SYS_sched_setattr, SYS_sched_get_priority_max, SYS_sched_get_priority_min, SYS_sched_rr_get_interval, SYS_getpriority,
   SYS_setpriority, SYS_ioprio_get, SYS_ioprio_set, SYS_getcpu, SYS_getrlimit, SYS_setrlimit, SYS_prlimit64, SYS_getrusage, SYS_sysinfo, SYS_uname,
   SYS_getrandom,
@@ -106,7 +106,7 @@ const struct fl_policy_group fl_policy_groups[] = {
   GROUP(signals, "signals within its pid namespace"),
   GROUP(clocks, "reading clocks, sleeping, timers"),
   GROUP(identity, "its ids and capabilities, which are none and can only shrink; tightening itself further by seccomp and Landlock"),
-  GROUP(scheduling, "its own priority, affinity and limits; the machine's facts"),
+  GROUP(scheduling, "its own priority and limits; the machine's facts"),
   GROUP(sockets, "sockets in its own network namespace; which kinds can be made is a rule below"),
   GROUP(ipc, "System V and POSIX IPC in its own ipc namespace"),
   GROUP(parasite, "what turns the template's clone into an instance; closed by the seal"),
@@ -130,6 +130,11 @@ const struct fl_policy_rule fl_policy_rules[] = {
   { SYS_personality, 1, { { 0, WORD, WORD } }, "asking which one it is" },
 };
 const size_t fl_policy_rule_count = FL_COUNT(fl_policy_rules);
+
+const struct fl_policy_pretence fl_policy_pretences[] = {
+  { SYS_sched_setaffinity, "whose processors are whose is sandboxd's to say (base/lane.h); a program that asks has to be content with less anyway (cpuset)" },
+};
+const size_t fl_policy_pretence_count = FL_COUNT(fl_policy_pretences);
 
 const struct fl_policy_refusal fl_policy_refusals[] = {
   { SYS_ioctl, 1, TIOCSTI, "types into the terminal as if its user had" },

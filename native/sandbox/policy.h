@@ -24,10 +24,15 @@ struct fl_policy_rule { int number; unsigned matches; struct fl_policy_match mat
 /* Refused when the low half of the argument has this value. */
 struct fl_policy_refusal { int number; unsigned argument; uint32_t value; const char *reason; };
 
+/* Answered with success, and nothing is done. */
+struct fl_policy_pretence { int number; const char *reason; };
+
 extern const struct fl_policy_group fl_policy_groups[];
 extern const size_t fl_policy_group_count;
 extern const struct fl_policy_rule fl_policy_rules[];
 extern const size_t fl_policy_rule_count;
+extern const struct fl_policy_pretence fl_policy_pretences[];
+extern const size_t fl_policy_pretence_count;
 extern const struct fl_policy_refusal fl_policy_refusals[];
 extern const size_t fl_policy_refusal_count;
 

@@ -15,8 +15,10 @@ export const FILES = [
   'uid_map of',
 ];
 export const SIGNALS = [
-  'kill', 'kill group of', 'tgkill', 'queue a signal to', 'prlimit', 'priority of', 'affinity of',
+  'kill', 'kill group of', 'tgkill', 'queue a signal to', 'prlimit', 'priority of',
 ];
+/** Nothing is done, whoever it is about: native/sandbox/policy.c. */
+const PRETENCES = ['affinity of'];
 /** What the kernel tells of any process that one can name. */
 export const LOOKS = ['session of', 'processors of'];
 const PIDFD = [
@@ -61,14 +63,15 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
     'program by its descriptor': '1000 1000 1000 1000 0000000000000000 0000000000000000 0000000000000000 1 2',
   },
   processes: {
-    ...Object.assign({}, ...TARGETS.map((who) => ({ ...each('ENOENT', ...of(FILES, who)), ...each('ESRCH', ...of([...SIGNALS, ...LOOKS], who)), ...each('EPERM', ...of(CALLS, who)), ...each('EBADF', ...of(PIDFD, who)) }))),
+    ...Object.assign({}, ...TARGETS.map((who) => ({ ...each('ENOENT', ...of(FILES, who)), ...each('ESRCH', ...of([...SIGNALS, ...LOOKS], who)), ...each('EPERM', ...of(CALLS, who)), ...each('EBADF', ...of(PIDFD, who)), ...each('done', ...of(PRETENCES, who)) }))),
     ...each('EACCES', ...of(FILES, 'the init')),
-    ...each('done', ...of(LOOKS, 'the init')),
+    ...each('done', ...of([...LOOKS, ...PRETENCES], 'the init')),
     ...each('EPERM', ...of([...SIGNALS.filter((name) => name !== 'kill group of'), ...CALLS, ...PIDFD], 'the init')),
     ...each('EPERM',
       'ptrace attach own child', 'ptrace traceme', 'process_vm_readv own child', 'pidfd_getfd own child',
     ),
     'strangers in /proc': '0',
+    'to other processors': 'as before',
   },
   files: {
     'descriptors': '0 /dev/null, 1 pipe:, 2 pipe:, 3 socket:',

@@ -107,8 +107,25 @@ static void strangers(void)
   say("strangers in /proc", directory ? "%d" : "?", count);
 }
 
+/* From whichever it is on, and all at once. */
+static void move(void)
+{
+  unsigned long before[16] = {0}, asked[16] = {0}, after[16] = {0};
+  long size = syscall(SYS_sched_getaffinity, 0, sizeof before, before);
+
+  for (int processor = 0; processor < 2; processor++) {
+    asked[0] = 1ul << processor;
+    syscall(SYS_sched_setaffinity, 0, sizeof asked, asked);
+    syscall(SYS_sched_getaffinity, 0, sizeof after, after);
+    if (memcmp(before, after, sizeof before) != 0)
+      break;
+  }
+  say("to other processors", "%s", size > 0 && memcmp(before, after, sizeof before) == 0 ? "as before" : "moved");
+}
+
 void try_processes(void)
 {
+  move();
   for (size_t index = 0; index < sizeof hosts / sizeof *hosts; index++)
     reach(hosts[index], given_number(hosts[index]));
   reach("the init", 1);

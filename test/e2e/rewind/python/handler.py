@@ -379,10 +379,6 @@ def write(name, value):
   return put
 
 
-def affinity():
-  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
 def will_be_locked():
   C.mmap(None, 1 << 16, 3, 0x22, -1, 0)
   return status('VmLck:') != '0' or None
@@ -424,7 +420,6 @@ PLACES = {
   'files': (tree, files),
   'times of a directory': (times, times_found),
   'a bound socket': (listening, sockets),
-  'processors': (affinity, lambda: len(os.sched_getaffinity(0)) == 1 or None),
   'personality': (lambda: C.personality(0x0020000), lambda: C.personality(0xffffffff) or None),
   'dumpable': (lambda: C.prctl(4, 0, 0, 0, 0), lambda: C.prctl(3, 0, 0, 0, 0) != 1 or None),
   'a group of processes': (lambda: C.prctl(36, 1, 0, 0, 0), subreaper),
