@@ -245,7 +245,8 @@ NAPI_MODULE_INIT()
     { "start", js_start }, { "stop", js_stop }, { "openLifeline", js_open_lifeline }, { "tellReady", js_tell_ready }, { "tellAlive", js_tell_alive }, { "openControl", js_open_control },
     { "sendControl", js_send_control }, { "openChannel", js_open_channel }, { "allowResponse", js_allow_response }, { "startTiming", js_start_timing }, { "restLog", js_rest_log }, { "send", fl_js_send }, { "closeChannel", js_close_channel },
     { "memfd", fl_js_memfd }, { "exec", fl_js_exec }, { "confine", fl_js_confine }, { "peer", fl_js_peer }, { "landlock", fl_js_landlock },
-    { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "preferShortTurns", fl_js_prefer_short_turns }, { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
+    { "closeFd", fl_js_close_fd }, { "preferSuccessor", fl_js_prefer_successor }, { "preferShortTurns", fl_js_prefer_short_turns }, { "keepLane", fl_js_keep_lane },
+    { "startPulse", fl_js_start_pulse }, { "stopPulse", fl_js_stop_pulse },
   };
 
   for (size_t index = 0; index < sizeof functions / sizeof functions[0]; index++) {

@@ -17,5 +17,6 @@ napi_value fl_js_peer(napi_env env, napi_callback_info info);
 napi_value fl_js_landlock(napi_env env, napi_callback_info info);
 napi_value fl_js_close_fd(napi_env env, napi_callback_info info);
 napi_value fl_js_prefer_short_turns(napi_env env, napi_callback_info info);
+napi_value fl_js_keep_lane(napi_env env, napi_callback_info info);
 napi_value fl_js_prefer_successor(napi_env env, napi_callback_info info);
 #endif

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/lane.h"
 #include "sys/syscalls.h"
 
 #ifndef MFD_EXEC                               /* Linux 6.3 */
@@ -136,6 +137,30 @@ int fl_prefer_short_turns(struct fl_error *err)
   attributes.flags = 0;
   attributes.runtime = FL_TURN_NS;
   return syscall(SYS_sched_setattr, 0, &attributes, 0) < 0 ? fl_fail_errno(err, "sched_setattr") : 0;
+}
+
+int fl_keep_lane(bool open, struct fl_error *err)
+{
+  static struct fl_lane lane;
+  static int found = 1;
+  DIR *threads;
+
+  if (found > 0)
+    found = fl_lane_find(&lane);
+  if (found < 0)
+    return 0;
+  threads = opendir("/proc/self/task");
+  if (!threads)
+    return fl_fail_errno(err, "opendir");
+  for (const struct dirent *entry; (entry = readdir(threads));) {
+    pid_t thread = atoi(entry->d_name);
+    enum fl_processors where = !open ? FL_PROCESSORS_ALL : thread == gettid() ? FL_PROCESSORS_LANE : FL_PROCESSORS_OTHERS;
+
+    if (thread > 0)
+      sched_setaffinity(thread, sizeof(cpu_set_t), &lane.processors[where]);
+  }
+  closedir(threads);
+  return 1;
 }
 
 int fl_prefer_successor(uint16_t port, struct fl_error *err)

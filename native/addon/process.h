@@ -5,6 +5,7 @@
 #ifndef FLASHD_PROCESS_H
 #define FLASHD_PROCESS_H
 #include <flashd/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -22,4 +23,6 @@ int fl_peer(int fd, struct ucred *ret_peer, struct fl_error *err);
 int fl_prefer_successor(uint16_t port, struct fl_error *err);
 /* The calling thread asks the fair scheduler for short turns, and gets them sooner: without, whoever works beside it ends his own first, 3 to 4 ms. It gets no more of the processor for that. Linux 6.12; others take no notice. */
 int fl_prefer_short_turns(struct fl_error *err);
+/* The calling thread runs in the lane (base/lane.h) and all others of the process elsewhere; or all wherever they may. Returns whether there is a lane. Threads that are made meanwhile are where their makers are. */
+int fl_keep_lane(bool open, struct fl_error *err);
 #endif

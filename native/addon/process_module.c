@@ -1,5 +1,5 @@
 /*
- * The functions of the addon that need no event loop: memfd, exec, confine, peer, landlock, closeFd, preferSuccessor, preferShortTurns, startPulse, stopPulse.
+ * The functions of the addon that need no event loop: memfd, exec, confine, peer, landlock, closeFd, preferSuccessor, preferShortTurns, keepLane, startPulse, stopPulse.
  */
 #include "addon/module.h"
 
@@ -141,6 +141,26 @@ napi_value fl_js_prefer_short_turns(napi_env env, napi_callback_info info)
 
   (void)info;
   return fl_prefer_short_turns(&error) < 0 ? fl_throw(env, &error) : NULL;
+}
+
+napi_value fl_js_keep_lane(napi_env env, napi_callback_info info)
+{
+  struct fl_error error = { 0 };
+  napi_value argument[1], value = NULL;
+  bool open;
+  int result;
+
+  if (!fl_arguments(env, info, 1, argument))
+    return NULL;
+  if (napi_get_value_bool(env, argument[0], &open) != napi_ok) {
+    napi_throw_type_error(env, NULL, "open: a boolean");
+    return NULL;
+  }
+  result = fl_keep_lane(open, &error);
+  if (result < 0)
+    return fl_throw(env, &error);
+  napi_get_boolean(env, result, &value);
+  return value;
 }
 
 napi_value fl_js_prefer_successor(napi_env env, napi_callback_info info)

@@ -14,6 +14,7 @@
 #define FLASHD_CGROUP_H
 #include <flashd/error.h>
 #include <flashd/protocol.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -47,6 +48,8 @@ int fl_cgroup_reset(struct fl_cgroup_host *host, uint32_t slot, const struct fl_
 int fl_cgroup_limit(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err);
 /* Wherever a process of another of our cgroups wants to run, those of this one do not. As created, it does not yield. */
 int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, bool yields, struct fl_error *err);
+/* Everything in it runs on these processors alone, and what it forks; what it forks meanwhile may be missed where it forks without end. -EPERM: some of it is not the caller's. */
+int fl_cgroup_place(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const cpu_set_t *processors);
 /* How many forks were refused in it so far; as with all its counters, since it was made, whoever had it. */
 int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks);
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);

@@ -15,7 +15,7 @@
 
 #include "base/cleanup.h"
 
-enum { SWEEP_MAX_MS = 5000, SWEEP_PAUSE_MS = 5, LEAF_SIZE = 16 };
+enum { SWEEP_MAX_MS = 5000, SWEEP_PAUSE_MS = 5, LEAF_SIZE = 16, PLACE_PASSES_MAX = 4 };
 
 static const char *leaf_name(uint32_t slot, char buffer[LEAF_SIZE])
 {
@@ -227,6 +227,39 @@ int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
   char leaf[LEAF_SIZE];
 
   return host->controllers & FL_CONTROLLER_CPU ? host->ops->yield(host, leaf_name(cgroup->slot, leaf), yields, err) : 0;
+}
+
+/* How many threads were not yet there. Opened anew each time: on version 1, who reads on gets the list of the first time. */
+static int place_threads(int named_fd, const char *path, const cpu_set_t *processors)
+{
+  int fd = openat(named_fd, path, O_RDONLY | O_CLOEXEC), moved = 0;
+  fl_autofclose FILE *threads = fd < 0 ? NULL : fdopen(fd, "re");
+  cpu_set_t before;
+
+  if (!threads) {
+    fl_close(&fd);
+    return -errno;
+  }
+  for (int thread; fscanf(threads, "%d", &thread) == 1;) {
+    if (sched_getaffinity(thread, sizeof before, &before) == 0 && CPU_EQUAL(&before, processors))
+      continue;
+    if (sched_setaffinity(thread, sizeof *processors, processors) == 0)
+      moved++;
+    else if (errno != ESRCH)
+      return -errno;
+  }
+  return moved;
+}
+
+int fl_cgroup_place(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const cpu_set_t *processors)
+{
+  char path[LEAF_SIZE + 32], leaf[LEAF_SIZE];
+  int moved = 1;
+
+  snprintf(path, sizeof path, "%s/%s", leaf_name(cgroup->slot, leaf), host->ops->threads);
+  for (int pass = 0; pass < PLACE_PASSES_MAX && moved > 0; pass++)
+    moved = place_threads(host->tree[0].named_fd, path, processors);
+  return moved < 0 ? moved : 0;
 }
 
 int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes)

@@ -205,5 +205,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .refused = refused, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .threads = "tasks", .memory = memory, .refused = refused, .report = report, .kill = kill_processes,
 };

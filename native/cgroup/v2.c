@@ -235,5 +235,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .memory = memory, .refused = refused, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .threads = "cgroup.threads", .memory = memory, .refused = refused, .report = report, .kill = kill_cgroup,
 };

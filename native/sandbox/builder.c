@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/lane.h"
 #include "sandbox/base.h"
 #include "sandbox/emptier.h"
 #include "sandbox/init.h"
@@ -408,10 +409,13 @@ __attribute__((noreturn)) static void builder_main(const struct fl_parts_config 
   static struct builder builder;
   struct fl_news news = { .op = FL_NEWS_READY };
   bool binary = config->binary_fd >= 0;
+  struct fl_lane lane;
   int result;
 
   builder.config = *config;
   prctl(PR_SET_NAME, "flashd-builder", 0, 0, 0);
+  if (fl_lane_find(&lane) == 0)                                  /* nobody waits for it as for a request */
+    sched_setaffinity(0, sizeof(cpu_set_t), &lane.processors[FL_PROCESSORS_OTHERS]);
   fl_signals_reset();
   umask(022);                                                    /* all that it makes is for functions to see, in namespaces of their own */
   setsid();                                                      /* a terminal's signals are for sandboxd; the inits are born into this session */

@@ -227,6 +227,11 @@ int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, boo
   return fl_cgroup_yield(parts->host, &sandbox->cgroup, yields, err);
 }
 
+int fl_parts_place(struct fl_parts *parts, const struct fl_sandbox *sandbox, const cpu_set_t *processors)
+{
+  return fl_cgroup_place(parts->host, &sandbox->cgroup, processors);
+}
+
 int fl_parts_refused(const struct fl_parts *parts, const struct fl_sandbox *sandbox, uint64_t *ret_forks)
 {
   return fl_cgroup_refused(parts->host, &sandbox->cgroup, ret_forks);

@@ -78,6 +78,8 @@ int fl_parts_limit(struct fl_parts *parts, const struct fl_sandbox *sandbox, con
 
 /* FAST PATH. Whether it runs only where no other sandbox wants to. Until it is told, it does not yield. */
 int fl_parts_yield(struct fl_parts *parts, const struct fl_sandbox *sandbox, bool yields, struct fl_error *err);
+/* FAST PATH. As fl_cgroup_place. */
+int fl_parts_place(struct fl_parts *parts, const struct fl_sandbox *sandbox, const cpu_set_t *processors);
 
 /* Forks that were refused to it, counted from anywhere. */
 int fl_parts_refused(const struct fl_parts *parts, const struct fl_sandbox *sandbox, uint64_t *ret_forks);

@@ -138,7 +138,7 @@ void fl_commands_run(struct fl_daemon *daemon, const union fl_request *request, 
   case FL_MSG_VERIFY: fl_keepers_ask(daemon, &request->rewind); break;
   case FL_MSG_LEARN: fl_functions_learn(daemon, &request->learn); break;
   case FL_MSG_PULSE: fl_starts_touch(daemon, &request->pulse); break;
-  case FL_MSG_YIELD: fl_instances_yield(daemon, &request->yield); break;
+  case FL_MSG_PLACE: fl_instances_place(daemon, &request->place); break;
   case FL_MSG_STATS: stats(daemon, request->header.request); break;
   case FL_MSG_USAGE: usage(daemon, request->header.request, request->usage.after); break;
   }

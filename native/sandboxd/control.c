@@ -23,7 +23,7 @@ static const struct { uint16_t type; uint16_t size; uint8_t fds; } shapes[] = {
     {FL_MSG_FORGET, sizeof(struct fl_forget), 0},
     {FL_MSG_PULSE, sizeof(struct fl_pulse), 0},
     {FL_MSG_LEARN, sizeof(struct fl_learn), 0},
-    {FL_MSG_YIELD, sizeof(struct fl_yield), 0},
+    {FL_MSG_PLACE, sizeof(struct fl_place), 0},
     {FL_MSG_SNAPSHOT, sizeof(struct fl_rewind), 0},
     {FL_MSG_REWIND, sizeof(struct fl_rewind), 0},
     {FL_MSG_VERIFY, sizeof(struct fl_rewind), 0},
@@ -74,7 +74,7 @@ int fl_egress_check(uint32_t network, const struct fl_egress_policy *policy, str
 
 static int check_create(const struct fl_create *create, struct fl_error *err)
 {
-  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND | FL_CREATE_ACROSS | FL_CREATE_YIELDS)) || create->reserved)
+  if (create->runtime >= FL_RUNTIMES_MAX || (create->flags & ~(uint32_t)(FL_CREATE_CANDIDATE | FL_CREATE_AHEAD | FL_CREATE_REWOUND | FL_CREATE_ACROSS | FL_CREATE_YIELDS | FL_CREATE_ASIDE)) || create->reserved)
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create: runtime %u, flags %#x", create->runtime, create->flags);
   if ((create->flags & FL_CREATE_ACROSS) && ((create->flags & (FL_CREATE_CANDIDATE | FL_CREATE_REWOUND)) || create->function || create->network != FL_NETWORK_NONE))
     return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "create across functions: flags %#x, network %u", create->flags, create->network);
@@ -122,9 +122,9 @@ int fl_control_decode(const void *bytes, size_t size, size_t fd_count, union fl_
     return 0;
   case FL_MSG_LEARN:
     return ret_request->learn.idle <= 1 ? 0 : fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "learn: %lu", ret_request->learn.idle);
-  case FL_MSG_YIELD:
-    if (ret_request->yield.yields > 1 || ret_request->yield.reserved)
-      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "yield: %u", ret_request->yield.yields);
+  case FL_MSG_PLACE:
+    if (ret_request->place.yields > 1 || ret_request->place.processors >= FL_PROCESSORS_COUNT)
+      return fl_fail(err, FL_ERR_BAD_MESSAGE, EBADMSG, "control", "place: %u, %u", ret_request->place.yields, ret_request->place.processors);
     return 0;
   case FL_MSG_DESTROY:
     if (ret_request->destroy.instance == 0 || (ret_request->destroy.flags & ~(uint32_t)(FL_DESTROY_EXPECT_EXIT | FL_DESTROY_REST)) || ret_request->destroy.flags == (FL_DESTROY_EXPECT_EXIT | FL_DESTROY_REST) || ret_request->destroy.reserved)

@@ -20,7 +20,7 @@ union fl_request {
   struct fl_forget forget;
   struct fl_pulse pulse;
   struct fl_learn learn;
-  struct fl_yield yield;
+  struct fl_place place;
   struct fl_rewind rewind;
 };
 

@@ -337,6 +337,7 @@ int fl_daemon_run(const struct fl_options *options)
   if (!daemon)
     return 111;
   daemon->options = *options;
+  fl_lane_find(&daemon->lane);
   daemon->rested_due_ns = daemon->bombs_due_ns = UINT64_MAX;
   daemon->lifeline = FL_LIFELINE_FD;
   daemon->control = daemon->epoll = daemon->signals = daemon->monitor_socket = daemon->names_control = daemon->names_network = daemon->names_questions = daemon->names_listener = -1;

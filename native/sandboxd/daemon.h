@@ -25,6 +25,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "base/lane.h"
 #include "inject/pin.h"
 #include "inject/settle.h"
 #include "inject/template.h"
@@ -82,6 +83,8 @@ struct fl_instance {
   struct fl_function *function;                /* it is forked from this function template; NULL: from its runtime's */
   bool rewound;                                /* FL_CREATE_REWOUND */
   bool yields;                                 /* it is told to; as long as it does, bombs.c looks at it */
+  uint32_t processors;                         /* enum fl_processors: where it runs … */
+  bool misplaced;                              /* … as soon as it is assigned, or its keeper, which has moved it, has put it back */
   bool held;                                   /* bombs.c: it is */
   uint64_t refused;                            /* bombs.c: forks, at the last look */
   pid_t keeper;                                /* keepers.c; 0: it has none */
@@ -166,6 +169,7 @@ struct fl_daemon {
   uint64_t instances_due_ns, functions_due_ns; /* no deadline of any is earlier */
   struct fl_rested rested[FL_RUNTIMES_MAX];
   uint64_t rests, rests_failed;                /* how often one was given back and rewound, or ended as a function's */
+  struct fl_lane lane;
   uint64_t bombs_due_ns;                       /* when to look for them again; UINT64_MAX: there can be none */
   uint32_t bombs_next;                         /* whom the next look begins with */
   uint64_t rested_due_ns;                      /* nothing is to be done for them before */
@@ -229,10 +233,15 @@ void fl_starts_touch(struct fl_daemon *daemon, const struct fl_pulse *pulse);
 
 /* instances.c */
 void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *destroy);
-void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield);
-int fl_instances_set_yielding(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, struct fl_error *err);
+void fl_instances_place(struct fl_daemon *daemon, const struct fl_place *place);
+/* processors: enum fl_processors. */
+int fl_instances_move(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, uint32_t processors, struct fl_error *err);
 /* Advice: what cannot be set is logged, and others are slower than they might be. */
-void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields);
+void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, uint32_t processors);
+/* What its CREATE says, before any of the function's code runs. */
+void fl_instances_advise_first(struct fl_daemon *daemon, struct fl_instance *instance);
+/* Its keeper has put it back. */
+void fl_instances_place_again(struct fl_daemon *daemon, struct fl_instance *instance);
 struct fl_instance *fl_instances_find(const struct fl_daemon *daemon, uint64_t id);
 /* When its fork, or its grace, is over; 0: no deadline. */
 void fl_instances_set_deadline(struct fl_daemon *daemon, struct fl_instance *instance, uint64_t at_ns);

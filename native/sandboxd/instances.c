@@ -291,31 +291,59 @@ void fl_instances_destroy(struct fl_daemon *daemon, const struct fl_destroy *des
     fl_instances_kill(instance);
 }
 
-int fl_instances_set_yielding(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, struct fl_error *err)
+/* Processes of the light class are not sandboxd's to place (sched_setaffinity(2)). */
+static int place(struct fl_daemon *daemon, struct fl_instance *instance, uint32_t processors, struct fl_error *err)
+{
+  bool same = processors == instance->processors && !instance->misplaced;
+
+  instance->processors = processors;
+  instance->misplaced = !same && instance->keeper_request;
+  if (same || instance->misplaced || instance->network == FL_NETWORK_LIGHT)
+    return 0;
+  int r = fl_parts_place(daemon->parts, &instance->sandbox, &daemon->lane.processors[processors]);
+  return r < 0 ? fl_fail(err, FL_ERR_SYSTEM, -r, "sched_setaffinity", "instance %lu", instance->id) : 0;
+}
+
+void fl_instances_place_again(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  struct fl_error err = {0};
+
+  if (instance->misplaced && place(daemon, instance, instance->processors, &err) < 0)
+    fl_daemon_log_error("place", &err);
+}
+
+int fl_instances_move(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, uint32_t processors, struct fl_error *err)
 {
   int r = fl_parts_yield(daemon->parts, &instance->sandbox, yields, err);
 
   if (r < 0)
     return r;
   instance->yields = yields;
-  return fl_bombs_watch(daemon, instance, err);
+  r = place(daemon, instance, processors, err);
+  return r < 0 ? r : fl_bombs_watch(daemon, instance, err);
 }
 
-void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields)
+void fl_instances_advise(struct fl_daemon *daemon, struct fl_instance *instance, bool yields, uint32_t processors)
 {
   struct fl_error err = {0};
 
-  if (fl_instances_set_yielding(daemon, instance, yields, &err) < 0)
-    fl_daemon_log_error("yield", &err);
+  if (fl_instances_move(daemon, instance, yields, processors, &err) < 0)
+    fl_daemon_log_error("place", &err);
+}
+
+void fl_instances_advise_first(struct fl_daemon *daemon, struct fl_instance *instance)
+{
+  if (instance->yields || instance->misplaced)
+    fl_instances_advise(daemon, instance, instance->yields, instance->processors);
 }
 
 /* It may be over already. */
-void fl_instances_yield(struct fl_daemon *daemon, const struct fl_yield *yield)
+void fl_instances_place(struct fl_daemon *daemon, const struct fl_place *place)
 {
-  struct fl_instance *instance = fl_instances_find(daemon, yield->instance);
+  struct fl_instance *instance = fl_instances_find(daemon, place->instance);
 
   if (instance && instance->state == FL_INSTANCE_RUNNING)
-    fl_instances_advise(daemon, instance, yield->yields);
+    fl_instances_advise(daemon, instance, place->yields, place->processors);
 }
 
 /* A template died with forks under way: a child whose pid is unknown can only be ended through its sandbox. */

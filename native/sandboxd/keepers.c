@@ -173,6 +173,7 @@ void fl_keepers_readable(struct fl_daemon *daemon, uint32_t index)
     if (!instance->silent)
       tell(daemon, instance, &done.report);
     instance->keeper_request = 0;
+    fl_instances_place_again(daemon, instance);
   }
 }
 

@@ -120,8 +120,7 @@ int fl_rested_bind(struct fl_daemon *daemon, struct fl_instance *instance, struc
 {
   static const uint8_t order = ORDER_BIND;
   const int fds[BOUND_FDS] = {instance->fds[FL_ASSIGNED_STDOUT], instance->fds[FL_ASSIGNED_STDERR], instance->fds[FL_ASSIGNED_DATA], instance->fds[FL_ASSIGNED_BUNDLE]};
-  if (instance->yields)
-    fl_instances_advise(daemon, instance, true);
+  fl_instances_advise_first(daemon, instance);
   int r = fl_packet_send(instance->keeper_fd, &order, sizeof order, fds, BOUND_FDS);
 
   if (r < 0)
@@ -195,8 +194,8 @@ static void rests(struct fl_daemon *daemon, struct fl_instance *instance)
   fl_instances_tell_end(daemon, instance);
   daemon->rests++;
   settle(daemon, instance);
-  if (fl_instances_set_yielding(daemon, instance, false, &err) < 0) {
-    fl_daemon_log_error("yield", &err);
+  if (fl_instances_move(daemon, instance, false, FL_PROCESSORS_ALL, &err) < 0) {
+    fl_daemon_log_error("place", &err);
     fl_instances_kill(instance);
   }
 }

@@ -103,8 +103,7 @@ static int assign(struct fl_daemon *daemon, struct fl_instance *instance, struct
     r = fl_names_grant(daemon, instance, err);
   if (r < 0)
     return r;
-  if (instance->yields)
-    fl_instances_advise(daemon, instance, true);
+  fl_instances_advise_first(daemon, instance);
   uint32_t first = instance->known ? FL_ASSIGNED_STDOUT : FL_ASSIGNED_BUNDLE;
   r = instance->policy ? fl_interception_assign(daemon, instance, &assignment, err) : fl_packet_send(instance->assignment, &assignment, sizeof assignment, instance->fds + first, FL_ASSIGNED_FDS - first);
   if (r < 0)                                     /* whoever is forked, but not yet there, goes with its template */
@@ -267,6 +266,8 @@ int fl_starts_instead(struct fl_daemon *daemon, struct fl_instance *failed, stru
   instance->bundle = failed->candidate ? fl_steal_fd(&failed->bundle) : -1;
   instance->limits = failed->limits;
   instance->yields = failed->yields;
+  instance->processors = failed->processors;
+  instance->misplaced = instance->processors != FL_PROCESSORS_ALL;
   instance->silent = failed->silent;
   instance->accepted_ns = failed->accepted_ns;
   instance->fds[FL_ASSIGNED_BUNDLE] = fl_steal_fd(&mount);
@@ -318,6 +319,8 @@ void fl_starts_create(struct fl_daemon *daemon, const struct fl_create *create, 
   instance->candidate = create->flags & FL_CREATE_CANDIDATE;
   instance->rewound = ((create->flags & FL_CREATE_REWOUND) && !policy) || across;
   instance->yields = create->flags & FL_CREATE_YIELDS;
+  instance->misplaced = create->flags & FL_CREATE_ASIDE;
+  instance->processors = instance->misplaced ? FL_PROCESSORS_OTHERS : FL_PROCESSORS_ALL;
   instance->ahead = ahead;
   instance->serving = create->network;
   instance->bundle = instance->candidate || instance->state == FL_INSTANCE_RESTED ? fcntl(fds[CREATE_BUNDLE], F_DUPFD_CLOEXEC, 0) : -1;

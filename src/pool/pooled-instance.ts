@@ -2,7 +2,7 @@
  * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
  * hands results to the work they belong to, and leaves every decision about itself to its pool.
  */
-import { bodyLength, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type ResponseBody, type Rewound } from '../sandbox/contract.ts';
+import { bodyLength, PROCESSORS, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type Processors, type ResponseBody, type Rewound } from '../sandbox/contract.ts';
 import type { VersionPool } from './version-pool.ts';
 import { Effort } from './yielding.ts';
 
@@ -48,8 +48,12 @@ export class PooledInstance implements InstanceOwner {
   rewinding = false;
   #pingId = 0;
   readonly #effort = new Effort();
-  #yields = false;
-  #yieldsFromStart = false;
+  /** Monotonic milliseconds: when it was sent what it works on, if that is to be judged; else 0. */
+  #since = 0;
+  yields = false;
+  /** What sandboxd was told of its place. */
+  #toldYields = false;
+  #toldProcessors: Processors = PROCESSORS.all;
   /** What the ping that it is answering was sent for, when not to prepare it. */
   #beat: Work | undefined;
   /** Runtimes take memory for each beat. */
@@ -90,11 +94,12 @@ export class PooledInstance implements InstanceOwner {
   }
 
   /** Once, by the pool. */
-  attach(instance: Instance, fromTemplate: boolean, across: boolean, yields: boolean): void {
+  attach(instance: Instance, fromTemplate: boolean, across: boolean, yields: boolean, aside: boolean): void {
     this.#instance = instance;
     this.#fromTemplate = fromTemplate;
     this.#across = across;
-    this.#yields = this.#yieldsFromStart = yields;
+    this.yields = this.#toldYields = yields;
+    this.#toldProcessors = aside ? PROCESSORS.others : PROCESSORS.all;
   }
 
   /** It becomes a standby: it loads the function's code and answers a ping without calling the handler. rewound: when it was described. */
@@ -143,6 +148,8 @@ export class PooledInstance implements InstanceOwner {
     this.#instance!.labels.invocation = this.#pool.spec.concurrency === 1 ? work.label : '';
     this.#slots.push({ id, work });
     this.#pool.bound(this);
+    this.#since = this.#pool.lane.open && this.answered > 0 ? performance.now() : 0;
+    if (this.#pool.lane.open || this.#toldProcessors !== PROCESSORS.all) this.settle();
     return true;
   }
 
@@ -157,9 +164,16 @@ export class PooledInstance implements InstanceOwner {
   }
 
   #yield(yields: boolean): void {
-    if (this.#yields === yields) return;
-    this.#yields = yields;
-    this.#instance?.yield(yields);
+    this.yields = yields;
+    this.settle();
+  }
+
+  /** sandboxd is told where it belongs, unless it knows. */
+  settle(): void {
+    const processors = !this.#pool.lane.open ? PROCESSORS.all : this.#pool.record.isShort && this.answered > 0 && !this.yields ? PROCESSORS.lane : PROCESSORS.others;
+    if (this.created === undefined || (this.yields === this.#toldYields && processors === this.#toldProcessors) || !this.#instance!.place(this.yields, processors)) return;
+    this.#toldYields = this.yields;
+    this.#toldProcessors = processors;
   }
 
   /** The work is given up; the instance is destroyed: at once when nothing else is in flight, else when the rest is over. */
@@ -185,8 +199,6 @@ export class PooledInstance implements InstanceOwner {
 
   onCreated(created: Created): void {
     this.#pool.created(this, created.fromFunction === this.#fromTemplate, created.reused);
-    // What was found before there was anybody to tell is told now.
-    this.#yields = this.#yieldsFromStart;
     this.#yield(this.#pool.worksLong);
     if (this.undescribed) this.#pool.describe(this);
   }
@@ -203,10 +215,12 @@ export class PooledInstance implements InstanceOwner {
     const slot = this.#take(id);
     if (slot === undefined) return this.#unasked(id);
     this.answered++;
-    if (this.#yields && !this.#effort.isLong(id)) {
+    if (this.yields && !this.#effort.isLong(id)) {
       this.#pool.worksLong = false;
       this.#yield(false);
     }
+    if (this.#since > 0) this.#pool.record.took(performance.now() - this.#since);
+    if (this.#pool.lane.open) this.settle();
     try {
       slot.work.onResponse(this, status, headers, body, loadUs, handlerUs);
     } finally {
@@ -262,6 +276,7 @@ export class PooledInstance implements InstanceOwner {
     this.#beat = undefined;
     if (beat !== undefined) return beat.onResponse(this, status, headers, body, loadUs, handlerUs);
     this.answered++;
+    if (this.#pool.lane.open) this.settle();
     this.#pool.prepared(this);
   }
 

@@ -4,6 +4,7 @@
  */
 import type { InstanceEnd, LogLabels, Sandbox } from '../sandbox/contract.ts';
 import { REWIND_PHASE_NAMES } from '../sandbox/protocol.ts';
+import { Lane } from './lane.ts';
 import { admit, victim, type Bounds } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
 import { Looks } from './yielding.ts';
@@ -39,6 +40,7 @@ export class Pools {
   readonly sandbox: Sandbox;
   readonly counters: PoolCounters = { created: 0, reused: 0, evicted: 0, expired: 0, rewinds: 0, rewindsFailed: 0, pagesRewound: 0, rewindPhaseUs: REWIND_PHASE_NAMES.map(() => 0) };
   readonly looks = new Looks(() => this.#look());
+  readonly lane: Lane;
   readonly #options: PoolsOptions;
   readonly #pools = new Set<VersionPool>();
   /** Those whose demand could not be met because of the shared bounds. */
@@ -57,6 +59,7 @@ export class Pools {
   constructor(options: PoolsOptions) {
     this.#options = options;
     this.sandbox = options.sandbox;
+    this.lane = new Lane((open) => this.#keepLane(open));
   }
 
   /** Living instances, the ending ones not counted. */
@@ -298,9 +301,26 @@ export class Pools {
   }
 
   #look(): boolean {
-    let busy = false;
-    for (const pool of this.#pools) for (const instance of pool.instances) if (instance.look()) busy = true;
-    return busy;
+    let busy = 0, short = 0, long = 0;
+    for (const pool of this.#pools) {
+      for (const instance of pool.instances) {
+        if (!instance.look()) continue;
+        busy++;
+        if (instance.yields) long++;
+        else if (pool.record.isShort) short++;
+      }
+    }
+    if (this.lane.look(short, long, performance.now())) for (const pool of this.#pools) for (const instance of pool.instances) instance.settle();
+    return busy > 0 || this.lane.open;
+  }
+
+  #keepLane(open: boolean): boolean {
+    try {
+      return this.sandbox.keepLane(open);
+    } catch (error) {
+      this.report(error);
+      return false;
+    }
   }
 
   #tellDrained(): void {

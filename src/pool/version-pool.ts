@@ -6,6 +6,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
+import { Record, type Lane } from './lane.ts';
 import { PooledInstance, type Work } from './pooled-instance.ts';
 import type { PoolCounters, Pools } from './pools.ts';
 import { Rewinds, type RewindHost } from './rewinds.ts';
@@ -72,6 +73,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   #draining = false;
   /** What it worked on last took long: its instances yield from their beginning. */
   worksLong = false;
+  readonly record = new Record();
   #measuredBytes = 0;
   /** Condemned or broken, not over yet. */
   #ending = 0;
@@ -225,6 +227,10 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   }
 
   /** There may be room for another instance now. */
+  get lane(): Lane {
+    return this.#pools.lane;
+  }
+
   retry(): void {
     this.#demand.retry();
   }
@@ -237,6 +243,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
 
   bound(instance: PooledInstance): void {
     this.#pools.looks.begin();
+    if (!this.worksLong) this.#pools.lane.ask();
     if (instance.standby) {
       instance.standby = false;
       this.standbys.taken(instance);
@@ -370,9 +377,9 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
     const across = this.#across && origin.template === 0;
-    const yields = this.worksLong;
+    const yields = this.worksLong, aside = this.lane.open;
     this.template.usedAt = performance.now();
-    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across, yields }), origin.template !== 0, across, yields);
+    instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across, yields, aside }), origin.template !== 0, across, yields, aside);
     this.#all.add(instance);
     this.#pools.added(instance);
     return instance;

@@ -100,4 +100,6 @@ export interface Addon {
   preferSuccessor(port: number): void;
   /** This thread asks the scheduler for short turns, and so gets them sooner beside others that work (native/addon/process.h). */
   preferShortTurns(): void;
+  /** This thread runs in the lane and the process's other threads elsewhere, or all wherever they may (native/base/lane.h). False: there is none. */
+  keepLane(open: boolean): boolean;
 }

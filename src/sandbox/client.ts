@@ -41,7 +41,7 @@ export class SandboxClient implements Sandbox, InstanceHost {
   readonly #creating = new Map<number, GuardedInstance>();
   readonly #created = new Map<number, GuardedInstance>();
   /** CREATE as it was sent last for a request: all but its number stays the same. */
-  readonly #creates = new WeakMap<InstanceSpec, { readonly runtime: number; readonly template: number; readonly across: boolean; readonly yields: boolean; readonly packet: Buffer }>();
+  readonly #creates = new WeakMap<InstanceSpec, { readonly runtime: number; readonly template: number; readonly across: boolean; readonly yields: boolean; readonly aside: boolean; readonly packet: Buffer }>();
   readonly #runtimes = new Map<string, Runtime>();
   /** Those that functions need. */
   readonly #wanted = new Set<string>();
@@ -130,12 +130,12 @@ export class SandboxClient implements Sandbox, InstanceHost {
 
   /** FAST PATH. */
   #createPacket(request: number, runtime: number, spec: InstanceSpec, origin: Origin): Buffer {
-    const { template, candidate, ahead, rewound, across = false, yields = false } = origin;
+    const { template, candidate, ahead, rewound, across = false, yields = false, aside = false } = origin;
     const last = this.#creates.get(spec);
     const waitedFor = candidate !== true && ahead !== true && rewound !== true;
-    if (waitedFor && last !== undefined && last.runtime === runtime && last.template === template && last.across === across && last.yields === yields) return renumber(last.packet, request);
+    if (waitedFor && last !== undefined && last.runtime === runtime && last.template === template && last.across === across && last.yields === yields && last.aside === aside) return renumber(last.packet, request);
     const packet = encodeCreate(request, runtime, spec, origin);
-    if (waitedFor) this.#creates.set(spec, { runtime, template, across, yields, packet });
+    if (waitedFor) this.#creates.set(spec, { runtime, template, across, yields, aside, packet });
     return packet;
   }
 
@@ -164,6 +164,10 @@ export class SandboxClient implements Sandbox, InstanceHost {
     } catch {
       // It has too much to do to read this: its path is warm enough.
     }
+  }
+
+  keepLane(open: boolean): boolean {
+    return this.addon.keepLane(open);
   }
 
   async stats(): Promise<Stats> {

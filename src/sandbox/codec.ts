@@ -1,6 +1,6 @@
 /** Control packets from and to bytes. sandboxd is trusted more than we are, so decoding checks only what a wrong version would get wrong: magic, version, type, size. */
 import { FlashdError } from '../errors/index.ts';
-import type { InstanceSpec, Origin } from './contract.ts';
+import type { InstanceSpec, Origin, Processors } from './contract.ts';
 import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception } from './interception.ts';
 import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
 
@@ -44,6 +44,7 @@ const CREATE_FLAGS = {
   rewound: PROTOCOL.FL_CREATE_REWOUND,
   across: PROTOCOL.FL_CREATE_ACROSS,
   yields: PROTOCOL.FL_CREATE_YIELDS,
+  aside: PROTOCOL.FL_CREATE_ASIDE,
 } as const;
 
 export function encodeCreate(request: number, runtime: number, { limits, egress, isolation, interception }: Pick<InstanceSpec, 'limits' | 'egress' | 'isolation' | 'interception'>, origin: Origin): Buffer {
@@ -132,10 +133,11 @@ export function encodeLearn(request: number, instance: number, idle: boolean): B
   return bytes;
 }
 
-export function encodeYield(request: number, instance: number, yields: boolean): Buffer {
-  const bytes = packet(PROTOCOL.FL_MSG_YIELD, LAYOUT.fl_yield.$size, request);
-  writeU64(bytes, LAYOUT.fl_yield.instance, instance);
-  bytes.writeUInt32LE(yields ? 1 : 0, LAYOUT.fl_yield.yields);
+export function encodePlace(request: number, instance: number, yields: boolean, processors: Processors): Buffer {
+  const bytes = packet(PROTOCOL.FL_MSG_PLACE, LAYOUT.fl_place.$size, request);
+  writeU64(bytes, LAYOUT.fl_place.instance, instance);
+  bytes.writeUInt32LE(yields ? 1 : 0, LAYOUT.fl_place.yields);
+  bytes.writeUInt32LE(processors, LAYOUT.fl_place.processors);
   return bytes;
 }
 

@@ -8,7 +8,7 @@
  */
 import type { ResponseBody } from './addon.ts';
 import type { Interception, SyscallEvent } from './interception.ts';
-import type { Created, EgressPolicy, Failed, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
+import { PROTOCOL, type Created, type EgressPolicy, type Failed, type Limits, type Rewound, type RuntimeState, type Stats } from './protocol.ts';
 
 export type { Interception, SyscallEvent } from './interception.ts';
 export type { Created, EgressPolicy, Failed, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
@@ -47,6 +47,10 @@ export type InstanceEnd = {
 export type { ResponseBody };
 export type Broken = { readonly reason: string; readonly detail: string };
 
+/** Where an instance runs: enum fl_processors, native/base/lane.h. */
+export const PROCESSORS = { all: PROTOCOL.FL_PROCESSORS_ALL, lane: PROTOCOL.FL_PROCESSORS_LANE, others: PROTOCOL.FL_PROCESSORS_OTHERS } as const;
+export type Processors = (typeof PROCESSORS)[keyof typeof PROCESSORS];
+
 /** Hears of one instance. Calls come one at a time, never after a terminal one (onFailed, onEnded, onLost), of which there is exactly one. */
 export interface InstanceOwner {
   onCreated(created: Created): void;
@@ -77,8 +81,8 @@ export interface Instance {
   ping(id: number, meta: string): void;
   /** A ping before which the function's own hooks run: it is about to be frozen. */
   pingToFreeze(id: number, meta: string): void;
-  /** Whether the instances of others run before it wherever both want to. It must be created; that it ends meanwhile is fine. */
-  yield(yields: boolean): void;
+  /** yields: whether the instances of others run before it wherever both want to. It must be created; that it ends meanwhile is fine. False: sandboxd could not be told now. */
+  place(yields: boolean, processors: Processors): boolean;
   /** Idempotent. expectExit: it is ending by itself, wait a moment for its exit status. */
   destroy(expectExit?: boolean): void;
   /** As destroy, of one that works on nothing: what is left of it may become another function's, if it goes from function to function. */
@@ -105,8 +109,8 @@ export interface SandboxListener {
 }
 
 /** What an instance is forked from: a function template (one that is gone stands for none), or the language template. A candidate is to be frozen; ahead: no request waits for it; rewound: it is to
- * be rewound, and is told nothing, INIT included, before Instance.init is called; across: it may have been another function's, and become another's; yields: from its start, as Instance.yield has it. */
-export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean; readonly across?: boolean; readonly yields?: boolean };
+ * be rewound, and is told nothing, INIT included, before Instance.init is called; across: it may have been another function's, and become another's; yields, aside (on the other processors): from its start, as Instance.place has it. */
+export type Origin = { readonly template: number; readonly candidate?: boolean; readonly ahead?: boolean; readonly rewound?: boolean; readonly across?: boolean; readonly yields?: boolean; readonly aside?: boolean };
 /** bytes: memory that it has of its own. */
 export type FunctionTemplate = { readonly template: number; readonly bytes: number };
 
@@ -132,6 +136,8 @@ export interface Sandbox {
   pulse(runtime: string, origin: Origin): void;
   /** How many instances sandboxd allows at once. */
   readonly instancesMax: number;
+  /** Addon.keepLane. */
+  keepLane(open: boolean): boolean;
   stats(): Promise<Stats>;
   /** Resident bytes by instance. */
   usage(): Promise<Map<number, number>>;

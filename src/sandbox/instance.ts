@@ -5,8 +5,8 @@
  *   - destroy is idempotent, works before CREATED has arrived, and a send after it is refused rather than lost.
  */
 import type { Addon, ChannelId } from './addon.ts';
-import { encodeDestroy, encodeYield } from './codec.ts';
-import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels } from './contract.ts';
+import { encodeDestroy, encodePlace } from './codec.ts';
+import type { Broken, Instance, InstanceEnd, InstanceOwner, LogLabels, Processors } from './contract.ts';
 import { FRAME, type Created, type Ended, type Failed } from './protocol.ts';
 
 /** What a ping says of the time left: nobody measures it. */
@@ -79,12 +79,14 @@ export class GuardedInstance implements Instance {
     }
   }
 
-  yield(yields: boolean): void {
-    if (this.created === undefined || this.#closed || this.#ended !== undefined) return;
+  place(yields: boolean, processors: Processors): boolean {
+    if (this.created === undefined || this.#closed || this.#ended !== undefined) return true;
     try {
-      this.#host.addon.sendControl(encodeYield(this.#host.nextRequest(), this.id, yields));
+      this.#host.addon.sendControl(encodePlace(this.#host.nextRequest(), this.id, yields, processors));
+      return true;
     } catch {
       // sandboxd has too much to do to read this, or has just gone: it is advice.
+      return false;
     }
   }
 

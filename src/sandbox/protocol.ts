@@ -23,7 +23,7 @@ export const PROTOCOL = {
   FL_MSG_FORGET: 8,
   FL_MSG_PULSE: 9,
   FL_MSG_LEARN: 10,
-  FL_MSG_YIELD: 11,
+  FL_MSG_PLACE: 11,
   FL_MSG_CREATE_INTERCEPTED: 12,
   FL_MSG_SNAPSHOT: 13,
   FL_MSG_REWIND: 14,
@@ -78,6 +78,11 @@ export const PROTOCOL = {
 
   FL_NETWORK_NONE: 0,
   FL_NETWORK_EGRESS: 1,
+
+  FL_PROCESSORS_ALL: 0,
+  FL_PROCESSORS_LANE: 1,
+  FL_PROCESSORS_OTHERS: 2,
+  FL_PROCESSORS_COUNT: 3,
   FL_NETWORK_LIGHT: 2,
   FL_NETWORK_KINDS: 3,
   FL_EGRESS_PUBLIC: 1,
@@ -89,6 +94,7 @@ export const PROTOCOL = {
   FL_CREATE_REWOUND: 4,
   FL_CREATE_ACROSS: 8,
   FL_CREATE_YIELDS: 16,
+  FL_CREATE_ASIDE: 32,
 
   FL_REWIND_PHASES: 5,
   FL_REWIND_STOP: 0,
@@ -164,7 +170,7 @@ export const LAYOUT = {
   fl_frozen: { header: 0, function: 16, bytes: 24, $size: 32 },
   fl_forget: { header: 0, function: 16, $size: 24 },
   fl_learn: { header: 0, instance: 16, idle: 24, $size: 32 },
-  fl_yield: { header: 0, instance: 16, yields: 24, reserved: 28, $size: 32 },
+  fl_place: { header: 0, instance: 16, yields: 24, processors: 28, $size: 32 },
   fl_rewind: { header: 0, instance: 16, $size: 24 },
   fl_rewound: { header: 0, instance: 16, own_pages: 24, written_pages: 28, dropped_pages: 32, mappings: 36, phase_us: 40, reserved: 60, $size: 64 },
   fl_pulse: { header: 0, function: 16, runtime: 24, reserved: 28, $size: 32 },

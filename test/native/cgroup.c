@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/file.h"
 #include "cgroup/host.h"
 #include "check.h"
@@ -118,6 +119,47 @@ static void members_count_and_keep_it_alive(struct fl_cgroup_host *host)
   CHECK(fl_cgroup_remove(host, 0, NULL) == 0);
 }
 
+static bool is_at(pid_t pid, const cpu_set_t *processors)
+{
+  cpu_set_t now;
+
+  return sched_getaffinity(pid, sizeof now, &now) == 0 && CPU_EQUAL(&now, processors);
+}
+
+/* All that live in it, and nobody else. */
+static void members_are_placed(struct fl_cgroup_host *host)
+{
+  struct fl_cgroup cgroup, neighbour;
+  cpu_set_t before, one;
+  pid_t pids[3], other;
+  int first = 0;
+
+  CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+  while (!CPU_ISSET(first, &before))
+    first++;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  CHECK(fl_cgroup_create(host, 4, &limits, &cgroup, NULL) == 0 && fl_cgroup_create(host, 5, &limits, &neighbour, NULL) == 0);
+  CHECK(fl_cgroup_place(host, &cgroup, &one) == 0);                /* nobody */
+  for (size_t index = 0; index < FL_COUNT(pids); index++)
+    pids[index] = born_in(&cgroup);
+  other = born_in(&neighbour);
+  CHECK(fl_cgroup_place(host, &cgroup, &one) == 0);
+  for (size_t index = 0; index < FL_COUNT(pids); index++)
+    CHECK(is_at(pids[index], &one));
+  CHECK(is_at(other, &before) && is_at(0, &before));
+  CHECK(fl_cgroup_place(host, &cgroup, &before) == 0);
+  for (size_t index = 0; index < FL_COUNT(pids); index++)
+    CHECK(is_at(pids[index], &before) && kill(pids[index], SIGKILL) == 0 && waitpid(pids[index], NULL, 0) == pids[index]);
+  CHECK(kill(other, SIGKILL) == 0 && waitpid(other, NULL, 0) == other);
+  fl_cgroup_close(&cgroup);
+  fl_cgroup_close(&neighbour);
+  for (uint32_t slot = 4; slot < 6; slot++)
+    for (int turn = 0; turn < 500 && fl_cgroup_remove(host, slot, NULL) == -EBUSY; turn++)
+      usleep(1000);
+  CHECK(fl_cgroup_place(host, &(struct fl_cgroup){ .slot = 4 }, &one) == -ENOENT);
+}
+
 static void a_sweep_kills_and_removes(struct fl_cgroup_host *host)
 {
   struct fl_cgroup cgroup;
@@ -144,6 +186,7 @@ static void exercise(struct fl_cgroup_host *host)
 {
   limits_arrive(host);
   members_count_and_keep_it_alive(host);
+  members_are_placed(host);
   a_sweep_kills_and_removes(host);
 }
 

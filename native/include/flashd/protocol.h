@@ -21,7 +21,7 @@
  *      │ ◀──────────────── REWOUND or FAILED    │  it is what it was at the snapshot; or that is not so, and it ends
  *      │ LEARN ───────────────────────────────▶ │  an instance has served a request, or stands by (idle: 1): what it wrote to, other forks of its function template will; no answer
  *      │ PULSE ───────────────────────────────▶ │  a CREATE may come soon; no answer
- *      │ YIELD ───────────────────────────────▶ │  an instance works on something long, or does no longer; no answer
+ *      │ PLACE ───────────────────────────────▶ │  whether an instance works on something long, and the processors it is to run on; no answer
  *      │ STATS ───────────────────────────────▶ │
  *      │ ◀─────────────────────────── STATS_OK  │
  *      │ USAGE ───────────────────────────────▶ │
@@ -56,7 +56,7 @@ enum fl_message_type {
   FL_MSG_FORGET = 8,
   FL_MSG_PULSE = 9,
   FL_MSG_LEARN = 10,
-  FL_MSG_YIELD = 11,
+  FL_MSG_PLACE = 11,
   FL_MSG_CREATE_INTERCEPTED = 12,              /* flashd/intercept.h */
   FL_MSG_SNAPSHOT = 13,
   FL_MSG_REWIND = 14,
@@ -208,7 +208,8 @@ enum fl_create_flags {
   FL_CREATE_CANDIDATE = 1,                     /* to be frozen: it will not serve a request */
   FL_CREATE_REWOUND = 4,                       /* SNAPSHOT and REWIND will be asked for: some calls that cannot be undone are refused to it */
   FL_CREATE_ACROSS = 8,                        /* it may be one that was another function's, and was rewound since; loopback only, of no function template, not intercepted */
-  FL_CREATE_YIELDS = 16,                       /* it yields from its start (YIELD) */
+  FL_CREATE_YIELDS = 16,                       /* it yields from its start (PLACE) … */
+  FL_CREATE_ASIDE = 32,                        /* … is on the other processors */
   FL_CREATE_AHEAD = 2                          /* no request waits for it: of a function template, it is forked with no more pages of its own than it writes */
 };
 
@@ -219,11 +220,17 @@ struct fl_frozen {
   uint64_t bytes;                              /* memory that it has of its own */
 };
 struct fl_learn { struct fl_header header; uint64_t instance, idle; };
-struct fl_yield {
+struct fl_place {
   struct fl_header header;
   uint64_t instance;
   uint32_t yields;                             /* 1: others' instances run before it wherever both want to; 0: as at first */
-  uint32_t reserved;                           /* 0 */
+  uint32_t processors;                         /* enum fl_processors; FL_PROCESSORS_ALL as at first */
+};
+enum fl_processors {                           /* base/lane.h */
+  FL_PROCESSORS_ALL = 0,
+  FL_PROCESSORS_LANE = 1,
+  FL_PROCESSORS_OTHERS = 2,
+  FL_PROCESSORS_COUNT = 3
 };
 struct fl_rewind { struct fl_header header; uint64_t instance; };            /* SNAPSHOT, REWIND and VERIFY */
 struct fl_rewound {

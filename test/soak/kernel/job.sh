@@ -43,6 +43,20 @@ held() {
   return 1
 }
 
+# While somebody works long and something short comes, the gateway is in the lane, and who works long is not.
+lane() {
+  local gateway
+  gateway=$(pgrep -f '^flashd gateway' | head -n 1)
+  answers "bomb?spin=6" > /dev/null &
+  for round in {1..40}; do
+    answers hello-c > /dev/null || return
+    grep -q $'^Cpus_allowed_list:\t0$' "/proc/$gateway/status" && grep -qh $'^Cpus_allowed_list:\t1-3$' $(sed 's|.*|/proc/&/status|' /sys/fs/cgroup/system.slice/flashd.service/flashd-*/s*/cgroup.procs) && wait && break
+    sleep 0.1
+  done
+  [[ $round -lt 40 ]] || { grep -h Cpus_allowed_list "/proc/$gateway/status"; return 1; }
+  ! journalctl --no-pager -u flashd | grep sched_setaffinity
+}
+
 # Of each template some pages.
 pins() {
   local told
@@ -75,6 +89,7 @@ check "an instance is restored" restores
 check "marks of written pages are seen by the next request" marks leaks-used
 check "marks of written pages are not seen after a restore" marks leaks
 check "who forks without end is held back, and no longer than that" held
+check "who works long leaves a processor to short requests" lane
 check "forks get copies of what they write to" pins
 journalctl --no-pager -u flashd | tail -n 30
 echo "# done"

@@ -16,8 +16,13 @@ export class FakeAddon implements Addon {
   pulses = 0;
   /** Instances of LEARN messages. */
   readonly learnt: number[] = [];
-  /** YIELD messages, as "INSTANCE yields" and "INSTANCE does not". */
+  /** PLACE messages, as "INSTANCE yields" and "INSTANCE does not". */
   readonly yields: string[] = [];
+  /** The same, as "INSTANCE all", "lane" or "others". */
+  readonly places: string[] = [];
+  /** Whether this machine has a lane; whether it is kept. */
+  hasLane = false;
+  lane = false;
   /** What an instance does with a request, once that has been sent. */
   onRequest: (request: FakeRequest) => void = () => {};
   /** How sandboxd answers a CREATE: "create" (next turn), "hold" (the test calls created or failed itself). */
@@ -71,6 +76,11 @@ export class FakeAddon implements Addon {
     this.events.onControlEnd();
   }
 
+  keepLane(open: boolean): boolean {
+    this.lane = open && this.hasLane;
+    return this.hasLane;
+  }
+
   sendControl(packet: Uint8Array): void {
     const bytes = Buffer.from(packet);
     const request = Number(bytes.readBigUInt64LE(LAYOUT.fl_header.request));
@@ -92,8 +102,9 @@ export class FakeAddon implements Addon {
       case PROTOCOL.FL_MSG_LEARN:
         this.learnt.push(Number(bytes.readBigUInt64LE(LAYOUT.fl_learn.instance)));
         return;
-      case PROTOCOL.FL_MSG_YIELD:
-        this.yields.push(`${bytes.readBigUInt64LE(LAYOUT.fl_yield.instance)} ${bytes.readUInt32LE(LAYOUT.fl_yield.yields) === 1 ? 'yields' : 'does not'}`);
+      case PROTOCOL.FL_MSG_PLACE:
+        this.yields.push(`${bytes.readBigUInt64LE(LAYOUT.fl_place.instance)} ${bytes.readUInt32LE(LAYOUT.fl_place.yields) === 1 ? 'yields' : 'does not'}`);
+        this.places.push(`${bytes.readBigUInt64LE(LAYOUT.fl_place.instance)} ${['all', 'lane', 'others'][bytes.readUInt32LE(LAYOUT.fl_place.processors)]}`);
         return;
       case PROTOCOL.FL_MSG_FREEZE:
         if (this.freezes) this.#soon(() => this.frozen(request));

@@ -105,8 +105,8 @@ describe('control protocol', () => {
     assert.equal(destroy.readBigUInt64LE(16), 2n ** 33n);
     assert.equal(destroy.readUInt32LE(24), 1);
     assert.deepEqual([encodeDestroy(9, 1, 'kill').readUInt32LE(24), encodeDestroy(9, 1, 'rest').readUInt32LE(24)], [0, 2]);
-    const flags = ['candidate', 'ahead', 'rewound', 'across', 'yields'].map((flag) => encodeCreate(1, 2, { limits }, { ...language, [flag]: true }).readUInt32LE(20));
-    assert.deepEqual(flags, [1, 2, 4, 8, 16]);
+    const flags = ['candidate', 'ahead', 'rewound', 'across', 'yields', 'aside'].map((flag) => encodeCreate(1, 2, { limits }, { ...language, [flag]: true }).readUInt32LE(20));
+    assert.deepEqual(flags, [1, 2, 4, 8, 16, 32]);
     assert.deepEqual([encodeHello(1).length, encodeStats(1).length, encodeUsage(1, 5).length], [16, 16, 24]);
   });
 
