@@ -58,7 +58,7 @@ export class Lane {
 }
 
 /** What a function has shown of itself. */
-export class Record {
+export class Promptness {
   #credit = 0;
 
   get isShort(): boolean {

@@ -170,7 +170,7 @@ export class PooledInstance implements InstanceOwner {
 
   /** sandboxd is told where it belongs, unless it knows. */
   settle(): void {
-    const processors = !this.#pool.lane.open ? PROCESSORS.all : this.#pool.record.isShort && this.answered > 0 && !this.yields ? PROCESSORS.lane : PROCESSORS.others;
+    const processors = !this.#pool.lane.open ? PROCESSORS.all : this.#pool.promptness.isShort && this.answered > 0 && !this.yields ? PROCESSORS.lane : PROCESSORS.others;
     if (this.created === undefined || (this.yields === this.#toldYields && processors === this.#toldProcessors) || !this.#instance!.place(this.yields, processors)) return;
     this.#toldYields = this.yields;
     this.#toldProcessors = processors;
@@ -219,7 +219,7 @@ export class PooledInstance implements InstanceOwner {
       this.#pool.worksLong = false;
       this.#yield(false);
     }
-    if (this.#since > 0) this.#pool.record.took(performance.now() - this.#since);
+    if (this.#since > 0) this.#pool.promptness.took(performance.now() - this.#since);
     if (this.#pool.lane.open) this.settle();
     try {
       slot.work.onResponse(this, status, headers, body, loadUs, handlerUs);

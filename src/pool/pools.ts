@@ -307,7 +307,7 @@ export class Pools {
         if (!instance.look()) continue;
         busy++;
         if (instance.yields) long++;
-        else if (pool.record.isShort) short++;
+        else if (pool.promptness.isShort) short++;
       }
     }
     if (this.lane.look(short, long, performance.now())) for (const pool of this.#pools) for (const instance of pool.instances) instance.settle();

@@ -6,7 +6,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
-import { Record, type Lane } from './lane.ts';
+import { Promptness, type Lane } from './lane.ts';
 import { PooledInstance, type Work } from './pooled-instance.ts';
 import type { PoolCounters, Pools } from './pools.ts';
 import { Rewinds, type RewindHost } from './rewinds.ts';
@@ -73,7 +73,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   #draining = false;
   /** What it worked on last took long: its instances yield from their beginning. */
   worksLong = false;
-  readonly record = new Record();
+  readonly promptness = new Promptness();
   #measuredBytes = 0;
   /** Condemned or broken, not over yet. */
   #ending = 0;
