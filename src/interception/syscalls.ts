@@ -41,13 +41,13 @@ export const syscallName = (number: number): string => NAMES.get(number) ?? `cal
 
 /**
  * Readable names for several. `self`: what runtimes do to themselves whatever their function does, some of it seldom (collecting garbage, compiling, starting a thread, ending): their own memory, threads, signals and
- * clocks, and descriptors that they hold. A profile always has it.
+ * clocks, and descriptors that they hold (of which glibc asks by newfstatat since 2.33). A profile always has it.
  */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   self: [
     'brk', 'mprotect', 'mremap', 'madvise', 'membarrier', 'mincore', 'clone', 'set_tid_address', 'set_robust_list', 'get_robust_list', 'rseq', 'gettid', 'getpid', 'arch_prctl', 'prctl', 'tgkill', 'rt_sigaction', 'rt_sigprocmask',
     'rt_sigtimedwait', 'rt_sigsuspend', 'sigaltstack', 'clock_gettime', 'clock_getres', 'clock_nanosleep', 'nanosleep', 'gettimeofday', 'time', 'times', 'getrusage', 'sysinfo', 'uname', 'getcpu', 'sched_getaffinity', 'sched_getparam',
-    'sched_getscheduler', 'getpriority', 'setpriority', 'prlimit64', 'getrlimit', 'getrandom', 'read', 'write', 'readv', 'writev', 'pread64', 'lseek', 'fstat', 'fcntl', 'ioctl', 'dup', 'dup2', 'dup3', 'poll', 'ppoll', 'select', 'pselect6', 'epoll_ctl',
+    'sched_getscheduler', 'getpriority', 'setpriority', 'prlimit64', 'getrlimit', 'getrandom', 'read', 'write', 'readv', 'writev', 'pread64', 'lseek', 'fstat', 'newfstatat', 'fcntl', 'ioctl', 'dup', 'dup2', 'dup3', 'poll', 'ppoll', 'select', 'pselect6', 'epoll_ctl',
     'epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'epoll_create1', 'eventfd2', 'timerfd_settime', 'timerfd_gettime', 'getitimer', 'setitimer', 'recvfrom', 'recvmsg', 'sendto', 'sendmsg', 'shutdown', 'getsockname', 'getsockopt', 'getuid', 'geteuid',
     'getgid', 'getegid', 'getppid',
   ],

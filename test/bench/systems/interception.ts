@@ -12,7 +12,7 @@ const COLD = { standby: 0, functionTemplate: 0, keepWarmSeconds: 0 };
 const WARM = { standby: 0, functionTemplate: 0, maxInstances: 1 };
 const AUDIT = { audit: ['getppid'] };
 
-const STARTS = { none: undefined, audit: AUDIT, enforce: { enforce: ['self', 'openat', 'newfstatat'] } } as const;
+const STARTS = { none: undefined, audit: AUDIT, enforce: { enforce: ['self', 'openat'] } } as const;
 const CALLS = { plain: undefined, bpf: { deny: ['getppid'], log: false }, notified: AUDIT } as const;
 
 export function interceptionSystem(workspace: Workspace): System {
