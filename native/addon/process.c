@@ -143,23 +143,22 @@ int fl_keep_lane(bool open, struct fl_error *err)
 {
   static struct fl_lane lane;
   static int found = 1;
-  DIR *threads;
+  static DIR *threads;                           /* kept: without descriptors left the lane could be opened, but never closed again */
 
   if (found > 0)
     found = fl_lane_find(&lane);
   if (found < 0)
     return 0;
-  threads = opendir("/proc/self/task");
-  if (!threads)
+  if (!threads && !(threads = opendir("/proc/self/task")))
     return fl_fail_errno(err, "opendir");
+  rewinddir(threads);
   for (const struct dirent *entry; (entry = readdir(threads));) {
     pid_t thread = atoi(entry->d_name);
     enum fl_processors where = !open ? FL_PROCESSORS_ALL : thread == gettid() ? FL_PROCESSORS_LANE : FL_PROCESSORS_OTHERS;
 
     if (thread > 0)
-      sched_setaffinity(thread, sizeof(cpu_set_t), &lane.processors[where]);
+      sched_setaffinity(thread, sizeof(cpu_set_t), &lane.processors[where]);   /* one that has just ended is nowhere */
   }
-  closedir(threads);
   return 1;
 }
 

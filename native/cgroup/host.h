@@ -32,7 +32,7 @@ struct fl_cgroup_ops {
   int (*reset)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *old, const struct fl_limits *);
   int (*limit)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *old, const struct fl_limits *, struct fl_error *);
   int (*yield)(struct fl_cgroup_host *, const char *leaf, bool yields, struct fl_error *);
-  const char *threads;                           /* the file that lists them */
+  const char *threads;                           /* the file that lists those of a cgroup */
   int (*memory)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_bytes);
   int (*refused)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_forks);
   void (*report)(struct fl_cgroup_host *, const char *leaf, struct fl_cgroup_report *);

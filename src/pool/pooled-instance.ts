@@ -50,6 +50,7 @@ export class PooledInstance implements InstanceOwner {
   readonly #effort = new Effort();
   /** Monotonic milliseconds: when it was sent what it works on, if that is to be judged; else 0. */
   #since = 0;
+  /** It works on something long, or did last. */
   yields = false;
   /** What sandboxd was told of its place. */
   #toldYields = false;
