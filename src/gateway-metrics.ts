@@ -60,6 +60,7 @@ function registerInvocations(metrics: Metrics, { dispatcher }: Sources): void {
 
 function registerInstances(metrics: Metrics, { dispatcher, pools }: Sources): void {
   metrics.gauge('flashd_instances', 'Living instances of live versions', () => perFunction(dispatcher, (queue) => queue.pool.living));
+  metrics.gauge('flashd_restless', '1 while a function yields because its instances work though nobody has asked them to', () => perFunction(dispatcher, (queue) => Number(queue.pool.restlessness.restless)));
   metrics.gauge('flashd_instances_idle', 'Instances that work on nothing', () => pools.idle);
   metrics.gauge('flashd_standbys', 'Instances made ahead of need', () => pools.standbys);
   metrics.gauge('flashd_instances_memory_bytes', 'Memory of all instances, measured or estimated', () => pools.memoryBytes);

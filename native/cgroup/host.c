@@ -262,12 +262,12 @@ int fl_cgroup_place(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
   return moved < 0 ? moved : 0;
 }
 
-int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes)
+void fl_cgroup_usage(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_usage *ret_usage)
 {
   char leaf[LEAF_SIZE];
 
-  *ret_bytes = 0;
-  return host->controllers & FL_CONTROLLER_MEMORY ? host->ops->memory(host, leaf_name(cgroup->slot, leaf), ret_bytes) : 0;
+  *ret_usage = (struct fl_cgroup_usage){ 0 };
+  host->ops->usage(host, leaf_name(cgroup->slot, leaf), ret_usage);
 }
 
 int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks)

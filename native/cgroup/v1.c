@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -160,9 +161,42 @@ static int reset(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   return result;
 }
 
-static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_bytes)
+static uint64_t cpu_us(struct fl_cgroup_host *host, const char *leaf)
 {
-  return get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, ret_bytes);
+  uint64_t ns;
+
+  return get(host, FL_CONTROLLER_CPUACCT, leaf, "cpuacct.usage", NULL, &ns) < 0 ? 0 : ns / 1000;
+}
+
+/* By the clocks of the processes that there are: what ended ones took is not in it. */
+static uint64_t living_us(struct fl_cgroup_host *host, const char *leaf)
+{
+  fl_autofclose FILE *processes = NULL;
+  char path[64];
+  uint64_t us = 0;
+  int fd;
+
+  snprintf(path, sizeof path, "%s/cgroup.procs", leaf);
+  fd = openat(host->tree[0].named_fd, path, O_RDONLY | O_CLOEXEC);
+  processes = fd < 0 ? NULL : fdopen(fd, "r");
+  if (!processes) {
+    fl_close(&fd);
+    return 0;
+  }
+  for (int process; fscanf(processes, "%d", &process) == 1;) {
+    struct timespec used;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(process, &clock) == 0 && clock_gettime(clock, &used) == 0)
+      us += (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+  }
+  return us;
+}
+
+static void usage(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_usage *ret_usage)
+{
+  get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, &ret_usage->memory_bytes);
+  ret_usage->cpu_us = host->controllers & FL_CONTROLLER_CPUACCT ? cpu_us(host, leaf) : living_us(host, leaf);
 }
 
 static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
@@ -181,8 +215,7 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
     ret_report->pids_refused = (uint32_t)value;
   if (!get(host, FL_CONTROLLER_MEMORY, leaf, "memory.max_usage_in_bytes", NULL, &value))
     ret_report->memory_peak_bytes = value;
-  if (!get(host, FL_CONTROLLER_CPUACCT, leaf, "cpuacct.usage", NULL, &value))
-    ret_report->cpu_us = value / 1000;
+  ret_report->cpu_us = cpu_us(host, leaf);
 }
 
 /* There is no cgroup.kill: every listed process is killed, and the sweep comes back until none is left. */
@@ -205,5 +238,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .threads = "tasks", .memory = memory, .refused = refused, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .threads = "tasks", .usage = usage, .refused = refused, .report = report, .kill = kill_processes,
 };

@@ -196,9 +196,10 @@ static int get(const struct fl_cgroup_host *host, const char *leaf, const char *
   return key ? fl_file_read_key(host->tree[0].named_fd, path, key, ret_value) : fl_file_read_number(host->tree[0].named_fd, path, ret_value);
 }
 
-static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_bytes)
+static void usage(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_usage *ret_usage)
 {
-  return get(host, leaf, "memory.current", NULL, ret_bytes);
+  get(host, leaf, "memory.current", NULL, &ret_usage->memory_bytes);
+  get(host, leaf, "cpu.stat", "usage_usec", &ret_usage->cpu_us);
 }
 
 static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
@@ -235,5 +236,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .threads = "cgroup.threads", .memory = memory, .refused = refused, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .threads = "cgroup.threads", .usage = usage, .refused = refused, .report = report, .kill = kill_cgroup,
 };

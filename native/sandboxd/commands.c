@@ -113,10 +113,10 @@ static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
     }
     if (!next)
       break;
-    uint64_t bytes = 0;
-    fl_cgroup_memory(fl_parts_cgroup_host(daemon->parts), &next->sandbox.cgroup, &bytes);
-    reply.entry[reply.count].instance = after = next->id;
-    reply.entry[reply.count++].memory_bytes = bytes;
+    struct fl_cgroup_usage used;
+    fl_cgroup_usage(fl_parts_cgroup_host(daemon->parts), &next->sandbox.cgroup, &used);
+    after = next->id;
+    reply.entry[reply.count++] = (struct fl_usage_entry){.instance = next->id, .memory_bytes = used.memory_bytes, .cpu_us = used.cpu_us, .at_us = fl_daemon_now_ns() / 1000};
   }
   reply.more = reply.count == FL_USAGE_MAX;
   fl_daemon_send(daemon, &reply, sizeof reply);

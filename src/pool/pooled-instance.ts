@@ -2,7 +2,8 @@
  * One instance in its pool: what it works on, since when it is idle, whether it may take more. It answers the sandbox layer's calls,
  * hands results to the work they belong to, and leaves every decision about itself to its pool.
  */
-import { bodyLength, PROCESSORS, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type Processors, type ResponseBody, type Rewound } from '../sandbox/contract.ts';
+import { bodyLength, PROCESSORS, type Created, type Failed, type Instance, type InstanceEnd, type InstanceOwner, type InstanceUsage, type Processors, type ResponseBody, type Rewound } from '../sandbox/contract.ts';
+import { Idleness } from './unasked.ts';
 import type { VersionPool } from './version-pool.ts';
 import { Effort } from './yielding.ts';
 
@@ -36,6 +37,7 @@ export class PooledInstance implements InstanceOwner {
   answered = 0;
   /** Monotonic milliseconds; valid while nothing is in flight. */
   idleSince = 0;
+  readonly #idleness = new Idleness();
   /** Made ahead of need, and never given any work yet. */
   standby = false;
   /** It was described and can be rewound. */
@@ -51,7 +53,7 @@ export class PooledInstance implements InstanceOwner {
   /** Monotonic milliseconds: when it was sent what it works on, if that is to be judged; else 0. */
   #since = 0;
   /** It works on something long, or did last. */
-  yields = false;
+  #long = false;
   /** What sandboxd was told of its place. */
   #toldYields = false;
   #toldProcessors: Processors = PROCESSORS.all;
@@ -80,6 +82,10 @@ export class PooledInstance implements InstanceOwner {
     return this.#instance?.created;
   }
 
+  get yields(): boolean {
+    return this.#long || this.#pool.restlessness.restless;
+  }
+
   /** How it came about, for Server-Timing. */
   startTiming(): string {
     return this.#instance === undefined ? '' : this.#instance.startTiming();
@@ -99,7 +105,7 @@ export class PooledInstance implements InstanceOwner {
     this.#instance = instance;
     this.#fromTemplate = fromTemplate;
     this.#across = across;
-    this.yields = this.#toldYields = yields;
+    this.#toldYields = yields;
     this.#toldProcessors = aside ? PROCESSORS.others : PROCESSORS.all;
   }
 
@@ -149,7 +155,9 @@ export class PooledInstance implements InstanceOwner {
     this.#instance!.labels.invocation = this.#pool.spec.concurrency === 1 ? work.label : '';
     this.#slots.push({ id, work });
     this.#pool.bound(this);
-    this.#since = this.#pool.lane.open && this.answered > 0 ? performance.now() : 0;
+    const now = performance.now();
+    this.#idleness.end(now);
+    this.#since = this.#pool.lane.open && this.answered > 0 ? now : 0;
     if (this.#pool.lane.open || this.#toldProcessors !== PROCESSORS.all) this.settle();
     return true;
   }
@@ -159,14 +167,26 @@ export class PooledInstance implements InstanceOwner {
     const oldest = this.#slots[0]?.id ?? 0;
     if (this.#effort.look(oldest)) {
       this.#pool.worksLong = true;
-      this.#yield(true);
+      this.#isLong(true);
     }
     return oldest !== 0;
   }
 
-  #yield(yields: boolean): void {
-    this.yields = yields;
+  #isLong(long: boolean): void {
+    this.#long = long;
     this.settle();
+  }
+
+  /** It is asked for nothing from now on. */
+  idle(): void {
+    this.idleSince = performance.now();
+    this.#idleness.begin(this.idleSince);
+  }
+
+  /** Of one processor: what it took unasked since the last time. */
+  measured(usage: InstanceUsage): number {
+    this.memoryBytes = usage.memoryBytes;
+    return this.#idleness.measured(usage, this.#pool.spec.limits.cpuMillis / 1000, performance.now());
   }
 
   /** sandboxd is told where it belongs, unless it knows. */
@@ -200,7 +220,7 @@ export class PooledInstance implements InstanceOwner {
 
   onCreated(created: Created): void {
     this.#pool.created(this, created.fromFunction === this.#fromTemplate, created.reused);
-    this.#yield(this.#pool.worksLong);
+    this.#isLong(this.#pool.worksLong);
     if (this.undescribed) this.#pool.describe(this);
   }
 
@@ -216,9 +236,9 @@ export class PooledInstance implements InstanceOwner {
     const slot = this.#take(id);
     if (slot === undefined) return this.#unasked(id);
     this.answered++;
-    if (this.yields && !this.#effort.isLong(id)) {
+    if (this.#long && !this.#effort.isLong(id)) {
       this.#pool.worksLong = false;
-      this.#yield(false);
+      this.#isLong(false);
     }
     if (this.#since > 0) this.#pool.promptness.took(performance.now() - this.#since);
     if (this.#pool.lane.open) this.settle();

@@ -2,7 +2,7 @@
  * All pools together: the bounds that they share (memory, instances), eviction of idle instances of one function in favour of another,
  * and the measuring of what instances really use. The creator disposes: destroyAll, then wait for `drained`.
  */
-import type { InstanceEnd, LogLabels, Sandbox } from '../sandbox/contract.ts';
+import type { InstanceEnd, InstanceUsage, LogLabels, Sandbox } from '../sandbox/contract.ts';
 import { REWIND_PHASE_NAMES } from '../sandbox/protocol.ts';
 import { Lane } from './lane.ts';
 import { admit, victim, type Bounds } from './policy.ts';
@@ -205,6 +205,10 @@ export class Pools {
     this.#measuring ??= setTimeout(() => void this.#measure(), this.#options.usageIntervalMs).unref();
   }
 
+  grew(bytes: number): void {
+    this.#memoryBytes += bytes;
+  }
+
   ending(instance: PooledInstance): void {
     this.#instances--;
     if (!instance.resting) this.#ending++;
@@ -287,16 +291,8 @@ export class Pools {
     this.#measuring = this.#instances > 0 ? setTimeout(() => void this.#measure(), this.#options.usageIntervalMs).unref() : undefined;
   }
 
-  #apply(usage: ReadonlyMap<number, number>): void {
-    for (const pool of this.#pools) {
-      for (const instance of pool.instances) {
-        const bytes = usage.get(instance.id);
-        if (bytes === undefined || instance.condemned) continue;
-        this.#memoryBytes += bytes - instance.memoryBytes;
-        instance.memoryBytes = bytes;
-        pool.measured(bytes);
-      }
-    }
+  #apply(usage: ReadonlyMap<number, InstanceUsage>): void {
+    for (const pool of this.#pools) pool.measured(usage);
     while (this.#memoryBytes > this.#options.bounds.memoryBudgetBytes && this.#evictOne());
   }
 
@@ -309,8 +305,9 @@ export class Pools {
         if (instance.yields) long++;
         else if (pool.promptness.isShort) short++;
       }
+      long += Number(pool.restlessness.restless);
     }
-    if (this.lane.look(short, long, performance.now())) for (const pool of this.#pools) for (const instance of pool.instances) instance.settle();
+    if (this.lane.look(short, long, performance.now())) for (const pool of this.#pools) pool.settle();
     return busy > 0 || this.lane.open;
   }
 

@@ -3,7 +3,7 @@
  * been kept warm long enough; standbys are the affair of standbys.ts. Draining, it lets what runs finish and disappears with its last instance.
  */
 import { closeSync, constants, openSync } from 'node:fs';
-import type { EgressPolicy, InstanceEnd, InstanceSpec, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
+import type { EgressPolicy, InstanceEnd, InstanceSpec, InstanceUsage, Interception, Limits, LogLabels, Readiness, Sandbox } from '../sandbox/contract.ts';
 import { estimateBytes, mayGoAcross, shouldYield } from './policy.ts';
 import { FunctionTemplateMaker, type TemplateHost } from './function-template.ts';
 import { Promptness, type Lane } from './lane.ts';
@@ -11,6 +11,7 @@ import { PooledInstance, type Work } from './pooled-instance.ts';
 import type { PoolCounters, Pools } from './pools.ts';
 import { Rewinds, type RewindHost } from './rewinds.ts';
 import { Standbys, type StandbyHost } from './standbys.ts';
+import { Restlessness } from './unasked.ts';
 
 const RETIRE_AFTER_MS = 2;
 /** What sandboxd needs at most to look at an instance's memory. */
@@ -74,6 +75,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   /** What it worked on last took long: its instances yield from their beginning. */
   worksLong = false;
   readonly promptness = new Promptness();
+  readonly restlessness = new Restlessness();
   #measuredBytes = 0;
   /** Condemned or broken, not over yet. */
   #ending = 0;
@@ -87,6 +89,11 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.template = new FunctionTemplateMaker(this, { ping: spec.ping, request: spec.warmUp }, spec.standbys > 0);
     this.rewinds = new Rewinds(this);
     this.standbys.tend();
+  }
+
+  /** What is made of it does from its beginning. */
+  get yields(): boolean {
+    return this.worksLong || this.restlessness.restless;
   }
 
   /** Without those that are ending. */
@@ -235,15 +242,29 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     this.#demand.retry();
   }
 
-  measured(bytes: number): void {
-    this.#measuredBytes = bytes;
+  /** All its instances, or those that were there already. */
+  measured(usage: ReadonlyMap<number, InstanceUsage>): void {
+    let share = 0;
+    for (const instance of this.#all) {
+      const used = usage.get(instance.id);
+      if (used === undefined || instance.condemned) continue;
+      this.#pools.grew(used.memoryBytes - instance.memoryBytes);
+      share = Math.max(share, instance.measured(used));
+      this.#measuredBytes = used.memoryBytes;
+    }
+    if (this.restlessness.measured(share, performance.now())) this.settle();
+  }
+
+  /** sandboxd is told where each belongs. */
+  settle(): void {
+    for (const instance of this.#all) instance.settle();
   }
 
   // What a PooledInstance tells its pool about itself.
 
   bound(instance: PooledInstance): void {
     this.#pools.looks.begin();
-    if (!this.worksLong) this.#pools.lane.ask();
+    if (!this.yields) this.#pools.lane.ask();
     if (instance.standby) {
       instance.standby = false;
       this.standbys.taken(instance);
@@ -292,6 +313,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   /** Its code is loaded and its pages are warm. */
   prepared(instance: PooledInstance): void {
     if (instance.rewinding) return this.rewound(instance);
+    instance.idle();
     if (this.spec.functionTemplate) this.template.begin();
     if (instance.fromTemplate) this.template.learnIdle(instance.id);
     this.standbys.ready(instance);
@@ -377,7 +399,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     const instance = new PooledInstance(this, this.estimate);
     const { origin } = this.template;
     const across = this.#across && origin.template === 0;
-    const yields = this.worksLong, aside = this.lane.open;
+    const yields = this.yields, aside = this.lane.open;
     this.template.usedAt = performance.now();
     instance.attach(this.#pools.sandbox.create(this.#instanceSpec, instance, { ...origin, ahead, rewound, across, yields, aside }), origin.template !== 0, across, yields, aside);
     this.#all.add(instance);
@@ -402,7 +424,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
   }
 
   #idle(instance: PooledInstance, retireMs = RETIRE_AFTER_MS): void {
-    instance.idleSince = performance.now();
+    instance.idle();
     if (this.spec.keepWarmMs === 0) return this.#retire(instance, retireMs);
     // One timer for the pool: it is due when the instance that was the first to be idle then has been so long enough, and looks again.
     this.#keepWarm ??= setTimeout(() => this.#expire(), this.spec.keepWarmMs).unref();

@@ -8,7 +8,7 @@ import type { Addon, AddonEvents, AddonLimits, ChannelId } from './addon.ts';
 import { decode, encodeBoot, encodeCreate, encodeForget, encodeFreeze, encodeHello, encodeLearn, encodeNames, encodePulse, encodeRewind, encodeStats, encodeUsage, renumber } from './codec.ts';
 import type { FunctionTemplate, Instance, InstanceOwner, InstanceSpec, LogLabels, LogSink, Origin, Readiness, Sandbox, SandboxListener, Stats, SyscallEvent, SyscallSink } from './contract.ts';
 import { GuardedInstance, type InstanceHost } from './instance.ts';
-import { FEATURE_NAMES, PROTOCOL, type Ended, type Frozen, type Message, type Rewound, type Runtime, type Usage } from './protocol.ts';
+import { FEATURE_NAMES, PROTOCOL, type Ended, type Frozen, type InstanceUsage, type Message, type Rewound, type Runtime, type Usage } from './protocol.ts';
 
 export type SandboxClientOptions = {
   readonly addon: Addon;
@@ -174,16 +174,16 @@ export class SandboxClient implements Sandbox, InstanceHost {
     return (await this.#ask((request) => encodeStats(request))) as Stats;
   }
 
-  async usage(): Promise<Map<number, number>> {
-    const bytes = new Map<number, number>();
+  async usage(): Promise<Map<number, InstanceUsage>> {
+    const usage = new Map<number, InstanceUsage>();
     for (let after = 0, more = true; more;) {
       const page = (await this.#ask((request) => encodeUsage(request, after))) as Usage;
-      for (const entry of page.entries) bytes.set(entry.instance, entry.memoryBytes);
+      for (const entry of page.entries) usage.set(entry.instance, entry);
       const last = page.entries.at(-1);
       more = page.more && last !== undefined;
       if (last !== undefined) after = last.instance;
     }
-    return bytes;
+    return usage;
   }
 
   nextRequest(): number {

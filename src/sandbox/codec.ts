@@ -2,7 +2,7 @@
 import { FlashdError } from '../errors/index.ts';
 import type { InstanceSpec, Origin, Processors } from './contract.ts';
 import { INTERCEPT_LAYOUT, decodeSyscall, writeInterception } from './interception.ts';
-import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
+import { LAYOUT, PROTOCOL, REWIND_PHASE_NAMES, type Created, type EgressPolicy, type Ended, type Failed, type Frozen, type HelloOk, type InstanceUsage, type Message, type Rewound, type Runtime, type RuntimeState, type Stats, type Usage } from './protocol.ts';
 
 function packet(type: number, size: number, request: number): Buffer {
   const bytes = Buffer.alloc(size);
@@ -319,10 +319,10 @@ function decodeRewound(bytes: Buffer, request: number): Rewound {
 function decodeUsage(bytes: Buffer, request: number): Usage {
   const at = LAYOUT.fl_usage_ok;
   const count = Math.min(bytes.readUInt32LE(at.count), PROTOCOL.FL_USAGE_MAX);
-  const entries: { instance: number; memoryBytes: number }[] = [];
-  for (let index = 0; index < count; index++) {
-    const offset = at.entry + 16 * index;
-    entries.push({ instance: readU64(bytes, offset), memoryBytes: readU64(bytes, offset + 8) });
-  }
+  const entry = LAYOUT.fl_usage_entry;
+  const entries = Array.from({ length: count }, (_, index): InstanceUsage => {
+    const offset = at.entry + entry.$size * index;
+    return { instance: readU64(bytes, offset + entry.instance), memoryBytes: readU64(bytes, offset + entry.memory_bytes), cpuUs: readU64(bytes, offset + entry.cpu_us), atUs: readU64(bytes, offset + entry.at_us) };
+  });
   return { type: 'usage', request, more: bytes.readUInt32LE(at.more) === 1, entries };
 }

@@ -8,10 +8,10 @@
  */
 import type { ResponseBody } from './addon.ts';
 import type { Interception, SyscallEvent } from './interception.ts';
-import { PROTOCOL, type Created, type EgressPolicy, type Failed, type Limits, type Rewound, type RuntimeState, type Stats } from './protocol.ts';
+import { PROTOCOL, type Created, type EgressPolicy, type Failed, type InstanceUsage, type Limits, type Rewound, type RuntimeState, type Stats } from './protocol.ts';
 
 export type { Interception, SyscallEvent } from './interception.ts';
-export type { Created, EgressPolicy, Failed, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
+export type { Created, EgressPolicy, Failed, InstanceUsage, Limits, Rewound, RuntimeState, Stats } from './protocol.ts';
 
 export type InstanceSpec = {
   readonly runtime: string;
@@ -139,8 +139,8 @@ export interface Sandbox {
   /** Addon.keepLane. */
   keepLane(open: boolean): boolean;
   stats(): Promise<Stats>;
-  /** Resident bytes by instance. */
-  usage(): Promise<Map<number, number>>;
+  /** By instance. */
+  usage(): Promise<Map<number, InstanceUsage>>;
 }
 
 /** The bytes of a result's body. */

@@ -212,7 +212,8 @@ export const LAYOUT = {
     $size: 128,
   },
   fl_usage: { header: 0, after: 16, $size: 24 },
-  fl_usage_ok: { header: 0, count: 16, more: 20, entry: 24, $size: 1048 },
+  fl_usage_entry: { instance: 0, memory_bytes: 8, cpu_us: 16, at_us: 24, $size: 32 },
+  fl_usage_ok: { header: 0, count: 16, more: 20, entry: 24, $size: 2072 },
 } as const;
 
 export type Limits = {
@@ -305,11 +306,13 @@ export type Stats = {
   readonly rests: number;
   readonly restsFailed: number;
 };
+/** cpuUs: of processor time, since whenever: only what is added to it counts; atUs: when that was read, by a clock that nobody sets. */
+export type InstanceUsage = { readonly instance: number; readonly memoryBytes: number; readonly cpuUs: number; readonly atUs: number };
 export type Usage = {
   readonly type: 'usage';
   readonly request: number;
   readonly more: boolean;
-  readonly entries: readonly { readonly instance: number; readonly memoryBytes: number }[];
+  readonly entries: readonly InstanceUsage[];
 };
 export type Frozen = { readonly type: 'frozen'; readonly request: number; readonly function: number; readonly bytes: number };
 /** Pages that were not its template's, of those written back, and given back to the kernel; mappings that had changed; microseconds by REWIND_PHASE_NAMES. */

@@ -302,10 +302,15 @@ struct fl_usage {
   struct fl_header header;
   uint64_t after;                              /* instances with a greater id, in order */
 };
+struct fl_usage_entry {
+  uint64_t instance, memory_bytes;
+  uint64_t cpu_us;                             /* since whenever: only what is added to it counts */
+  uint64_t at_us;                              /* CLOCK_MONOTONIC: when that was read */
+};
 struct fl_usage_ok {
   struct fl_header header;
   uint32_t count;
   uint32_t more;                               /* 1: ask again with `after` = the last id */
-  struct { uint64_t instance, memory_bytes; } entry[FL_USAGE_MAX];
+  struct fl_usage_entry entry[FL_USAGE_MAX];
 };
 #endif

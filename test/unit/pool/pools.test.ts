@@ -319,8 +319,8 @@ describe('shared bounds', () => {
     await turns();
     for (const channel of addon.channels) addon.respond(channel.requests[0]!);
     addon.usage = new Map([
-      [1, 3 * MIB],
-      [2, 60 * MIB],
+      [1, { memoryBytes: 3 * MIB, cpuUs: 0, atUs: 0 }],
+      [2, { memoryBytes: 60 * MIB, cpuUs: 0, atUs: 0 }],
     ]);
     await sleep(40);
     assert.deepEqual([pools.instances, pools.counters.evicted], [0, 2]);

@@ -3,7 +3,7 @@
  * By default every CREATE is answered by CREATED in the next turn; what an instance does with a request is the test's script.
  */
 import type { Addon, AddonEvents, ChannelId } from '../../../src/sandbox/addon.ts';
-import { FRAME, LAYOUT, PROTOCOL } from '../../../src/sandbox/protocol.ts';
+import { FRAME, LAYOUT, PROTOCOL, type InstanceUsage } from '../../../src/sandbox/protocol.ts';
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
 export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; rested?: boolean; openAtEnd?: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
@@ -43,7 +43,7 @@ export class FakeAddon implements Addon {
   instancesMax = 100;
   /** Who may be given an instance that goes from function to function is. */
   reuses = true;
-  usage = new Map<number, number>();
+  usage = new Map<number, Omit<InstanceUsage, 'instance'>>();
   #instances = 0;
   #templates = 0;
   #generation = 0;
@@ -248,9 +248,13 @@ export class FakeAddon implements Addon {
   #usage(request: number): void {
     const bytes = packet(PROTOCOL.FL_MSG_USAGE_OK, LAYOUT.fl_usage_ok.$size, request);
     let count = 0;
-    for (const [instance, memory] of this.usage) {
-      bytes.writeBigUInt64LE(BigInt(instance), LAYOUT.fl_usage_ok.entry + 16 * count);
-      bytes.writeBigUInt64LE(BigInt(memory), LAYOUT.fl_usage_ok.entry + 16 * count++ + 8);
+    const at = LAYOUT.fl_usage_entry;
+    for (const [instance, { memoryBytes, cpuUs, atUs }] of this.usage) {
+      const entry = LAYOUT.fl_usage_ok.entry + at.$size * count++;
+      bytes.writeBigUInt64LE(BigInt(instance), entry + at.instance);
+      bytes.writeBigUInt64LE(BigInt(memoryBytes), entry + at.memory_bytes);
+      bytes.writeBigUInt64LE(BigInt(cpuUs), entry + at.cpu_us);
+      bytes.writeBigUInt64LE(BigInt(atUs), entry + at.at_us);
     }
     bytes.writeUInt32LE(count, LAYOUT.fl_usage_ok.count);
     this.events.onControl(bytes);
