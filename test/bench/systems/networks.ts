@@ -25,7 +25,7 @@ const MOST = Math.max(...CONCURRENCIES);
 /** After a burst, until the pool is full again: so long, and so long for each of its starts. */
 const REFILL_MS = 500;
 const REFILL_EACH_MS = 20;
-const BURSTS_MIN = 3;
+const BURSTS_MIN = 10;
 
 export function networksSystem(workspace: Workspace): System {
   const servers = new Map<Server, Flashd>();
