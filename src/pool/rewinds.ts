@@ -5,6 +5,7 @@
  *   created ─▶ described ─INIT, ping─▶ standby ─▶ serves ─▶ rewinding ─INIT, ping─▶ available ─▶ serves …
  *                 └─ refused ─▶ over: later ones are not described, and serve one request each
  */
+import { availableParallelism } from 'node:os';
 import type { Rewound, Sandbox } from '../sandbox/contract.ts';
 import { toFlashdError } from '../errors/index.ts';
 import type { PooledInstance } from './pooled-instance.ts';
@@ -12,6 +13,10 @@ import type { PoolCounters } from './pools.ts';
 
 /** In a row, after which instances of this version are no longer described. */
 const REFUSALS_MAX = 3;
+/** Of one version: with more than there are processors each takes longer, and what they do all together becomes less. */
+export const REWINDS_AT_ONCE = availableParallelism();
+/** None was finished for so long: who waits is not served soon. */
+const LATE_MS = 20;
 /** For one that was rewound to renew itself and to answer a ping: as long as a standby has. */
 const READY_MS = 30_000;
 
@@ -24,6 +29,8 @@ export interface RewindHost {
   /** It may be taken. */
   described(): void;
   rewound(instance: PooledInstance): void;
+  /** What waits may fare better now. */
+  retry(): void;
   rewindRefused(reason: string): void;
   /** It takes no more work, and what waits need not wait for its end. */
   replace(instance: PooledInstance): void;
@@ -36,6 +43,11 @@ export class Rewinds {
   readonly #host: RewindHost;
   #refusals = 0;
   readonly #deadlines = new Map<PooledInstance, NodeJS.Timeout>();
+  #underWay = 0;
+  /** The last one comes first: what it needs is still in the processors' caches. */
+  readonly #waiting: PooledInstance[] = [];
+  #finishedAt = -Infinity;
+  #late: NodeJS.Timeout | undefined;
   /** Why instances of this version cannot be described. */
   refusal: string | undefined;
   /** While there is one, every rewind is proven. */
@@ -75,9 +87,36 @@ export class Rewinds {
   }
 
   rewind(instance: PooledInstance): void {
-    const proof = this.#proof;
     instance.rewinding = true;
-    this.#host.sandbox.rewind(proof === undefined ? 'rewind' : 'verify', instance.id).then(
+    this.#waiting.push(instance);
+    this.#next();
+  }
+
+  /** An instance will be available before another one could be made, which would only take from all those the processors. Who waits for that is not forgotten. */
+  soon(): boolean {
+    if (this.#underWay < REWINDS_AT_ONCE || performance.now() - this.#finishedAt > LATE_MS) return false;
+    this.#late ??= setTimeout(() => {
+      this.#late = undefined;
+      this.#host.retry();
+    }, LATE_MS).unref();
+    return true;
+  }
+
+  #next(): void {
+    for (let instance; this.#underWay < REWINDS_AT_ONCE && (instance = this.#waiting.pop()) !== undefined;) {
+      if (instance.condemned) continue;
+      this.#underWay++;
+      void this.#begin(instance).finally(() => {
+        this.#underWay--;
+        this.#finishedAt = performance.now();
+        this.#next();
+      });
+    }
+  }
+
+  #begin(instance: PooledInstance): Promise<void> {
+    const proof = this.#proof;
+    return this.#host.sandbox.rewind(proof === undefined ? 'rewind' : 'verify', instance.id).then(
       (rewound) => {
         if (proof !== undefined) proof.proven++;
         this.#rewound(instance, rewound);
@@ -107,6 +146,8 @@ export class Rewinds {
   settled(instance: PooledInstance): void {
     clearTimeout(this.#deadlines.get(instance));
     this.#deadlines.delete(instance);
+    const index = this.#waiting.indexOf(instance);
+    if (index !== -1) this.#waiting.splice(index, 1);
   }
 
   #end(instance: PooledInstance): void {

@@ -132,7 +132,7 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     const { next } = this;
     if (next !== undefined) return next;
     if (this.#draining || this.living >= this.spec.maxInstances) return undefined;
-    if (this.readiness !== 'ready' || !this.#pools.admit(this)) return undefined;
+    if (this.readiness !== 'ready' || this.rewinds.soon() || !this.#pools.admit(this)) return undefined;
     const instance = this.#create();
     this.#available.push(instance);
     return instance;

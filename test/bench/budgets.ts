@@ -2,6 +2,7 @@
 import { CONCURRENCIES, WARM_INSTANCES } from './systems/flashd.ts';
 import { HEAVY_LANGUAGES } from './programs/heavy.ts';
 import { RESIDENTS } from './systems/residents.ts';
+import { HELLO_CONNECTIONS } from './systems/rewind.ts';
 import type { Rows } from './rows.ts';
 import { LANGUAGES, MAIN_LANGUAGES } from './series.ts';
 
@@ -105,6 +106,8 @@ export function verdicts(rows: Rows, ratios: Readonly<Record<string, number>>): 
   if (grown !== undefined && hello !== undefined) check(`restore python: 150 MB of heap add ≤ ${HEAP_ADDS_US / 1000} ms`, grown - hello, us => us <= HEAP_ADDS_US, ms);
   const [restored, reused] = [p50('rewind/restore/throughput'), p50('rewind/reuse/throughput')];
   if (restored !== undefined && reused !== undefined) check(`restored after each of 5 ms: ≥ ${REWOUND_SHARE * 100} % of the throughput of reuse`, (restored / reused) * 100, percent => percent >= REWOUND_SHARE * 100, percent => `${percent.toFixed(0)} %`);
+  const [one, many] = HELLO_CONNECTIONS.map(connections => p50(`rewind/python/connections-${connections}/throughput`));
+  if (one !== undefined && many !== undefined) check(`restored after each hello: at ${HELLO_CONNECTIONS[1]} connections no fewer than at one`, many / one, ratio => ratio >= 1, times);
   const [alone, several] = [1, FLAT_AT].map(connections => p50(`network/pooled/concurrency-${connections}`));
   if (alone !== undefined && several !== undefined) check(`networks from the pool: p50 of ${FLAT_AT} at once ≤ ${FLAT_TIMES} × that of one`, several / alone, ratio => ratio <= FLAT_TIMES, times);
   for (const connections of CONCURRENCIES) {

@@ -1,6 +1,6 @@
 /**
  * What it takes to make an instance that has answered into what it was ("requestIsolation": "restore"): one restore after a hello, as Server-Timing of the next response tells, and requests a second of a function that waits
- * 5 ms, restored after each and used again as it is.
+ * 5 ms, restored after each and used again as it is; and of one that does not wait, restored after each, at one connection and at as many as wait for the processors.
  */
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ type Rewound = (typeof REWOUND)[number];
 const GAP_US = 5000;
 const READY_TRIES = 200;
 const CONNECTIONS = 4;
+export const HELLO_CONNECTIONS = [1, 16] as const;
 /** Of which all are the request's own: 150 MB in pieces that the allocator takes from the heap. */
 const HEAP = `kept = []
 
@@ -50,9 +51,15 @@ export function rewindSystem(workspace: Workspace): System {
     total: n => n,
     sample: async (count): Promise<Samples> => new Map([[`rewind/${isolation}/throughput`, await load(flashd!.port, `/function/waits-${isolation}`, CONNECTIONS, count)]]),
   }));
+  const hellos = HELLO_CONNECTIONS.map((connections): Series => ({
+    name: `rewind/python/connections-${connections}/throughput`,
+    group: 'throughput',
+    total: n => n,
+    sample: async (count): Promise<Samples> => new Map([[`rewind/python/connections-${connections}/throughput`, await load(flashd!.port, '/function/hello-restore', connections, count)]]),
+  }));
   return {
     name: 'flashd rewinding',
-    series: [...restores, ...throughputs],
+    series: [...restores, ...throughputs, ...hellos],
     prepare: async () => {
       await prepareFunctions();
       flashd = await Flashd.start();
@@ -60,9 +67,11 @@ export function rewindSystem(workspace: Workspace): System {
         write(workspace, `waits-${requestIsolation}`, 'handler.py', WAITING);
         return write(workspace, `waits-${requestIsolation}`, 'function.json', JSON.stringify({ requestIsolation, maxInstances: CONNECTIONS }));
       });
-      await flashd.cli('deploy', ...REWOUND.map(kind => make(workspace, kind)), ...waiting);
+      const hello = write(workspace, 'hello-restore', 'function.json', JSON.stringify({ requestIsolation: 'restore' }));
+      cpSync(join(root, 'functions/hello-python', HANDLERS.python), join(hello, HANDLERS.python));
+      await flashd.cli('deploy', ...REWOUND.map(kind => make(workspace, kind)), ...waiting, hello);
       for (const kind of REWOUND) await untilRewound(flashd, `rewound-${kind}`);
-      await untilRewound(flashd, 'waits-restore');
+      for (const name of ['waits-restore', 'hello-restore']) await untilRewound(flashd, name);
     },
     cleanup: async () => {
       await flashd?.stop();
