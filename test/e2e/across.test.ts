@@ -25,6 +25,8 @@ const ROUNDS = 8;
 const FUNCTIONS = 12;
 const CLIENTS = 8;
 const REQUESTS = 60;
+/** A busy machine makes new processes while others are not given back yet. */
+const SHARED_MS = 30_000;
 
 const folder = mkdtempSync(join(tmpdir(), 'flashd-across-'));
 let flashd: Flashd;
@@ -228,8 +230,10 @@ test('many functions share few processes at once: each answer is of its function
   const names: string[] = [];
   for (let index = 0; index < FUNCTIONS; index++) names.push(await deploy(flashd, `counts-${index}`, source, { environment: { OWN: `own of ${index}` } }));
   const seen = new Map<number, Set<string>>();
+  const shared = (): boolean => [...seen.values()].some((owners) => owners.size > 3);
+  const end = performance.now() + SHARED_MS;
   await Promise.all(Array.from({ length: CLIENTS }, async (_, client) => {
-    for (let request = 0; request < REQUESTS; request++) {
+    for (let request = 0; request < REQUESTS || (!shared() && performance.now() < end); request++) {
       const index = (client * 7 + request * 11) % FUNCTIONS;
       const { status, text } = await ask(names[index]!);
       assert.equal(status, 200, text);
@@ -238,7 +242,7 @@ test('many functions share few processes at once: each answer is of its function
       seen.set(pid, (seen.get(pid) ?? new Set()).add(own));
     }
   }));
-  assert.ok([...seen.values()].some((owners) => owners.size > 3), 'some process was several functions\'');
+  assert.ok(shared(), 'no process was several functions\'');
   await settled();
 });
 
