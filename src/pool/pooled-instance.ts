@@ -105,6 +105,7 @@ export class PooledInstance implements InstanceOwner {
     this.#instance = instance;
     this.#fromTemplate = fromTemplate;
     this.#across = across;
+    this.#long = this.#pool.worksLong;
     this.#toldYields = yields;
     this.#toldProcessors = aside ? PROCESSORS.others : PROCESSORS.all;
   }
@@ -181,6 +182,11 @@ export class PooledInstance implements InstanceOwner {
   idle(): void {
     this.idleSince = performance.now();
     this.#idleness.begin(this.idleSince);
+  }
+
+  /** It is to do something that is no request. */
+  busy(): void {
+    this.#idleness.end(performance.now());
   }
 
   /** Of one processor: what it took unasked since the last time. */

@@ -88,6 +88,7 @@ export class Rewinds {
 
   rewind(instance: PooledInstance): void {
     instance.rewinding = true;
+    instance.idle();
     this.#waiting.push(instance);
     this.#next();
   }
@@ -105,10 +106,10 @@ export class Rewinds {
   #next(): void {
     for (let instance; this.#underWay < REWINDS_AT_ONCE && (instance = this.#waiting.pop()) !== undefined;) {
       if (instance.condemned) continue;
+      instance.busy();
       this.#underWay++;
       void this.#begin(instance).finally(() => {
         this.#underWay--;
-        this.#finishedAt = performance.now();
         this.#next();
       });
     }
@@ -132,6 +133,7 @@ export class Rewinds {
 
   #rewound(instance: PooledInstance, rewound: Rewound): void {
     const { counters, spec, waiting } = this.#host;
+    this.#finishedAt = performance.now();
     counters.rewinds++;
     counters.pagesRewound += rewound.writtenPages + rewound.droppedPages;
     for (const [phase, us] of rewound.phases.entries()) counters.rewindPhaseUs[phase]! += us;

@@ -288,16 +288,14 @@ export class VersionPool implements StandbyHost, TemplateHost, RewindHost {
     }
     if (this.spec.functionTemplate && instance.answered === 1) this.template.begin();
     const retireMs = instance.fromTemplate && this.template.learn(instance.id) ? LEARN_MS : RETIRE_AFTER_MS;
+    if (instance.inFlight === 0 && this.#demand.waiting && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
+      this.evict(instance);
+      return this.#pools.room();
+    }
     if (instance.rewindable) return this.rewinds.rewind(instance);
     if (this.spec.requestIsolation !== 'reuse') return this.#retire(instance, retireMs);
     if (instance.inFlight === this.spec.concurrency - 1) this.#available.push(instance);
-    if (this.#demand.waiting) {
-      if (instance.inFlight === 0 && this.#pools.starving && shouldYield(this.living, this.#pools.smallestStarving())) {
-        this.evict(instance);
-        return this.#pools.room();
-      }
-      while (!instance.condemned && instance.inFlight < this.spec.concurrency && this.#demand.feed(instance));
-    }
+    while (this.#demand.waiting && !instance.condemned && instance.inFlight < this.spec.concurrency && this.#demand.feed(instance));
     if (instance.inFlight === 0 && !instance.condemned) this.#idle(instance, retireMs);
   }
 

@@ -189,8 +189,8 @@ describe('rewinding', () => {
   const RESTORE = { requestIsolation: 'restore', standby: 1, functionTemplate: 1, maxInstances: 2 } as const;
 
   /** With a function template and the standby that is forked from it, which is described and was told to renew itself. */
-  async function described(options: { rewindable?: (type: number) => boolean; maxInstances?: number } = {}) {
-    const all = await fixture();
+  async function described(options: { rewindable?: (type: number) => boolean; maxInstances?: number; bound?: number } = {}) {
+    const all = await fixture(options.bound === undefined ? {} : { maxInstances: options.bound });
     all.addon.rewindable = options.rewindable ?? all.addon.rewindable;
     all.registry.deploy('hello', { ...RESTORE, maxInstances: options.maxInstances ?? RESTORE.maxInstances });
     // The first standby is a fork of the language template; then the candidate is frozen; then the standby that is described.
@@ -277,6 +277,22 @@ describe('rewinding', () => {
     await turns();
     addon.respond(addon.living.at(-1)!.requests[0]!);
     assert.equal(waits.outcome, '200 hello');
+  });
+
+  test('one that has answered is given up for a function that can get none', async () => {
+    const { addon, channel, registry, submit } = await described({ maxInstances: 3, bound: 3 });
+    addon.respond(channel.pings.shift()!);
+    for (let each = 0; each < 4; each++) submit('hello');
+    await turns(6);
+    registry.deploy('other');
+    const other = submit('other');
+    await turns();
+    assert.deepEqual([addon.living.length, other.state], [3, 'queued']);
+    addon.respond(channel.requests[0]!);
+    await turns(6);
+    assert.ok(channel.destroyed);
+    addon.respond(addon.living.at(-1)!.requests[0]!);
+    assert.equal(other.outcome, '200 hello');
   });
 
   test('one that was not described serves one request', async () => {

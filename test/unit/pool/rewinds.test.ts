@@ -30,7 +30,7 @@ function rewindsOf() {
     replace: () => undefined,
     retry: () => void state.retries++,
   } as unknown as RewindHost;
-  const instances = Array.from({ length: REWINDS_AT_ONCE + 3 }, (_, id) => ({ id, condemned: false, begin: () => undefined, destroy: () => undefined }) as unknown as PooledInstance);
+  const instances = Array.from({ length: REWINDS_AT_ONCE + 3 }, (_, id) => ({ id, condemned: false, idle: () => undefined, busy: () => undefined, begin: () => undefined, destroy: () => undefined }) as unknown as PooledInstance);
   const rewinds = new Rewinds(host);
   for (const instance of instances) rewinds.rewind(instance);
   return { rewinds, instances, asked, answers, done, state, last: instances.length - 1 };
