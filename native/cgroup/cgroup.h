@@ -32,9 +32,6 @@ struct fl_cgroup {
 
 struct fl_cgroup_report { uint32_t oom_kills, pids_refused; uint64_t memory_peak_bytes, cpu_us; };
 
-/* Of now; cpu_us since the cgroup was made, whoever had it: on hosts that do not count it, by its living processes. */
-struct fl_cgroup_usage { uint64_t memory_bytes, cpu_us; };
-
 struct fl_cgroup_host;                         /* the back end chosen, and the directories opened */
 
 int fl_cgroup_host_open(const char *name, struct fl_cgroup_host **ret_host, struct fl_error *err);
@@ -55,8 +52,9 @@ int fl_cgroup_yield(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
 int fl_cgroup_place(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, const cpu_set_t *processors);
 /* How many forks were refused in it so far; as with all its counters, since it was made, whoever had it. */
 int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks);
-/* What cannot be read is 0. */
-void fl_cgroup_usage(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_usage *ret_usage);
+int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes);
+/* Since it was made, whoever had it; on hosts that do not count it, of its living processes. */
+int fl_cgroup_cpu(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_us);
 int fl_cgroup_report(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_report *ret_report);
 /* Everything that is listed in it now: what forks meanwhile may escape, so until fl_cgroup_remove succeeds. */
 void fl_cgroup_kill(struct fl_cgroup_host *host, uint32_t slot);

@@ -262,12 +262,19 @@ int fl_cgroup_place(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup,
   return moved < 0 ? moved : 0;
 }
 
-void fl_cgroup_usage(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, struct fl_cgroup_usage *ret_usage)
+int fl_cgroup_memory(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_bytes)
 {
   char leaf[LEAF_SIZE];
 
-  *ret_usage = (struct fl_cgroup_usage){ 0 };
-  host->ops->usage(host, leaf_name(cgroup->slot, leaf), ret_usage);
+  *ret_bytes = 0;
+  return host->controllers & FL_CONTROLLER_MEMORY ? host->ops->memory(host, leaf_name(cgroup->slot, leaf), ret_bytes) : 0;
+}
+
+int fl_cgroup_cpu(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_us)
+{
+  char leaf[LEAF_SIZE];
+
+  return host->ops->cpu(host, leaf_name(cgroup->slot, leaf), ret_us);
 }
 
 int fl_cgroup_refused(struct fl_cgroup_host *host, const struct fl_cgroup *cgroup, uint64_t *ret_forks)

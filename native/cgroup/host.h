@@ -33,7 +33,8 @@ struct fl_cgroup_ops {
   int (*limit)(struct fl_cgroup_host *, const char *leaf, const struct fl_limits *old, const struct fl_limits *, struct fl_error *);
   int (*yield)(struct fl_cgroup_host *, const char *leaf, bool yields, struct fl_error *);
   const char *threads;                           /* the file that lists those of a cgroup */
-  void (*usage)(struct fl_cgroup_host *, const char *leaf, struct fl_cgroup_usage *);
+  int (*memory)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_bytes);
+  int (*cpu)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_us);
   int (*refused)(struct fl_cgroup_host *, const char *leaf, uint64_t *ret_forks);
   void (*report)(struct fl_cgroup_host *, const char *leaf, struct fl_cgroup_report *);
   int (*kill)(int cgroup_fd);                    /* everything in this one cgroup, not in its children */

@@ -161,19 +161,26 @@ static int reset(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   return result;
 }
 
-static uint64_t cpu_us(struct fl_cgroup_host *host, const char *leaf)
+static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_bytes)
+{
+  return get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, ret_bytes);
+}
+
+static int counted_us(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_us)
 {
   uint64_t ns;
+  int result = get(host, FL_CONTROLLER_CPUACCT, leaf, "cpuacct.usage", NULL, &ns);
 
-  return get(host, FL_CONTROLLER_CPUACCT, leaf, "cpuacct.usage", NULL, &ns) < 0 ? 0 : ns / 1000;
+  if (result == 0)
+    *ret_us = ns / 1000;
+  return result;
 }
 
 /* By the clocks of the processes that there are: what ended ones took is not in it. */
-static uint64_t living_us(struct fl_cgroup_host *host, const char *leaf)
+static int living_us(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_us)
 {
   fl_autofclose FILE *processes = NULL;
   char path[64];
-  uint64_t us = 0;
   int fd;
 
   snprintf(path, sizeof path, "%s/cgroup.procs", leaf);
@@ -181,22 +188,22 @@ static uint64_t living_us(struct fl_cgroup_host *host, const char *leaf)
   processes = fd < 0 ? NULL : fdopen(fd, "r");
   if (!processes) {
     fl_close(&fd);
-    return 0;
+    return -errno;
   }
+  *ret_us = 0;
   for (int process; fscanf(processes, "%d", &process) == 1;) {
     struct timespec used;
     clockid_t clock;
 
     if (clock_getcpuclockid(process, &clock) == 0 && clock_gettime(clock, &used) == 0)
-      us += (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+      *ret_us += (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
   }
-  return us;
+  return 0;
 }
 
-static void usage(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_usage *ret_usage)
+static int cpu(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_us)
 {
-  get(host, FL_CONTROLLER_MEMORY, leaf, "memory.usage_in_bytes", NULL, &ret_usage->memory_bytes);
-  ret_usage->cpu_us = host->controllers & FL_CONTROLLER_CPUACCT ? cpu_us(host, leaf) : living_us(host, leaf);
+  return host->controllers & FL_CONTROLLER_CPUACCT ? counted_us(host, leaf, ret_us) : living_us(host, leaf, ret_us);
 }
 
 static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
@@ -215,7 +222,7 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
     ret_report->pids_refused = (uint32_t)value;
   if (!get(host, FL_CONTROLLER_MEMORY, leaf, "memory.max_usage_in_bytes", NULL, &value))
     ret_report->memory_peak_bytes = value;
-  ret_report->cpu_us = cpu_us(host, leaf);
+  counted_us(host, leaf, &ret_report->cpu_us);
 }
 
 /* There is no cgroup.kill: every listed process is killed, and the sweep comes back until none is left. */
@@ -238,5 +245,5 @@ static int kill_processes(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v1 = {
-  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .threads = "tasks", .usage = usage, .refused = refused, .report = report, .kill = kill_processes,
+  .features = 0, .create = create, .open = open_tasks, .reset = reset, .limit = limit, .yield = yield, .threads = "tasks", .memory = memory, .cpu = cpu, .refused = refused, .report = report, .kill = kill_processes,
 };

@@ -196,10 +196,14 @@ static int get(const struct fl_cgroup_host *host, const char *leaf, const char *
   return key ? fl_file_read_key(host->tree[0].named_fd, path, key, ret_value) : fl_file_read_number(host->tree[0].named_fd, path, ret_value);
 }
 
-static void usage(struct fl_cgroup_host *host, const char *leaf, struct fl_cgroup_usage *ret_usage)
+static int memory(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_bytes)
 {
-  get(host, leaf, "memory.current", NULL, &ret_usage->memory_bytes);
-  get(host, leaf, "cpu.stat", "usage_usec", &ret_usage->cpu_us);
+  return get(host, leaf, "memory.current", NULL, ret_bytes);
+}
+
+static int cpu(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_us)
+{
+  return get(host, leaf, "cpu.stat", "usage_usec", ret_us);
 }
 
 static int refused(struct fl_cgroup_host *host, const char *leaf, uint64_t *ret_forks)
@@ -218,8 +222,7 @@ static void report(struct fl_cgroup_host *host, const char *leaf, struct fl_cgro
     ret_report->pids_refused = (uint32_t)value;
   if (!get(host, leaf, "memory.peak", NULL, &value))
     ret_report->memory_peak_bytes = value;
-  if (!get(host, leaf, "cpu.stat", "usage_usec", &value))
-    ret_report->cpu_us = value;
+  cpu(host, leaf, &ret_report->cpu_us);
 }
 
 /* memory.peak can be reset only since Linux 6.12, and one hierarchy is cheap to make: always a new one. */
@@ -236,5 +239,5 @@ static int kill_cgroup(int cgroup_fd)
 }
 
 const struct fl_cgroup_ops fl_cgroup_v2 = {
-  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .threads = "cgroup.threads", .usage = usage, .refused = refused, .report = report, .kill = kill_cgroup,
+  .features = FL_FEATURE_CGROUP_V2, .create = create, .open = open_directory, .reset = reset, .limit = limit, .yield = yield, .threads = "cgroup.threads", .memory = memory, .cpu = cpu, .refused = refused, .report = report, .kill = kill_cgroup,
 };

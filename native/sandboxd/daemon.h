@@ -163,6 +163,7 @@ struct fl_daemon {
   uint32_t features, cap_last, landlock;       /* landlock: its version */
   bool stopping;
   uint64_t next_instance;
+  uint64_t usages;                             /* how often usage was asked for */
   uint32_t next_pid, pid_limit;
   uint32_t instances, waiting;                 /* living; of those, WAITING: for a sandbox of either kind of network */
   struct fl_instance **instance;               /* options.slots entries, the first `instances` used */

@@ -32,7 +32,7 @@ export class Idleness {
   measured(usage: InstanceUsage, processors: number, now: number): number {
     const last = this.#last;
     const idleMs = this.#total + (this.#since > 0 ? now - this.#since : 0);
-    if (last !== undefined && usage.atUs <= last.atUs) return 0;
+    if (usage.atUs <= (last?.atUs ?? 0)) return 0;
     this.#last = { ...usage, idleMs };
     if (last === undefined) return 0;
     const passedUs = usage.atUs - last.atUs;

@@ -306,7 +306,7 @@ export type Stats = {
   readonly rests: number;
   readonly restsFailed: number;
 };
-/** cpuUs: of processor time, since whenever: only what is added to it counts; atUs: when that was read, by a clock that nobody sets. */
+/** cpuUs: of processor time, since whenever: only what is added to it counts; atUs: when that was read, by a clock that nobody sets; 0: not this time. */
 export type InstanceUsage = { readonly instance: number; readonly memoryBytes: number; readonly cpuUs: number; readonly atUs: number };
 export type Usage = {
   readonly type: 'usage';

@@ -305,7 +305,7 @@ struct fl_usage {
 struct fl_usage_entry {
   uint64_t instance, memory_bytes;
   uint64_t cpu_us;                             /* since whenever: only what is added to it counts */
-  uint64_t at_us;                              /* CLOCK_MONOTONIC: when that was read */
+  uint64_t at_us;                              /* CLOCK_MONOTONIC: when that was read; 0: not this time, and cpu_us is nothing */
 };
 struct fl_usage_ok {
   struct fl_header header;

@@ -29,6 +29,15 @@ describe('what an instance takes unasked', () => {
     assert.ok(Math.abs(idleness.measured(usage(3000, 1500), 1, 3000) - 0.4) < 1e-9);
   });
 
+  test('is nothing where its time was not read, and what it took since it was read last at the next', () => {
+    const idleness = new Idleness();
+    idleness.begin(1);
+    assert.equal(idleness.measured({ ...usage(1000, 500), atUs: 0 }, 1, 1000), 0);
+    assert.equal(idleness.measured(usage(2000, 700), 1, 2000), 0);
+    assert.equal(idleness.measured({ ...usage(3000, 0), atUs: 0 }, 1, 3000), 0);
+    assert.equal(idleness.measured(usage(4000, 1700), 1, 4000), 0.5);
+  });
+
   test('is not what it may have taken on other processors meanwhile', () => {
     const idleness = new Idleness();
     idleness.measured(usage(1000, 0), 2, 1000);
