@@ -16,6 +16,9 @@
 #include "base/file.h"
 #include "cgroup/host.h"
 
+/* What the buffers of its TCP sockets may come to, beside its memory. */
+enum { TCP_PART = 8 };
+
 static const struct { const char *name; uint32_t bit; } controllers[] = {
   { "memory", FL_CONTROLLER_MEMORY }, { "pids", FL_CONTROLLER_PIDS }, { "cpu", FL_CONTROLLER_CPU }, { "cpuacct", FL_CONTROLLER_CPUACCT },
 };
@@ -99,6 +102,16 @@ static int set_memory(int fd, const char *leaf, bool raise, uint64_t bytes, stru
   return result < 0 ? result : set(fd, leaf, raise ? plain : with_swap, (int64_t)bytes, err);
 }
 
+/* In version 1 they are counted apart, and only where there is a limit (Documentation/admin-guide/cgroup-v1/memory.rst, 2.7); in version 2 they are memory as any other. */
+static int limit_tcp(int fd, const char *leaf, uint64_t memory_bytes, struct fl_error *err)
+{
+  static const char *const buffers = "memory.kmem.tcp.limit_in_bytes";
+  char path[64];
+
+  snprintf(path, sizeof path, "%s/%s", leaf, buffers);
+  return faccessat(fd, path, F_OK, 0) < 0 ? 0 : set(fd, leaf, buffers, (int64_t)(memory_bytes / TCP_PART), err);
+}
+
 static int limit(struct fl_cgroup_host *host, const char *leaf, const struct fl_limits *old, const struct fl_limits *limits, struct fl_error *err)
 {
   int memory = named(host, FL_CONTROLLER_MEMORY), pids = named(host, FL_CONTROLLER_PIDS), cpu = named(host, FL_CONTROLLER_CPU);
@@ -107,6 +120,8 @@ static int limit(struct fl_cgroup_host *host, const char *leaf, const struct fl_
   /* A new cgroup is unlimited, so its first limits are a lowering. */
   if (memory >= 0 && (!old || old->memory_bytes != limits->memory_bytes))
     result = set_memory(memory, leaf, old && limits->memory_bytes > old->memory_bytes, limits->memory_bytes, err);
+  if (result == 0 && memory >= 0 && (!old || old->memory_bytes != limits->memory_bytes))
+    result = limit_tcp(memory, leaf, limits->memory_bytes, err);
   if (result == 0 && pids >= 0 && (!old || old->pids != limits->pids))
     result = set(pids, leaf, "pids.max", (int64_t)limits->pids + FL_CGROUP_INIT_PIDS, err);
   if (result == 0 && cpu >= 0 && !old)

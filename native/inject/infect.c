@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/prctl.h>
+#include <linux/rseq.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,15 @@ static int describe_thread(struct fl_tracee *tracee, uint32_t index, uint64_t si
   return fl_arch_write_frame(tracee, index, sigreturn_at, &altstack, &ret->frame, err);
 }
 
+/* Nor is the main thread registered while the parasite uses it: where an interrupted section goes on is said by memory, which in a function's template is the function's (child.c registers forks). */
+static int unregister_rseq(struct fl_tracee *tracee, const struct fl_parasite_thread *thread, struct fl_error *err)
+{
+  if (!thread->rseq)
+    return 0;
+  int64_t r = call(tracee, 0, err, SYS_rseq, thread->rseq, thread->rseq_bytes, RSEQ_FLAG_UNREGISTER, thread->rseq_signature, 0, "remote_rseq");
+  return r < 0 ? (int)r : 0;
+}
+
 static int allow_fork(void *context, uint64_t start, uint64_t bytes, struct fl_error *err)
 {
   int64_t r = call(context, 0, err, SYS_madvise, start, bytes, MADV_DOFORK, 0, 0, "remote_madvise");
@@ -186,7 +196,7 @@ static int place_parasite(struct fl_tracee *tracee, int data_fd, struct fl_paras
   for (uint32_t i = 0; i < tracee->threads; i++)
     if ((r = describe_thread(tracee, i, sigreturn_at, args, &parasite->thread[i], err)) < 0)
       return r;
-  if ((r = fl_inspect_dontfork(tracee->pid, allow_fork, tracee, err)) < 0 || (r = dismiss_threads(tracee, err)) < 0 ||
+  if ((r = unregister_rseq(tracee, &parasite->thread[0], err)) < 0 || (r = fl_inspect_dontfork(tracee->pid, allow_fork, tracee, err)) < 0 || (r = dismiss_threads(tracee, err)) < 0 ||
       (r = fl_tracee_write(tracee, args, parasite, sizeof *parasite, err)) < 0)
     return r;
   int64_t protected = call(tracee, 0, err, SYS_mprotect, (uint64_t)region, CODE_BYTES, PROT_READ | PROT_EXEC, 0, 0, "remote_mprotect");

@@ -4,13 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rseq.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <sys/wait.h>
 
@@ -155,6 +158,27 @@ void fl_tracee_let_go(struct fl_tracee *tracee)
   for (uint32_t i = 0; i < tracee->threads; i++)
     ptrace(PTRACE_DETACH, tracee->thread[i].tid, NULL, NULL);
   tracee->threads = 0;
+}
+
+int fl_tracee_disarm(const struct fl_tracee *tracee, struct fl_error *err)
+{
+  static const struct { uint64_t section; uint32_t flags; } nowhere = {0};
+  enum { BYTES = sizeof nowhere.section + sizeof nowhere.flags };
+  struct iovec from[FL_PARASITE_THREADS_MAX], to[FL_PARASITE_THREADS_MAX];
+  uint32_t registered = 0;
+
+  _Static_assert(offsetof(struct rseq, flags) == offsetof(struct rseq, rseq_cs) + sizeof nowhere.section, "one behind the other");
+  for (uint32_t i = 0; i < tracee->threads; i++) {
+    struct __ptrace_rseq_configuration rseq = {0};
+
+    if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tracee->thread[i].tid, (void *)sizeof rseq, &rseq) <= 0 || !rseq.rseq_abi_pointer)
+      continue;
+    from[registered] = (struct iovec){(void *)&nowhere, BYTES};
+    to[registered++] = (struct iovec){(void *)(rseq.rseq_abi_pointer + offsetof(struct rseq, rseq_cs)), BYTES};
+  }
+  if (registered && process_vm_writev(tracee->pid, from, registered, to, registered, 0) != (ssize_t)registered * BYTES)
+    return fl_fail(err, FL_ERR_UNSUPPORTED, errno, "disarm", "a thread's restartable sequences are registered where nothing can be written");
+  return 0;
 }
 
 int64_t fl_tracee_call(struct fl_tracee *tracee, uint32_t thread, long nr, const uint64_t args[6], struct fl_error *err)

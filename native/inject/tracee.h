@@ -38,6 +38,12 @@ void fl_tracee_release(struct fl_tracee *tracee);
 /* The same for one whose registers were all set, and none to such a wait. */
 void fl_tracee_let_go(struct fl_tracee *tracee);
 
+/*
+ * A thread whose restartable sequence (linux/rseq.h) is said to be where we have it execute would be sent away from there by the kernel, to code of the process's choice. Afterwards none is said to be anywhere, until
+ * the process itself, or somebody who shares its memory, says so.
+ */
+int fl_tracee_disarm(const struct fl_tracee *tracee, struct fl_error *err);
+
 /* For a thread to stop again: what waitpid says above its low byte. */
 int fl_tracee_wait(pid_t tid, struct fl_error *err);
 /* Executes one system call in the given thread and waits for it. Returns its result (negative errno included), or fills err and returns it. */

@@ -102,13 +102,23 @@ static long touch(const struct fl_parasite_touches *touches, int sparing)
   return 0;
 }
 
-/* What the kernel forgets of a thread at fork: robust list always, rseq in all but the forking one. */
-static void adopt(const struct fl_parasite_thread *thread, int main)
+/* What the kernel forgets of a thread at fork. */
+static void keep_robust(const struct fl_parasite_thread *thread)
 {
   if (thread->robust_list)
     fl_syscall(FL_NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0, 0);
-  if (!main && thread->rseq)
-    fl_syscall(FL_NR_rseq, (long)thread->rseq, (long)thread->rseq_bytes, 0, (long)thread->rseq_signature, 0);
+}
+
+/* Only by a thread without capabilities: whoever is registered is sent by the kernel to where its memory says, which is the function's. Here it says nothing. */
+static void register_rseq(const struct fl_parasite_thread *thread)
+{
+  struct fl_rseq *rseq = (struct fl_rseq *)thread->rseq;
+
+  if (!rseq)
+    return;
+  rseq->section = 0;
+  rseq->flags = 0;
+  fl_syscall(FL_NR_rseq, (long)rseq, (long)thread->rseq_bytes, 0, (long)thread->rseq_signature, 0);
 }
 
 static void thread_main(void *self_pointer, void *thread_pointer)
@@ -116,10 +126,11 @@ static void thread_main(void *self_pointer, void *thread_pointer)
   struct fl_parasite *self = self_pointer;
   const struct fl_parasite_thread *thread = thread_pointer;
 
-  adopt(thread, 0);
+  keep_robust(thread);
   fl_syscall(FL_NR_prctl, FL_PR_SET_NAME, (long)thread->comm, 0, 0, 0);
   if (capabilities_set(0, 0) < 0)
     fl_syscall(FL_NR_exit_group, 1, 0, 0, 0, 0);
+  register_rseq(thread);
   fl_leave(self->gadget, thread->frame, FL_NR_futex, (uint64_t)&self->parked, FL_FUTEX_WAIT_PRIVATE, 0, 0);
 }
 
@@ -131,7 +142,7 @@ static long rebuild_threads(struct fl_parasite *self, uint32_t isolation)
 
   if (first->tid_address)
     *(int32_t *)first->tid_address = (int32_t)fl_syscall(FL_NR_set_tid_address, (long)first->tid_address, 0, 0, 0, 0);
-  adopt(first, 1);
+  keep_robust(first);
   for (uint32_t i = 1; i < self->threads; i++) {
     struct fl_parasite_thread *thread = &self->thread[i];
     struct fl_clone_args args = {
@@ -347,7 +358,9 @@ static long run_step(struct child *child, const struct fl_step *step)
   case FL_STEP_DUMPABLE: return fl_syscall(FL_NR_prctl, FL_PR_SET_DUMPABLE, 1, 0, 0, 0);
   case FL_STEP_THREADS: return rebuild_threads(self, isolation);
   case FL_STEP_CAPABILITIES: return capabilities_set(0, 0);
-  case FL_STEP_SEAL: return child->assignment.intercept ? intercept(child) : seal(self->threads, isolation, &child->assignment);
+  case FL_STEP_SEAL:
+    register_rseq(&self->thread[0]);
+    return child->assignment.intercept ? intercept(child) : seal(self->threads, isolation, &child->assignment);
   default: return -FL_EINVAL;
   }
 }

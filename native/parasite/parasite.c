@@ -32,11 +32,20 @@ static long clone_child(const struct fl_fork *fork, const int32_t *fds)
   return result;
 }
 
+/* A handler is the function's code, and a function's template has its handlers. Who is forked has its own mask again from its frame, when it leaves; until then a fault is its end. Single steps (tracee.c) let SIGTRAP in again. */
+static void block_signals(void)
+{
+  static const uint64_t all = ~0ull;
+
+  fl_syscall(FL_NR_rt_sigprocmask, FL_SIG_SETMASK, (long)&all, 0, sizeof all, 0);
+}
+
 /* A template of a function: nothing of the function's has executed in it, only its data is here. Ends with sandboxd, as every template does. */
 static void become_template(struct fl_parasite *self, const struct fl_fork *fork, const int32_t *fds)
 {
   long result = fl_syscall(FL_NR_prctl, FL_PR_SET_PDEATHSIG, FL_SIGKILL, 0, 0, 0);
 
+  block_signals();
   if (result >= 0)
     result = fl_image_apply(self, fork, fds);
   if (result < 0)
@@ -59,6 +68,7 @@ void fl_parasite_main(struct fl_parasite *self)
   uint64_t begun_ns;
   int32_t fds[FL_PLAN_FDS_MAX];
 
+  block_signals();
   for (;;) {
     if (report.kind == FL_FORK_READY)
       keep_small();

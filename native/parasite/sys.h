@@ -14,7 +14,7 @@ enum { FL_AT_FDCWD = -100, FL_MOVE_MOUNT_F_EMPTY_PATH = 4, FL_O_RDONLY = 0, FL_O
 enum { FL_AF_UNIX = 1, FL_SOCK_STREAM = 1 };
 enum { FL_EPOLL_CTL_ADD = 1, FL_TFD_IOC_SET_TICKS = 0x40085400 };
 enum { FL_FUTEX_WAIT_PRIVATE = 128, FL_FUTEX_WAKE_PRIVATE = 129, FL_FUTEX_REQUEUE_PRIVATE = 131 };
-enum { FL_PR_SET_PDEATHSIG = 1, FL_SIGKILL = 9 };
+enum { FL_PR_SET_PDEATHSIG = 1, FL_SIGKILL = 9, FL_SIG_SETMASK = 2 };
 enum { FL_PR_SET_DUMPABLE = 4, FL_PR_SET_KEEPCAPS = 8, FL_PR_SET_NAME = 15, FL_PR_CAPBSET_DROP = 24, FL_PR_SET_THP_DISABLE = 41 };
 enum { FL_CAP_SYS_ADMIN = 21, FL_CAP_CHECKPOINT_RESTORE = 40, FL_CAP_VERSION_3 = 0x20080522 };
 enum { FL_SECCOMP_SET_MODE_FILTER = 1, FL_SECCOMP_FILTER_TSYNC = 1, FL_SECCOMP_FILTER_TSYNC_ESRCH = 16 };
@@ -41,6 +41,7 @@ struct fl_iovec { void *base; uint64_t bytes; };
 struct fl_cmsg { uint64_t length; int32_t level, type; };
 struct fl_msghdr { void *name; uint32_t name_bytes; struct fl_iovec *iov; uint64_t iov_count; void *control; uint64_t control_bytes; int32_t flags; };
 #define FL_CMSG_BYTES(fds) (sizeof(struct fl_cmsg) + (((fds) * sizeof(int32_t) + 7) & ~7ul))
+struct fl_rseq { uint32_t started_on, processor; uint64_t section; uint32_t flags, node, concurrency; };     /* include/uapi/linux/rseq.h */
 struct fl_timespec { int64_t seconds, nanoseconds; };
 struct fl_rlimit { uint64_t soft, hard; };
 struct fl_cap_header { uint32_t version; int32_t pid; };

@@ -323,6 +323,18 @@ static bool keeps_still(const struct fl_rewinder *self)
   return same && fl_pages_heap_ends(self);
 }
 
+/*
+ * Until they were gone, whoever shares its memory could have had our calls end elsewhere: then it would have run once more, made threads, and let signals in.
+ */
+static int is_alone(struct fl_rewinder *self, struct fl_error *err)
+{
+  int r = fl_tracee_disarm(&self->tracee, err);
+
+  if (r == 0 && fl_tracee_count(self->tracee.tasks) != self->threads.count)
+    return refuse(err, "has threads that nobody stopped");
+  return r < 0 ? r : fl_threads_block(&self->tracee, err);
+}
+
 /* What is mapped depends on it. Whoever waits for that is told first, since the process takes our processor at once. */
 static int put_memory(struct fl_rewinder *self, struct fl_error *err)
 {
@@ -345,6 +357,8 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
   int r = fl_tracee_stop_again(&self->tracee, err);
   if (r == 0)
     r = fl_threads_arrange(&self->threads, &self->tracee, err);
+  if (r == 0)
+    r = fl_tracee_disarm(&self->tracee, err);
   bool early = r == 0 && keeps_still(self);
   if (early)
     fl_pages_begin(self, false);
@@ -361,6 +375,8 @@ static int restore(struct fl_rewinder *self, enum ending ending, struct fl_rewin
     r = end_new_threads(self, err);
   if (r == 0 && !early)
     r = end_processes(self, err);
+  if (r == 0 && !early)
+    r = is_alone(self, err);
   if (r == 0 && self->stays)                   /* nobody is left who could write to it */
     r = fl_region_check(&self->batch, self->proc.file[FL_PROC_PAGEMAP], err);
   if (r == 0 && self->bound)

@@ -273,7 +273,7 @@ static int become_root(struct fl_error *err)
 static struct proc_path { const char *name; const char *cover; bool read_only, known; } proc_paths[] = {
   { .name = "proc/acpi" }, { .name = "proc/asound" }, { .name = "proc/driver" }, { .name = "proc/firmware" }, { .name = "proc/interrupts" }, { .name = "proc/iomem" },
   { .name = "proc/ioports" }, { .name = "proc/kallsyms" }, { .name = "proc/kcore" }, { .name = "proc/key-users" }, { .name = "proc/keys" },
-  { .name = "proc/latency_stats" }, { .name = "proc/modules" }, { .name = "proc/mtd" }, { .name = "proc/sched_debug" }, { .name = "proc/scsi" },
+  { .name = "proc/latency_stats" }, { .name = "proc/locks" }, { .name = "proc/modules" }, { .name = "proc/mtd" }, { .name = "proc/sched_debug" }, { .name = "proc/scsi" },
   { .name = "proc/softirqs" }, { .name = "proc/sysrq-trigger" }, { .name = "proc/timer_list" }, { .name = "proc/timer_stats" }, { .name = "proc/zoneinfo" },
   { .name = "proc/bus", .read_only = true }, { .name = "proc/fs", .read_only = true }, { .name = "proc/irq", .read_only = true }, { .name = "proc/sys", .read_only = true },
 };

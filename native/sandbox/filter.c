@@ -21,17 +21,27 @@
 
 enum { FRONT_MAX = 3 + 5 * 8 };
 
-static int add_rules(scmp_filter_ctx context, struct fl_error *err)
+static int add_groups(scmp_filter_ctx context, uint32_t action, const struct fl_policy_group *groups, size_t count, struct fl_error *err)
 {
-  for (size_t group = 0; group < fl_policy_group_count; group++) {
-    for (size_t index = 0; index < fl_policy_groups[group].count; index++) {
-      int number = fl_policy_groups[group].numbers[index];
-      int result = seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0);
+  for (size_t group = 0; group < count; group++) {
+    for (size_t index = 0; index < groups[group].count; index++) {
+      int number = groups[group].numbers[index], result = seccomp_rule_add(context, action, number, 0);
 
       if (result < 0)
         return fl_fail(err, FL_ERR_SYSTEM, -result, "seccomp_rule_add", "system call %d", number);
     }
   }
+  return 0;
+}
+
+static int add_rules(scmp_filter_ctx context, struct fl_error *err)
+{
+  int r = add_groups(context, SCMP_ACT_ALLOW, fl_policy_groups, fl_policy_group_count, err);
+
+  if (r == 0)
+    r = add_groups(context, SCMP_ACT_ERRNO(ENOSYS), fl_policy_absent, fl_policy_absent_count, err);
+  if (r < 0)
+    return r;
   for (size_t index = 0; index < fl_policy_pretence_count; index++) {
     int result = seccomp_rule_add(context, SCMP_ACT_ERRNO(0), fl_policy_pretences[index].number, 0);
 

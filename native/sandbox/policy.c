@@ -4,11 +4,13 @@
  *   ptrace, process_vm_*, process_mrelease     nobody debugs in a sandbox; kernel memory-access bugs lived there
  *   io_uring_*, modify_ldt, remap_file_pages, memfd_secret, fanotify_mark   large or old attack surface without a use here
  *   sync, syncfs                               they make the host write back its own file systems
+ *   inotify_*, io_*, mq_*                      see `absent` below
  *   adjtimex, clock_adjtime                    the host's clock is none of a function's business
  */
 #include "sandbox/policy.h"
 
 #include <asm/ioctls.h>
+#include <linux/fcntl.h>
 #include <linux/personality.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -27,6 +29,8 @@
 #define NR_futex_wait 455
 #define NR_futex_requeue 456
 #define NR_mseal 462
+#define NR_SO_PASSPIDFD 76
+#define NR_SO_PEERPIDFD 77
 
 #define WORD 0xffffffffULL
 
@@ -40,8 +44,6 @@ static const int descriptors[] = {
   SYS_close_range, SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_ioctl, SYS_flock, SYS_pipe, SYS_pipe2, SYS_splice, SYS_tee, SYS_vmsplice, SYS_sendfile,
   SYS_copy_file_range, SYS_select, SYS_pselect6, SYS_poll, SYS_ppoll, SYS_epoll_create, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait,
   SYS_epoll_pwait2, SYS_eventfd, SYS_eventfd2, SYS_signalfd, SYS_signalfd4, SYS_timerfd_create, SYS_timerfd_settime, SYS_timerfd_gettime,
-  SYS_inotify_init, SYS_inotify_init1, SYS_inotify_add_watch, SYS_inotify_rm_watch, SYS_io_setup, SYS_io_submit, SYS_io_cancel, SYS_io_getevents,
-  SYS_io_pgetevents, SYS_io_destroy,
 };
 
 static const int files[] = {
@@ -91,8 +93,14 @@ static const int sockets[] = {
 
 static const int ipc[] = {
   SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
-  SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr,
 };
+
+/* The files that a sandbox shows are the host's own, and their use by the host and by other functions would be told. Of instances there is one count for all sandboxes, since one user owns their namespaces. */
+static const int watches[] = { SYS_inotify_init, SYS_inotify_init1, SYS_inotify_add_watch, SYS_inotify_rm_watch };
+/* Of requests there is one count for the machine (fs.aio-max-nr). */
+static const int asynchronous[] = { SYS_io_setup, SYS_io_submit, SYS_io_cancel, SYS_io_getevents, SYS_io_pgetevents, SYS_io_destroy };
+/* Of bytes there is one count for all sandboxes. */
+static const int queues[] = { SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr };
 
 static const int parasite[] = { SYS_setns, SYS_chroot, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
 
@@ -108,10 +116,17 @@ const struct fl_policy_group fl_policy_groups[] = {
   GROUP(identity, "its ids and capabilities, which are none and can only shrink; tightening itself further by seccomp and Landlock"),
   GROUP(scheduling, "its own priority and limits; the machine's facts"),
   GROUP(sockets, "sockets in its own network namespace; which kinds can be made is a rule below"),
-  GROUP(ipc, "System V and POSIX IPC in its own ipc namespace"),
+  GROUP(ipc, "System V IPC in its own ipc namespace"),
   GROUP(parasite, "what turns the template's clone into an instance; closed by the seal"),
 };
 const size_t fl_policy_group_count = FL_COUNT(fl_policy_groups);
+
+const struct fl_policy_group fl_policy_absent[] = {
+  GROUP(watches, "what becomes of files that are not the function's"),
+  GROUP(asynchronous, "a limit that is the machine's"),
+  GROUP(queues, "a limit that all sandboxes share"),
+};
+const size_t fl_policy_absent_count = FL_COUNT(fl_policy_absent);
 
 const struct fl_policy_rule fl_policy_rules[] = {
   /* CLONE_PARENT too: the newborn would be sandboxd's child. (On clone, unlike clone3, CLONE_NEWTIME's bit is part of the exit signal.) */
@@ -139,5 +154,8 @@ const size_t fl_policy_pretence_count = FL_COUNT(fl_policy_pretences);
 const struct fl_policy_refusal fl_policy_refusals[] = {
   { SYS_ioctl, 1, TIOCSTI, "types into the terminal as if its user had" },
   { SYS_ioctl, 1, TIOCLINUX, "pastes into the console" },
+  { SYS_fcntl, 1, F_NOTIFY, "tells what becomes of directories, as watches do" },
+  { SYS_getsockopt, 2, NR_SO_PEERPIDFD, "a descriptor of the process at the other end, which is sandboxd" },
+  { SYS_setsockopt, 2, NR_SO_PASSPIDFD, "the same, with each message" },
 };
 const size_t fl_policy_refusal_count = FL_COUNT(fl_policy_refusals);

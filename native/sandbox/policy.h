@@ -29,6 +29,9 @@ struct fl_policy_pretence { int number; const char *reason; };
 
 extern const struct fl_policy_group fl_policy_groups[];
 extern const size_t fl_policy_group_count;
+/* Answered as by a kernel that does not have them (ENOSYS): libraries fall back. */
+extern const struct fl_policy_group fl_policy_absent[];
+extern const size_t fl_policy_absent_count;
 extern const struct fl_policy_rule fl_policy_rules[];
 extern const size_t fl_policy_rule_count;
 extern const struct fl_policy_pretence fl_policy_pretences[];

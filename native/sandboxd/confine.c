@@ -28,12 +28,22 @@ int fl_confine_memory(struct fl_error *err)
   return setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0 ? fl_fail_errno(err, "setrlimit") : 0;
 }
 
+/* The limit of whoever makes a user namespace holds for all that are in those it has made, together. Each sandbox has one of its own (sandbox/plan.c). */
+static void share_no_limits(void)
+{
+  struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+
+  if (setrlimit(RLIMIT_SIGPENDING, &limit) < 0 && getrlimit(RLIMIT_SIGPENDING, &limit) == 0)
+    setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){ limit.rlim_max, limit.rlim_max });
+}
+
 int fl_confine(struct fl_error *err)
 {
   int r = fl_confine_memory(err);
 
   if (r < 0)
     return r;
+  share_no_limits();
   /* Under systemd it has its capabilities by way of ambient ones: what it starts gets them only where that is said. */
   if ((r = fl_capabilities_inherit(0)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "capset", NULL);

@@ -67,8 +67,7 @@ static uint64_t status_number(const char *status, const char *name, int base)
   return strtoull(last, NULL, base);
 }
 
-/* The code that remote calls and resuming forks go through must still be the libc's. */
-static int check_code(const struct work *work, uint64_t at, struct fl_error *err)
+static int check_code_at(const struct work *work, uint64_t at, struct fl_error *err)
 {
   struct fl_tracee template = {.pid = work->capture->template};
   uint8_t before[CODE_CHECKED_BYTES], now[CODE_CHECKED_BYTES];
@@ -77,6 +76,14 @@ static int check_code(const struct work *work, uint64_t at, struct fl_error *err
   if (r == 0)
     r = fl_tracee_read(&work->tracee, at, now, sizeof now, err);
   return r < 0 ? r : memcmp(before, now, sizeof now) == 0 ? 0 : refuse(err, "has changed the code of its runtime");
+}
+
+/* The code that remote calls and resuming forks go through must still be the libc's. */
+static int check_code(const struct work *work, struct fl_error *err)
+{
+  int r = check_code_at(work, work->template.gadget, err);
+
+  return r < 0 ? r : check_code_at(work, work->sigreturn_at, err);
 }
 
 /* Threads as the template has them: the main one first, the others by their ids inside the sandbox. */
@@ -252,12 +259,10 @@ static int describe_descriptors(struct work *work, struct fl_error *err)
 
 static int describe(struct work *work, struct fl_error *err)
 {
-  int r = check_code(work, work->template.gadget, err);
+  int r = check_code(work, err);
 
   work->tracee.call_at = work->template.gadget;
   work->scratch = (work->tracee.thread[0].regs.rsp - 2 * SCRATCH_BYTES) & ~63ull;
-  if (r == 0)
-    r = check_code(work, work->sigreturn_at, err);
   if (r == 0)
     r = check_filters(work, err);
   if (r == 0)
@@ -273,7 +278,7 @@ static int describe(struct work *work, struct fl_error *err)
   r = describe_descriptors(work, err);
   for (uint32_t i = 0; i < work->tracee.threads && r == 0; i++)
     r = describe_thread(work, i, err);
-  return r;
+  return r < 0 ? r : check_code(work, err);    /* once more: frames and scratch lie where the function's stack pointers say */
 }
 
 static bool put(int fd, const void *bytes, size_t size, uint64_t offset)

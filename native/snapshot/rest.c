@@ -45,10 +45,12 @@ int fl_rest_stop(pid_t instance, const struct fl_parasite *template, uint64_t si
     int r = fl_tracee_stop(instance, ret_tracee, err);
     bool rests = r >= 0 && fl_arch_rests(&ret_tracee->thread[0].regs);
 
-    if (r < 0 || (rests && !leaving(ret_tracee, template, sigreturn_at)))
+    if (r < 0)
       return r;
+    if (rests && !leaving(ret_tracee, template, sigreturn_at))
+      return fl_tracee_disarm(ret_tracee, err);
     if (tries == LEAVING_TRIES)
-      return rests ? r : fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "the function does not come to rest");
+      return rests ? fl_tracee_disarm(ret_tracee, err) : fl_fail(err, FL_ERR_UNSUPPORTED, EBUSY, "freeze", "the function does not come to rest");
     fl_tracee_release(ret_tracee);
     usleep(LEAVING_US);
   }

@@ -46,6 +46,25 @@ def handler(event, context):
 `;
 const FEW_PIDS = 6;
 
+/** Sends to itself what it never reads, in as many connections as it may have. */
+const UNREAD = `
+import socket
+def handler(event, context):
+  server, kept, sent = socket.create_server(('127.0.0.1', 4242), backlog=256), [], 0
+  server.settimeout(1)
+  try:
+    while True:
+      client = socket.create_connection(('127.0.0.1', 4242), timeout=1); kept.append(client); kept.append(server.accept()[0]); client.setblocking(False)
+      try:
+        while True: sent += client.send(bytes(1 << 16))
+      except BlockingIOError: pass
+  except OSError: pass
+  return {'sent': sent, 'connections': len(kept) // 2}
+`;
+const MIB = 2 ** 20;
+/** A connection takes a few pages whatever the limit. */
+const LEAST_BYTES = 64 * 1024;
+
 type Told = { code: string; details?: { errorMessage?: string; memoryPeakBytes?: number } };
 /** What the neighbours' callers are told. A fork bomb and a log flood go on at their limits until their time is over, or what the kernel keeps of ended processes for a while is too much memory. */
 const MEETS: Readonly<Record<Neighbour, (told: Told) => void>> = {
@@ -54,7 +73,7 @@ const MEETS: Readonly<Record<Neighbour, (told: Told) => void>> = {
   log: ({ code }) => assert.equal(code, 'function_timeout'),
   memory: ({ code, details }) => {
     assert.equal(code, 'function_out_of_memory');
-    assert.ok(details!.memoryPeakBytes! > MEMORY_MB * 0.9 * 2 ** 20 && details!.memoryPeakBytes! <= MEMORY_MB * 2 ** 20, String(details!.memoryPeakBytes));
+    assert.ok(details!.memoryPeakBytes! > MEMORY_MB * 0.9 * MIB && details!.memoryPeakBytes! <= MEMORY_MB * MIB, String(details!.memoryPeakBytes));
   },
   disk: (told) => refused(told, 'No space left on device'),
   files: (told) => refused(told, 'No space left on device'),
@@ -86,7 +105,10 @@ describe('noisy neighbours', () => {
     writeFileSync(join(below, 'few/handler.py'), FEW);
     writeFileSync(join(below, 'few/function.json'), JSON.stringify({ pids: FEW_PIDS }));
     cpSync(BOMB, join(below, 'bomb'), { recursive: true });
-    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'), join(below, 'bomb'));
+    mkdirSync(join(below, 'unread'));
+    writeFileSync(join(below, 'unread/handler.py'), UNREAD);
+    writeFileSync(join(below, 'unread/function.json'), JSON.stringify({ memoryMb: MEMORY_MB, timeoutMs: 30_000 }));
+    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'), join(below, 'bomb'), join(below, 'unread'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
       const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
@@ -140,6 +162,13 @@ describe('noisy neighbours', () => {
     const { used, asked } = JSON.parse((await flashd.http('GET', '/function/busy')).body.toString()) as { used: number; asked: number };
     // A tenth of a second is the scheduler's period: what the last one had left comes on top.
     assert.ok(used <= (asked + 0.1) * BUSY_CPU * 1.2, `${used} s of ${asked} s`);
+  });
+
+  test('what its connections hold ends at its limit', async () => {
+    const { status, body } = await flashd.http('GET', '/function/unread');
+    if (status !== 200) return assert.equal((JSON.parse(body.toString()) as { error: Told }).error.code, 'function_out_of_memory', body.toString());
+    const { sent, connections } = JSON.parse(body.toString()) as { sent: number; connections: number };
+    assert.ok(connections > 16 && sent <= MEMORY_MB * MIB / 2 + connections * LEAST_BYTES, `${sent / MIB} MiB in ${connections} connections`);
   });
 
   test('who forks without end at its limit is held back, and no longer than that', async () => {

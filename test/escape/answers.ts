@@ -43,7 +43,8 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
       'kexec_load', 'kexec_file_load', 'memfd_secret', 'remap_file_pages', 'mbind', 'migrate_pages', 'move_pages', 'lookup_dcookie', 'settimeofday', 'clock_settime', 'adjtimex',
       'clock_adjtime', 'sethostname', 'setdomainname', 'reboot', 'syslog', 'acct', 'vhangup', 'sync', 'TIOCSTI', 'TIOCSTI and high bits', 'TIOCLINUX',
     ),
-    'clone3 user': 'ENOSYS',
+    ...each('ENOSYS', 'clone3 user', 'inotify_init', 'inotify_init1', 'inotify_add_watch', 'io_setup', 'mq_open'),
+    'notifications for a directory': 'EPERM',
   },
   identity: {
     ...each('EPERM',
@@ -130,7 +131,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
       'mknod mem', 'mknod null', 'mknod disk',
     ),
     ...each('nothing',
-      '/proc/kcore', '/proc/sysrq-trigger', '/proc/kallsyms', '/proc/modules', '/proc/keys', '/proc/key-users', '/proc/timer_list', '/proc/iomem', '/proc/ioports',
+      '/proc/kcore', '/proc/sysrq-trigger', '/proc/kallsyms', '/proc/modules', '/proc/keys', '/proc/locks', '/proc/key-users', '/proc/timer_list', '/proc/iomem', '/proc/ioports',
       '/proc/interrupts', '/proc/softirqs', '/proc/zoneinfo', '/proc/latency_stats', '/proc/sched_debug', '/proc/acpi', '/proc/scsi', '/proc/driver', '/proc/asound',
       '/proc/firmware',
     ),
@@ -143,7 +144,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
       'netlink xfrm', 'netlink sock_diag', 'vsock', 'crypto socket', 'key socket', 'bluetooth socket', 'can socket', 'tipc socket', 'rds socket', 'xdp socket', 'smc socket',
       'ax25 socket', 'x25 socket', 'kcm socket', 'nfc socket', 'llc socket', 'qipcrtr socket', 'packet socket the old way', 'vsock and high bits', 'socketpair of tipc',
       'change a link', 'add a route', 'interface down', 'name an interface', 'mark packets', 'transparent proxy', 'larger buffers', 'busy polling', 'iptables',
-      'forged credentials',
+      'forged credentials', 'descriptor of the process at the other end', 'descriptors of processes with messages',
     ),
     'port 80': 'EACCES',
     ...each('done', 'the number of a port that the victim has', 'the name of a socket that the victim has'),
@@ -153,7 +154,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
       "port of the host's", 'port of the victim',
     ),
     ...each('ENOENT',
-      'socket of the host in a file', 'management socket', 'shared memory of the victim', 'message queue of the victim', 'named message queue of the victim',
+      'socket of the host in a file', 'management socket', 'shared memory of the victim', 'message queue of the victim',
       'named shared memory of the victim',
     ),
     "port of the host's by ipv6": UNREACHABLE,
@@ -197,7 +198,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
 };
 
 /** What is "done" where the victim itself tries it: so these are attempts that nothing but the sandbox refuses. */
-export const WITHIN_REACH = ['abstract socket of the victim', 'port of the victim', 'shared memory of the victim', 'message queue of the victim', 'named message queue of the victim', 'named shared memory of the victim'];
+export const WITHIN_REACH = ['abstract socket of the victim', 'port of the victim', 'shared memory of the victim', 'message queue of the victim', 'named shared memory of the victim'];
 
 /** A program of its own per request has pipes where the others have /dev/null and the data socket. */
 export const PROGRAM: Readonly<Record<string, Readonly<Record<string, Answer>>>> = { files: { 'descriptors': '0 pipe:, 1 pipe:, 2 pipe:' } };

@@ -20,8 +20,8 @@ export const REFUSED_OTHERWISE: readonly Difference[] = [
     },
   },
   {
-    why: 'Landlock keeps abstract sockets in; the seal closes System V and POSIX IPC',
-    answers: { network: each('EPERM', 'abstract socket of the victim', 'shared memory of the victim', 'message queue of the victim', 'named message queue of the victim') },
+    why: 'Landlock keeps abstract sockets in; the seal closes System V IPC',
+    answers: { network: each('EPERM', 'abstract socket of the victim', 'shared memory of the victim', 'message queue of the victim') },
   },
   { why: 'Landlock refuses to make devices before the kernel looks for a capability', answers: { files: each('EACCES', 'mknod mem', 'mknod null', 'mknod disk') } },
   {

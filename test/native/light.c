@@ -152,8 +152,8 @@ static void probe_others(const struct fl_sandbox *sandbox)
 static void probe_seal(const struct fl_sandbox *sandbox)
 {
   static const int closed[] = {
-    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink,
-    SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr, SYS_setns, SYS_chroot, SYS_move_mount, SYS_io_uring_setup, SYS_io_uring_register,
+    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
+    SYS_setns, SYS_chroot, SYS_move_mount, SYS_io_uring_setup, SYS_io_uring_register,
   };
 
   (void)sandbox;

@@ -137,7 +137,7 @@ static void probe_root(void *unused)
 
 static void probe_proc(void *unused)
 {
-  static const char *const hidden[] = { "kcore", "keys", "timer_list", "sysrq-trigger", "kallsyms" };
+  static const char *const hidden[] = { "kcore", "keys", "locks", "timer_list", "sysrq-trigger", "kallsyms" };
   char text[4096], path[64];
   struct dirent *entry;
   DIR *processes = opendir("/proc");

@@ -1,5 +1,5 @@
 /*
- * The seal of the light class (sandbox/light.h): closes what the seal of the others closes, and System V and POSIX IPC beside it. Its instances share one ipc namespace, and what they could
+ * The seal of the light class (sandbox/light.h): closes what the seal of the others closes, and System V IPC beside it. Its instances share one ipc namespace, and what they could
  * leave in it would be found by others of the class, and outlive them.
  */
 #ifndef FLASHD_LIGHT_SEAL_H
@@ -7,15 +7,13 @@
 #include <flashd/seal.h>
 
 #if !defined(__x86_64__)
-#error "the ranges below are those of x86-64: shmget … shmctl, semget … msgctl, mq_open … mq_getsetattr"
+#error "the ranges below are those of x86-64: shmget … shmctl, semget … msgctl"
 #endif
 
 #define FL_LIGHT_SEAL_FILTER                                                            \
   {                                                                                     \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* seccomp_data.nr */),                        \
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_setns, 9, 0),                              \
-    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_mq_getsetattr, 13, 0),                     \
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_mq_open, 13, 0),                           \
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_setns, 7, 0),                              \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_semtimedop, 12, 0),                        \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_chroot, 11, 0),                            \
     BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_msgctl, 9, 0),                             \

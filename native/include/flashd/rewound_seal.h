@@ -1,6 +1,6 @@
 /*
  * What is sealed on top of flashd/seal.h for instances that are to be rewound (native/rewind): what could be done to a process that nobody can see from outside afterwards.
- *   ENOSYS   a Landlock domain cannot be asked for, contexts of asynchronous input and output outlive what is mapped of them, POSIX queues have no list, a sealed mapping cannot be put back
+ *   ENOSYS   a Landlock domain cannot be asked for, a sealed mapping cannot be put back
  *   ENOTTY   PAGEMAP_SCAN also takes back what says that a page was written to, by which a restore finds it
  *   ENOMEM   what is mapped later cannot be locked into place ahead (MCL_FUTURE), as where RLIMIT_MEMLOCK is too small for it: nobody is told that it was
  *   EINVAL   advice that changes what becomes of memory, beyond its content at once: as on older kernels, where runtimes do without
@@ -21,16 +21,13 @@ enum { FL_ADVICE_WILLNEED = 3, FL_ADVICE_DONTNEED = 4, FL_ADVICE_FREE = 8, FL_AD
 /* Where the template has nothing: heap and mappings of its forks grow there. Page-aligned; empty when it is not known. */
 struct fl_growth { unsigned long start, end; };
 
-/* growth: a struct fl_growth. From the 26th on: whether [address, address + length) lies in it, 32 bits at a time; lengths of 4 GiB and more do not. */
+/* growth: a struct fl_growth. From the 23rd on: whether [address, address + length) lies in it, 32 bits at a time; lengths of 4 GiB and more do not. */
 #define FL_SEAL_REWOUND_FILTER(growth)                                                  \
   {                                                                                     \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* seccomp_data.nr */),                        \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_ioctl, 7, 0),                              \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_madvise, 10, 0),                           \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mlockall, 7, 0),                           \
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_io_setup, 0, 42),                          \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_setup, 42, 0),                          \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mq_open, 41, 0),                           \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_ioctl, 4, 0),                              \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_madvise, 7, 0),                            \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mlockall, 4, 0),                           \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_landlock_restrict_self, 40, 0),            \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FL_SEAL_MSEAL, 39, 38),                         \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FL_SEAL_ARGUMENT_1),                             \

@@ -97,6 +97,12 @@ static void make_mounts(void)
   TRY("open_by_handle_at", syscall(SYS_open_by_handle_at, open("/tmp", O_RDONLY | O_CLOEXEC), &(char[256]){ 8 }, O_RDONLY));
   TRY("fanotify_init", syscall(SYS_fanotify_init, 0, O_RDONLY));
   TRY("fanotify_mark", syscall(SYS_fanotify_mark, 0, 1, 1, AT_FDCWD, "/"));
+  TRY("inotify_init", syscall(SYS_inotify_init));
+  TRY("inotify_init1", syscall(SYS_inotify_init1, 0));
+  TRY("inotify_add_watch", syscall(SYS_inotify_add_watch, 0, "/usr/bin", 0xfff));
+  TRY("notifications for a directory", fcntl(open("/usr/bin", O_RDONLY | O_DIRECTORY | O_CLOEXEC), F_NOTIFY, DN_ACCESS | DN_MULTISHOT));
+  TRY("io_setup", syscall(SYS_io_setup, 8, &(unsigned long){ 0 }));
+  TRY("mq_open", syscall(SYS_mq_open, "attempt", O_CREAT | O_RDWR, 0600, NULL));
 }
 
 static void enter_the_kernel(void)

@@ -180,7 +180,7 @@ static void devices(void)
 
 static void kernel_files(void)
 {
-  static const char *const masked[] = { "kcore", "sysrq-trigger", "kallsyms", "modules", "keys", "key-users", "timer_list", "iomem", "ioports", "interrupts", "softirqs", "zoneinfo", "latency_stats", "sched_debug",
+  static const char *const masked[] = { "kcore", "sysrq-trigger", "kallsyms", "modules", "keys", "locks", "key-users", "timer_list", "iomem", "ioports", "interrupts", "softirqs", "zoneinfo", "latency_stats", "sched_debug",
                                         "acpi", "scsi", "driver", "asound", "firmware" };
   static const char *const forbidden[] = { "kmsg", "kpagecount", "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "pagetypeinfo", "mtrr", "vmcore" };
   static const char *const written[] = { "sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/kernel/hotplug", "sys/kernel/poweroff_cmd", "sys/kernel/hostname", "sys/kernel/domainname", "sys/kernel/ns_last_pid",

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <mqueue.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -160,9 +159,10 @@ static void others(void)
   TRY("metadata service", to_internet("169.254.169.254", 80));
   TRY("shared memory of the victim", shmget(0x666c6173, 4096, 0));
   TRY("message queue of the victim", msgget(0x666c6173, 0));
-  TRY("named message queue of the victim", mq_open("/victim", O_RDONLY));
   TRY("named shared memory of the victim", shm_open("/victim", O_RDONLY, 0));
   TRY("forged credentials", forge_credentials());
+  TRY("descriptor of the process at the other end", getsockopt(3, SOL_SOCKET, 77 /* SO_PEERPIDFD */, &(int){ -1 }, &(socklen_t){ sizeof(int) }));
+  TRY("descriptors of processes with messages", setsockopt(3, SOL_SOCKET, 76 /* SO_PASSPIDFD */, &(int){ 1 }, sizeof(int)));
   /* Before the next, which would be listed too where there is no other of that name. */
   say("the victim's socket in /proc/net/unix", "%s", listed("/proc/net/unix", "@victim") ? "listed" : "unlisted");
   TRY("the name of a socket that the victim has", bind(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&(struct sockaddr_un){ .sun_family = AF_UNIX, .sun_path = "\0victim" }, offsetof(struct sockaddr_un, sun_path) + 7));

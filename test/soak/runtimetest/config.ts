@@ -26,7 +26,7 @@ export function ociConfig(): object {
       // And RLIMIT_SIGPENDING, which runtimetest does not know.
       rlimits: [
         { type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }, { type: 'RLIMIT_NPROC', soft: 65, hard: 65 }, { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
-        { type: 'RLIMIT_MEMLOCK', soft: 65_536, hard: 65_536 }, { type: 'RLIMIT_MSGQUEUE', soft: 819_200, hard: 819_200 },
+        { type: 'RLIMIT_MEMLOCK', soft: 65_536, hard: 65_536 }, { type: 'RLIMIT_MSGQUEUE', soft: 0, hard: 0 },
       ],
       noNewPrivileges: true,
       oomScoreAdj: 0,

@@ -466,6 +466,7 @@ HOSTILE = {
 }
 
 
+PLACES |= region.PLACES
 HOSTILE |= region.HOSTILE
 
 
