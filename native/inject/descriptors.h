@@ -1,7 +1,7 @@
 /*
  * What a template holds beyond descriptors 0 … 3, and how each fork gets its own (parasite/descriptors.h): epolls with what they watch, eventfds with their count, pipes with
  * their content, timers, signalfds; files and directories on read-only mounts, opened to be read, and device nodes without state. Everything else is refused by its number
- * (FL_ERR_UNSUPPORTED), because forks would share it or could not have it: sockets, files to be written, pipes out of the process, io_uring, inotify …
+ * (FL_ERR_UNSUPPORTED), because forks would share it or could not have it: sockets, files to be written, pipes out of the process, io_uring, pidfds …
  */
 #ifndef FLASHD_INJECT_DESCRIPTORS_H
 #define FLASHD_INJECT_DESCRIPTORS_H

@@ -62,7 +62,7 @@ describe('a template with open descriptors', () => {
 
   for (const [kind, expected] of Object.entries({
     socket: /descriptor \d+ \(socket:\[\d+\]\)/, half: /descriptor \d+ \(pipe:\[\d+\]\)/, written: /descriptor \d+ \(\/tmp\/file\)/,
-    private: /descriptor \d+ \(\/tmp\).*not the same in every sandbox/, proc: /descriptor \d+ \(\/proc\/\d+\/status\).*not the same/, inotify: /descriptor \d+ \(anon_inode:inotify\)/,
+    private: /descriptor \d+ \(\/tmp\).*not the same in every sandbox/, proc: /descriptor \d+ \(\/proc\/\d+\/status\).*not the same/, process: /descriptor \d+ \((anon_inode:\[pidfd\]|pidfd:\[\d+\])\)/,
   })) {
     test(`refuses: ${kind}`, () => {
       const { status, errors } = drive(1, 0, [kind]);
