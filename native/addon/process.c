@@ -23,23 +23,14 @@
 
 #include "base/cleanup.h"
 #include "base/lane.h"
+#include "base/memfd.h"
 #include "sys/syscalls.h"
 
 #ifndef MFD_EXEC                               /* Linux 6.3 */
 #define MFD_EXEC 0x0010U
 #endif
 
-enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, SEAL_TRIES = 20 };
-
-/* The kernel waits for whoever looks at one of its pages at the moment (it moves them, or counts how often they are used), and gives up with EBUSY after a while: mm/memfd.c, memfd_wait_for_pins. */
-static int seal(int fd)
-{
-  int r = -1;
-
-  for (int tries = 0; tries < SEAL_TRIES && (r = fcntl(fd, F_ADD_SEALS, SEALS)) < 0 && errno == EBUSY; tries++)
-    ;
-  return r;
-}
+enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
 int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *err)
 {
@@ -60,7 +51,7 @@ int fl_memfd(const char *name, const void *bytes, size_t size, struct fl_error *
   }
   if (fchmod(fd, 0555) < 0)
     return fl_fail_errno(err, "fchmod");
-  if (seal(fd) < 0)
+  if (fl_memfd_seal(fd, SEALS) < 0)
     return fl_fail_errno(err, "fcntl");
   return fl_steal_fd(&fd);
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/memfd.h"
 #include "parasite/image.h"
 #include "sandboxd/daemon.h"
 #include "sys/packet.h"
@@ -167,7 +168,7 @@ static int start_template(struct fl_daemon *daemon, struct fl_function *function
 
   if (fl_bundle_mount(function->bundle, &mount, err) < 0)
     return -err->errno_value;
-  if (self < 0 || bell < 0 || fcntl(function->image, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
+  if (self < 0 || bell < 0 || fl_memfd_seal(function->image, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0 ||
       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return fl_fail_errno(err, "function_template");
   fl_autoclose int theirs = pair[1];
