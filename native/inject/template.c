@@ -62,7 +62,7 @@ static int become_runtime(const struct fl_parts *parts, const struct fl_pack_run
   fl_signals_reset();
   umask(022);
   setsid();
-  if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
+  if (fl_forbid_core_dumps() < 0)
     return fl_fail_errno(err, "setrlimit");
   allow_pinning();
   if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) < 0)

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 enum { FL_INTERCEPT_INSTRUCTIONS_MAX = 1000 };
-/* seccomp(FL_KNOCK, …): no operation of the kernel's. Instances are told EINVAL, as by the kernel. */
+/* seccomp(FL_KNOCK, …): no operation of the kernel's. Instances are told ENOSYS, as of all of seccomp(). */
 enum { FL_KNOCK = 0x464c4b00 };
 
 enum fl_intercept_program_flags {

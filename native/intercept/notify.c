@@ -41,7 +41,7 @@ static bool admit(struct fl_monitor *monitor, struct fl_watch *watch, const stru
 
     watch->knocks -= expected;
     monitor->awaited -= expected && watch->knocks == 0 && monitor->awaited > 0;
-    reply(watch->listener, notice->id, expected ? 0 : EINVAL, false);
+    reply(watch->listener, notice->id, expected ? 0 : ENOSYS, false);
     return true;
   }
   if (watch->knocks == 0)

@@ -53,7 +53,7 @@ static uint32_t sealed(uint32_t number)
 {
   switch (number) {
   case SYS_setns: case SYS_chroot: case SYS_move_mount: case SYS_io_uring_setup: case SYS_io_uring_register: return SECCOMP_RET_ERRNO | FL_SEAL_EPERM;
-  case SYS_clone3: return SECCOMP_RET_ERRNO | FL_SEAL_ENOSYS;
+  case SYS_clone3: case SYS_seccomp: return SECCOMP_RET_ERRNO | FL_SEAL_ENOSYS;
   default: return SECCOMP_RET_ALLOW;
   }
 }

@@ -171,8 +171,8 @@ static long seal(uint32_t threads, uint32_t isolation, const struct fl_assignmen
 
   if (isolation == FL_ISOLATION_LIGHT)
     program = (struct fl_bpf){sizeof light / sizeof light[0], light};
-  long result = fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&program, 0, 0);
-  return result < 0 || !assignment->rewound ? result : fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&stricter, 0, 0);
+  long result = assignment->rewound ? fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&stricter, 0, 0) : 0;
+  return result < 0 ? result : fl_syscall(FL_NR_seccomp, FL_SECCOMP_SET_MODE_FILTER, flags, (long)&program, 0, 0);   /* the last one: it closes seccomp() */
 }
 
 static long send_hello(int32_t link, int32_t fd, int32_t listener)

@@ -3,7 +3,7 @@
  * libseccomp cannot say "unless the low half of this argument is X". Being in front it can only refuse; everything else falls through to the tree.
  *
  *   number >= FL_POLICY_UNKNOWN_FROM (x32 numbers are far above) → ENOSYS
- *   for each refusal: number and low half of the argument → EPERM
+ *   for each refusal: number, low halves of its arguments, a pointer that is not NULL → its answer
  *   (libseccomp's program)
  */
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "sandbox/policy.h"
 
-enum { FRONT_MAX = 3 + 5 * 8 };
+enum { FRONT_MAX = 3 + FL_POLICY_REFUSALS_MAX * 11 };
 
 static int add_groups(scmp_filter_ctx context, uint32_t action, const struct fl_policy_group *groups, size_t count, struct fl_error *err)
 {
@@ -64,6 +64,33 @@ static int add_rules(scmp_filter_ctx context, struct fl_error *err)
   return 0;
 }
 
+static unsigned low_half(unsigned argument)
+{
+  return offsetof(struct seccomp_data, args) + argument * sizeof(uint64_t);   /* little-endian */
+}
+
+static size_t write_refusal(struct sock_filter *at, const struct fl_policy_refusal *refusal)
+{
+  unsigned ends = 1 + 2 * refusal->words + (refusal->pointer ? 4 : 0);
+  size_t length = 0;
+
+  at[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refusal->number, 0, (uint8_t)(ends + 1));
+  for (unsigned word = 0; word < refusal->words; word++) {
+    at[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half(refusal->word[word].argument));
+    at[length] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refusal->word[word].value, 0, (uint8_t)(ends - length));
+    length++;
+  }
+  if (refusal->pointer) {
+    at[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half(refusal->pointer));
+    at[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2);
+    at[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half(refusal->pointer) + sizeof(uint32_t));
+    at[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+  }
+  at[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)refusal->answer);
+  at[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  return length;
+}
+
 static size_t write_front(struct sock_filter front[FRONT_MAX])
 {
   size_t at = 0;
@@ -71,16 +98,8 @@ static size_t write_front(struct sock_filter front[FRONT_MAX])
   front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FL_POLICY_UNKNOWN_FROM, 0, 1);
   front[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
-  for (size_t index = 0; index < fl_policy_refusal_count; index++) {
-    const struct fl_policy_refusal *refusal = &fl_policy_refusals[index];
-    unsigned low_half = offsetof(struct seccomp_data, args) + refusal->argument * sizeof(uint64_t);   /* little-endian */
-
-    front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refusal->number, 0, 4);
-    front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half);
-    front[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refusal->value, 0, 1);
-    front[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-    front[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-  }
+  for (size_t index = 0; index < fl_policy_refusal_count; index++)
+    at += write_refusal(front + at, &fl_policy_refusals[index]);
   return at;
 }
 

@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-enum { TABLE_BYTES = 4096 };
+enum { TABLE_BYTES = 4096, BACKLOG_MAX = 128, WAITING_MAX = 1024 };
 
 int fl_network_loopback(struct fl_error *err)
 {
@@ -25,6 +25,27 @@ int fl_network_loopback(struct fl_error *err)
   if (fd < 0)
     return fl_fail_errno(err, "socket");
   return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? fl_fail(err, FL_ERR_SYSTEM, errno, "SIOCSIFFLAGS", "lo") : 0;
+}
+
+/* Connections that nobody has accepted yet, and those that wait for their end, are kernel memory that is nobody's (net/ipv4/inet_connection_sock.c, inet_csk_accept; tcp_minisocks.c). */
+static int limit(struct fl_error *err)
+{
+  static const struct { const char *path; uint64_t most; } limits[] = { { "/proc/sys/net/core/somaxconn", BACKLOG_MAX }, { "/proc/sys/net/ipv4/tcp_max_tw_buckets", WAITING_MAX } };
+
+  for (size_t i = 0; i < FL_COUNT(limits); i++) {
+    int result = fl_file_write_number(AT_FDCWD, limits[i].path, limits[i].most);
+
+    if (result < 0)
+      return fl_fail(err, FL_ERR_NETWORK, -result, "limit connections", "%s", limits[i].path);
+  }
+  return 0;
+}
+
+static int furnish(struct fl_error *err)
+{
+  int result = limit(err);
+
+  return result < 0 ? result : fl_network_loopback(err);
 }
 
 static int open_current(struct fl_error *err)
@@ -79,7 +100,7 @@ int fl_networks_enter(struct fl_networks *networks, uint32_t slot, struct fl_net
 
   if (want.kind == FL_NETWORK_EGRESS) {
     result = fl_egress_part_make(&networks->egress, slot, want.address, err);
-    return result < 0 ? result : fl_network_loopback(err);
+    return result < 0 ? result : furnish(err);
   }
   if (networks->spares > 0) {
     fd = networks->spare[--networks->spares];
@@ -93,7 +114,7 @@ int fl_networks_enter(struct fl_networks *networks, uint32_t slot, struct fl_net
   }
   if (unshare(CLONE_NEWNET) < 0)
     return fl_fail_errno(err, "unshare network");
-  result = fl_network_loopback(err);
+  result = furnish(err);
   fd = result < 0 ? result : open_current(err);
   if (fd >= 0)
     networks->taken[slot] = fd;

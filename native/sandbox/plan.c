@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "sandbox/parts.h"
 
-enum { MEMLOCK_BYTES = 64 << 10, SIGPENDING_MAX = 256, FIXED_LIMITS = 4 };
+enum { MEMLOCK_BYTES = 64 << 10, SIGPENDING_MAX = 256, FIXED_LIMITS = 3 };
 enum { RANKS_PER_STEP = 8 };
 
 #define INSTANCE_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -56,7 +56,7 @@ const char *fl_step_name(uint32_t op)
 
 static const uint32_t assigned_resource[FL_ASSIGNED_LIMITS] = {RLIMIT_NOFILE, RLIMIT_NPROC};
 static const struct { uint32_t resource; uint64_t value; } fixed_limit[FIXED_LIMITS] = {
-    {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, MEMLOCK_BYTES}, {RLIMIT_MSGQUEUE, 0}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}};
+    {RLIMIT_MEMLOCK, MEMLOCK_BYTES}, {RLIMIT_MSGQUEUE, 0}, {RLIMIT_SIGPENDING, SIGPENDING_MAX}};
 
 struct fl_assignment fl_plan_assignment(const struct fl_limits *limits, bool cgroup_pids)
 {

@@ -5,14 +5,18 @@
  *   io_uring_*, modify_ldt, remap_file_pages, memfd_secret, fanotify_mark   large or old attack surface without a use here
  *   sync, syncfs                               they make the host write back its own file systems
  *   inotify_*, io_*, mq_*                      see `absent` below
+ *   seccomp                                    once the seal is there: see SO_ATTACH_FILTER among the refusals
  *   adjtimex, clock_adjtime                    the host's clock is none of a function's business
  */
 #include "sandbox/policy.h"
 
 #include <asm/ioctls.h>
+#include <errno.h>
 #include <linux/fcntl.h>
 #include <linux/personality.h>
 #include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -75,7 +79,7 @@ static const int clocks[] = {
 
 static const int identity[] = {
   SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid, SYS_getgroups, SYS_setuid, SYS_setgid, SYS_setreuid, SYS_setregid,
-  SYS_setresuid, SYS_setresgid, SYS_setfsuid, SYS_setfsgid, SYS_setgroups, SYS_capget, SYS_capset, SYS_seccomp, SYS_landlock_create_ruleset,
+  SYS_setresuid, SYS_setresgid, SYS_setfsuid, SYS_setfsgid, SYS_setgroups, SYS_capget, SYS_capset, SYS_landlock_create_ruleset,
   SYS_landlock_add_rule, SYS_landlock_restrict_self,
 };
 
@@ -102,7 +106,7 @@ static const int asynchronous[] = { SYS_io_setup, SYS_io_submit, SYS_io_cancel, 
 /* Of bytes there is one count for all sandboxes. */
 static const int queues[] = { SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify, SYS_mq_getsetattr };
 
-static const int parasite[] = { SYS_setns, SYS_chroot, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
+static const int parasite[] = { SYS_seccomp, SYS_setns, SYS_chroot, SYS_move_mount, SYS_clone3, SYS_io_uring_register };
 
 #define GROUP(name, why) { why, name, FL_COUNT(name) }
 
@@ -113,7 +117,7 @@ const struct fl_policy_group fl_policy_groups[] = {
   GROUP(processes, "its own processes: the pid namespace decides what they reach, pids.max how many there are"),
   GROUP(signals, "signals within its pid namespace"),
   GROUP(clocks, "reading clocks, sleeping, timers"),
-  GROUP(identity, "its ids and capabilities, which are none and can only shrink; tightening itself further by seccomp and Landlock"),
+  GROUP(identity, "its ids and capabilities, which are none and can only shrink; tightening itself further by Landlock"),
   GROUP(scheduling, "its own priority and limits; the machine's facts"),
   GROUP(sockets, "sockets in its own network namespace; which kinds can be made is a rule below"),
   GROUP(ipc, "System V IPC in its own ipc namespace"),
@@ -152,10 +156,18 @@ const struct fl_policy_pretence fl_policy_pretences[] = {
 const size_t fl_policy_pretence_count = FL_COUNT(fl_policy_pretences);
 
 const struct fl_policy_refusal fl_policy_refusals[] = {
-  { SYS_ioctl, 1, TIOCSTI, "types into the terminal as if its user had" },
-  { SYS_ioctl, 1, TIOCLINUX, "pastes into the console" },
-  { SYS_fcntl, 1, F_NOTIFY, "tells what becomes of directories, as watches do" },
-  { SYS_getsockopt, 2, NR_SO_PEERPIDFD, "a descriptor of the process at the other end, which is sandboxd" },
-  { SYS_setsockopt, 2, NR_SO_PASSPIDFD, "the same, with each message" },
+  { SYS_ioctl, 1, { { 1, TIOCSTI } }, 0, EPERM, "types into the terminal as if its user had" },
+  { SYS_ioctl, 1, { { 1, TIOCLINUX } }, 0, EPERM, "pastes into the console" },
+  { SYS_fcntl, 1, { { 1, F_NOTIFY } }, 0, EPERM, "tells what becomes of directories, as watches do" },
+  { SYS_fcntl, 1, { { 1, F_SETPIPE_SZ } }, 0, EPERM, "of the pipes that it logs to, it would be on the gateway's account (fs.pipe-user-pages-soft)" },
+  { SYS_getsockopt, 2, { { 1, SOL_SOCKET }, { 2, NR_SO_PEERPIDFD } }, 0, EPERM, "a descriptor of the process at the other end, which is sandboxd" },
+  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, NR_SO_PASSPIDFD } }, 0, EPERM, "the same, with each message" },
+  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_ATTACH_FILTER } }, 0, EPERM, "compiled filters are nobody's memory, and of their bytes there is one count for the machine (net.core.bpf_jit_limit)" },
+  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_ATTACH_REUSEPORT_CBPF } }, 0, EPERM, "the same" },
+  { SYS_prctl, 1, { { 0, PR_SET_SECCOMP } }, 0, EPERM, "the same; by seccomp(), which templates and forks need, until the seal" },
+  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_RCVBUF } }, 0, 0, "what waits in netlink sockets, and in connections that nobody has accepted, is nobody's memory: as where net.core.rmem_max is not above the default" },
+  { SYS_setrlimit, 1, { { 0, RLIMIT_CORE } }, 0, 0, "1 is the only one that keeps the host's program for core dumps from being started (core(5)); none is written anyway" },
+  { SYS_prlimit64, 1, { { 1, RLIMIT_CORE } }, 2, 0, "the same" },
 };
+_Static_assert(FL_COUNT(fl_policy_refusals) <= FL_POLICY_REFUSALS_MAX, "filter.c has room for them");
 const size_t fl_policy_refusal_count = FL_COUNT(fl_policy_refusals);

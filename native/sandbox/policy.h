@@ -13,6 +13,7 @@
 enum { FL_POLICY_UNKNOWN_FROM = 463 };
 /* The only size that an io_uring may be asked for before the seal: no event loop wants one so small. */
 enum { FL_POLICY_RING_ENTRIES = 1 };
+enum { FL_POLICY_REFUSALS_MAX = 16 };
 
 struct fl_policy_group { const char *reason; const int *numbers; size_t count; };
 
@@ -21,8 +22,9 @@ struct fl_policy_group { const char *reason; const int *numbers; size_t count; }
 struct fl_policy_match { unsigned argument; uint64_t mask, value; };
 struct fl_policy_rule { int number; unsigned matches; struct fl_policy_match match[2]; const char *reason; };
 
-/* Refused when the low half of the argument has this value. */
-struct fl_policy_refusal { int number; unsigned argument; uint32_t value; const char *reason; };
+/* Answered with this errno (0: success, and nothing is done) when the low half of each argument named has this value, and `pointer`, if it is not 0, is an argument that is not NULL. */
+struct fl_policy_word { unsigned argument; uint32_t value; };
+struct fl_policy_refusal { int number; unsigned words; struct fl_policy_word word[2]; unsigned pointer; int answer; const char *reason; };
 
 /* Answered with success, and nothing is done. */
 struct fl_policy_pretence { int number; const char *reason; };

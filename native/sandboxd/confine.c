@@ -25,7 +25,7 @@ int fl_confine_memory(struct fl_error *err)
 {
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
     return fl_fail_errno(err, "prctl");
-  return setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) < 0 ? fl_fail_errno(err, "setrlimit") : 0;
+  return fl_forbid_core_dumps() < 0 ? fl_fail_errno(err, "setrlimit") : 0;
 }
 
 /* The limit of whoever makes a user namespace holds for all that are in those it has made, together. Each sandbox has one of its own (sandbox/plan.c). */

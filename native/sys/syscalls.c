@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,6 +38,15 @@ int fl_set_no_new_privs(void)
 int fl_seccomp_filter(const struct sock_fprog *program, unsigned flags)
 {
   return checked(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program));
+}
+
+int fl_forbid_core_dumps(void)
+{
+  struct rlimit limit;
+
+  if (setrlimit(RLIMIT_CORE, &(struct rlimit){1, 1}) == 0)
+    return 0;
+  return getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max == 0 ? 0 : -errno;
 }
 
 int fl_capabilities_bound_none(void)

@@ -17,6 +17,10 @@ int fl_pivot_root(const char *new_root, const char *put_old);
 int fl_set_no_new_privs(void);
 /* SECCOMP_SET_MODE_FILTER; needs no_new_privs or CAP_SYS_ADMIN. flags: SECCOMP_FILTER_FLAG_*. */
 int fl_seccomp_filter(const struct sock_fprog *program, unsigned flags);
+/*
+ * No core dump, neither into a file nor into a program of the host's, which any limit but 1 lets the kernel start (core(5), "Piping core dumps to a program"). Where the caller's hard limit is 0 already, it stays.
+ */
+int fl_forbid_core_dumps(void);
 /* Empties the bounding and ambient sets; needs CAP_SETPCAP. */
 int fl_capabilities_bound_none(void);
 /* Empties permitted, effective and inheritable. */

@@ -25,7 +25,7 @@ export const SYSCALLS: Readonly<Record<string, number>> = {
   get_robust_list: 274, splice: 275, tee: 276, sync_file_range: 277, vmsplice: 278, utimensat: 280, epoll_pwait: 281, signalfd: 282, timerfd_create: 283, eventfd: 284,
   fallocate: 285, timerfd_settime: 286, timerfd_gettime: 287, accept4: 288, signalfd4: 289, eventfd2: 290, epoll_create1: 291, dup3: 292, pipe2: 293,
   preadv: 295, pwritev: 296, rt_tgsigqueueinfo: 297, recvmmsg: 299, prlimit64: 302, sendmmsg: 307, getcpu: 309, sched_setattr: 314, sched_getattr: 315, renameat2: 316,
-  seccomp: 317, getrandom: 318, memfd_create: 319, execveat: 322, membarrier: 324, mlock2: 325, copy_file_range: 326, preadv2: 327, pwritev2: 328, statx: 332,
+  getrandom: 318, memfd_create: 319, execveat: 322, membarrier: 324, mlock2: 325, copy_file_range: 326, preadv2: 327, pwritev2: 328, statx: 332,
   rseq: 334, pidfd_send_signal: 424, pidfd_open: 434, close_range: 436, openat2: 437, faccessat2: 439, epoll_pwait2: 441,
   landlock_create_ruleset: 444, landlock_add_rule: 445, landlock_restrict_self: 446, futex_waitv: 449, cachestat: 451, fchmodat2: 452, futex_wake: 454, futex_wait: 455,
   futex_requeue: 456, mseal: 462,

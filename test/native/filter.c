@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/personality.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -15,6 +17,8 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -184,6 +188,38 @@ static void clone_makes_no_namespaces(void)
     CHECK(refused(SYS_clone, flags[index] | CLONE_NEWUSER | SIGCHLD, 0, 0, EPERM));
   }
   CHECK(refused(SYS_clone3, 0, 0, 0, ENOSYS));
+}
+
+/* Filters are compiled into memory that is nobody's and limited for the machine. Options of the same number at other levels stay. */
+static void no_filters_are_compiled(void)
+{
+  struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  struct sock_fprog program = { .len = 1, .filter = &nothing };
+  int fd = socket(AF_INET6, SOCK_STREAM, 0), on = 1;
+
+  CHECK(fd >= 0 && IPV6_V6ONLY == SO_ATTACH_FILTER && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
+  CHECK(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0);
+  for (unsigned long high = 0; high < 4; high++)
+    CHECK(refused(SYS_setsockopt, (unsigned long)fd, SOL_SOCKET | high << 32, SO_ATTACH_FILTER | high << 32, EPERM) &&
+          refused(SYS_setsockopt, (unsigned long)fd, SOL_SOCKET | high << 32, SO_ATTACH_REUSEPORT_CBPF | high << 32, EPERM) &&
+          refused(SYS_prctl, PR_SET_SECCOMP | high << 32, SECCOMP_MODE_FILTER, (unsigned long)&program, EPERM) &&
+          refused(SYS_seccomp, SECCOMP_SET_MODE_FILTER | high << 32, 0, (unsigned long)&program, ENOSYS));
+  close(fd);
+}
+
+/* The limit is asked for by others than prlimit64(…, NULL, …) in vain, wherever the new one stands. */
+static void core_dumps_stay_forbidden(void)
+{
+  const struct rlimit none = { 0, 0 };
+  struct rlimit before, after;
+  void *high = mmap((void *)(1ul << 33), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+  CHECK(high == (void *)(1ul << 33));
+  CHECK(getrlimit(RLIMIT_CORE, &before) == 0 && syscall(SYS_setrlimit, RLIMIT_CORE | HIGH, &none) == 0 && syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL) == 0 &&
+        syscall(SYS_prlimit64, 0, RLIMIT_CORE | HIGH, high, NULL) == 0);
+  CHECK(getrlimit(RLIMIT_CORE, &after) == 0 && after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max && before.rlim_max == 1);
+  CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0 && setrlimit(RLIMIT_NOFILE, &(struct rlimit){ before.rlim_cur - 1, before.rlim_max }) == 0);
+  CHECK(getrlimit(RLIMIT_NOFILE, &after) == 0 && after.rlim_cur == before.rlim_cur - 1);
 }
 
 static void *second_thread(void *argument)
@@ -382,7 +418,7 @@ int main(void)
   nothing_is_locked_ahead();
   pid = fork();
   if (pid == 0) {
-    CHECK(fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);
+    CHECK(fl_forbid_core_dumps() == 0 && fl_set_no_new_privs() == 0 && fl_seccomp_filter(&program, 0) == 0);
     the_parasite_may_work_before_the_seal();
     no_event_loop_gets_a_ring();
     CHECK(fl_seccomp_filter(&seal_program, 0) == 0);
@@ -392,6 +428,8 @@ int main(void)
     foreign_abis_are_refused();
     high_bits_do_not_help();
     clone_makes_no_namespaces();
+    no_filters_are_compiled();
+    core_dumps_stay_forbidden();
     ordinary_programs_work();
     _exit(0);
   }

@@ -2,14 +2,17 @@
 #include "sandbox/network.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "check.h"
 
 static ino_t current(void)
@@ -29,6 +32,13 @@ static void send_packet(void)
   close(fd);
 }
 
+static bool reads(const char *path, uint64_t expected)
+{
+  uint64_t value;
+
+  return fl_file_read_number(AT_FDCWD, path, &value) == 0 && value == expected;
+}
+
 int main(void)
 {
   struct fl_networks networks;
@@ -39,6 +49,7 @@ int main(void)
   CHECK(fl_networks_open(&networks, "flashd-test", 4, &error) == 0);
   CHECK(fl_networks_enter(&networks, 0, none, &error) == 0);
   first = current();
+  CHECK(reads("/proc/sys/net/core/somaxconn", 128) && reads("/proc/sys/net/ipv4/tcp_max_tw_buckets", 1024));
   CHECK(first != home && fl_networks_leave(&networks, &error) == 0 && current() == home);
 
   fl_networks_release(&networks, 0, none);                             /* untouched: it comes back */

@@ -14,18 +14,19 @@
   {                                                                                     \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* seccomp_data.nr */),                        \
     BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_setns, 7, 0),                              \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_semtimedop, 12, 0),                        \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_chroot, 11, 0),                            \
-    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_msgctl, 9, 0),                             \
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_semget, 9, 0),                             \
-    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_shmctl, 7, 0),                             \
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_shmget, 7, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_semtimedop, 13, 0),                        \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_chroot, 12, 0),                            \
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_msgctl, 10, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_semget, 10, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_shmctl, 8, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_shmget, 8, 0),                             \
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),                                       \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_setns, 5, 0),                              \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_move_mount, 4, 0),                         \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 3, 0),                     \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 2, 0),                  \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone3, 2, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_setns, 6, 0),                              \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_move_mount, 5, 0),                         \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 4, 0),                     \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 3, 0),                  \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone3, 3, 0),                             \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_seccomp, 2, 0),                            \
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),                                       \
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | FL_SEAL_EPERM),                       \
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | FL_SEAL_ENOSYS),                      \

@@ -39,6 +39,17 @@ static long raise_limit(int resource)
   return setrlimit(resource, &limit);
 }
 
+/* Any limit but 1 has the kernel start the host's program for core dumps. */
+static long change_core_limit(rlim_t bytes)
+{
+  struct rlimit limit = { bytes, bytes };
+
+  syscall(SYS_setrlimit, RLIMIT_CORE, &limit);
+  prlimit(0, RLIMIT_CORE, &limit, NULL);
+  errno = EPERM;
+  return getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 1 && limit.rlim_max == 1 ? -1 : 0;
+}
+
 /* What the program, executed by run, writes to its standard output. */
 static void output_of(const char *name, void (*run)(const char *argument), const char *argument)
 {
@@ -136,7 +147,8 @@ void try_identity(void)
   TRY("more locked memory", raise_limit(RLIMIT_MEMLOCK));
   TRY("more message queues", raise_limit(RLIMIT_MSGQUEUE));
   TRY("more pending signals", raise_limit(RLIMIT_SIGPENDING));
-  TRY("core dumps", raise_limit(RLIMIT_CORE));
+  TRY("core dumps", change_core_limit(1 << 20));
+  TRY("core dumps for the host", change_core_limit(0));
   TRY("limits of the init", prlimit(1, RLIMIT_NOFILE, &(struct rlimit){ 1, 1 }, NULL));
   output_of("set-user-id program of the host", execute, given("setuid"));
   output_of("set-user-id program of its own", execute_own_copy, "/usr/bin/id");

@@ -25,7 +25,7 @@ export function ociConfig(): object {
       capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
       // And RLIMIT_SIGPENDING, which runtimetest does not know.
       rlimits: [
-        { type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }, { type: 'RLIMIT_NPROC', soft: 65, hard: 65 }, { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+        { type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }, { type: 'RLIMIT_NPROC', soft: 65, hard: 65 }, { type: 'RLIMIT_CORE', soft: 1, hard: 1 },
         { type: 'RLIMIT_MEMLOCK', soft: 65_536, hard: 65_536 }, { type: 'RLIMIT_MSGQUEUE', soft: 0, hard: 0 },
       ],
       noNewPrivileges: true,
