@@ -46,8 +46,12 @@ const READY_WAIT_MS = 10_000;
 const USAGE_INTERVAL_MS = 1000;
 /** How long a request's body may take to arrive. */
 const BODY_TIMEOUT_MS = 60_000;
-/** Request and response bodies in memory together: so many of the largest. */
+/** Request bodies in memory together: so many of the largest. */
 const BODIES_MAX = 32;
+/** Responses that wait for their clients together: so many of the largest. */
+const UNREAD_MAX = 64;
+/** How long a client may read a large response as slowly as it likes. */
+const UNREAD_GRACE_MS = 30_000;
 const BODY_BUDGET_MIN_BYTES = 64 * MIB;
 /** Channels whose pipes are still being read, beside those of living instances. */
 const CHANNELS_SPARE = 1024;
@@ -172,8 +176,10 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     sharedPort: false,
     domain: config.domain,
     maxBodyBytes: config.maxBodyBytes,
-    bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * Math.max(config.maxBodyBytes, config.maxResponseBytes)),
+    bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * config.maxBodyBytes),
     bodyTimeoutMs: BODY_TIMEOUT_MS,
+    unreadBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, UNREAD_MAX * config.maxResponseBytes),
+    unreadGraceMs: UNREAD_GRACE_MS,
     clientRequestsPerSecond: config.clientRequestsPerSecond,
     credentials: registry,
     tls: secure ? { certificate: config.tlsCert, key: config.tlsKey } : undefined,

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
-enum { SWEEP_MAX_MS = 5000, SWEEP_PAUSE_MS = 5, LEAF_SIZE = 16, PLACE_PASSES_MAX = 4 };
+enum { RESERVED_PIDS = 8192, SWEEP_MAX_MS = 5000, SWEEP_PAUSE_MS = 5, LEAF_SIZE = 16, PLACE_PASSES_MAX = 4 };
 
 static const char *leaf_name(uint32_t slot, char buffer[LEAF_SIZE])
 {
@@ -34,6 +35,24 @@ static int open_named(struct fl_cgroup_host *host, struct fl_error *err)
     if (tree->named_fd < 0)
       return fl_fail(err, FL_ERR_SYSTEM, errno, "open cgroup", "%s/%s", tree->path, host->name);
   }
+  return 0;
+}
+
+/* Sandboxes together leave the host as many processes: the smaller one of 8,192 and half of what there can be. */
+static int limit_together(const struct fl_cgroup_host *host, struct fl_error *err)
+{
+  uint64_t ids, threads;
+  int result = fl_file_read_number(AT_FDCWD, "/proc/sys/kernel/pid_max", &ids);
+
+  if (result == 0)
+    result = fl_file_read_number(AT_FDCWD, "/proc/sys/kernel/threads-max", &threads);
+  if (result < 0)
+    return fl_fail(err, FL_ERR_SYSTEM, -result, "read the number of processes", NULL);
+  uint64_t most = ids < threads ? ids : threads, kept = most / 2 < RESERVED_PIDS ? most / 2 : RESERVED_PIDS;
+
+  for (uint32_t index = 0; index < host->trees; index++)
+    if (host->tree[index].controllers & FL_CONTROLLER_PIDS && (result = fl_file_write_number(host->tree[index].named_fd, "pids.max", most - kept)) < 0)
+      return fl_fail(err, FL_ERR_SYSTEM, -result, "limit cgroup", "pids.max of %.100s", host->name);
   return 0;
 }
 
@@ -75,6 +94,8 @@ int fl_cgroup_host_open(const char *name, struct fl_cgroup_host **ret_host, stru
       result = open_named(host, err);
     if (!result && host->ops == &fl_cgroup_v2)
       result = fl_cgroup_v2_delegate(host, err);
+    if (!result)
+      result = limit_together(host, err);
   }
   if (result < 0) {
     fl_cgroup_host_close(host);

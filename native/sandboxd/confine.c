@@ -2,6 +2,7 @@
 #include "sandboxd/confine.h"
 
 #include <errno.h>
+#include <flashd/protocol.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,6 +29,15 @@ int fl_confine_memory(struct fl_error *err)
   return fl_forbid_core_dumps() < 0 ? fl_fail_errno(err, "setrlimit") : 0;
 }
 
+/* A function may ask for more than whoever has started us was given. */
+static void raise_descriptors(void)
+{
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < FL_DESCRIPTORS_MAX)
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){ limit.rlim_cur, FL_DESCRIPTORS_MAX });
+}
+
 /* The limit of whoever makes a user namespace holds for all that are in those it has made, together. Each sandbox has one of its own (sandbox/plan.c). */
 static void share_no_limits(void)
 {
@@ -44,6 +54,7 @@ int fl_confine(struct fl_error *err)
   if (r < 0)
     return r;
   share_no_limits();
+  raise_descriptors();
   /* Under systemd it has its capabilities by way of ambient ones: what it starts gets them only where that is said. */
   if ((r = fl_capabilities_inherit(0)) < 0)
     return fl_fail(err, FL_ERR_SYSTEM, -r, "capset", NULL);

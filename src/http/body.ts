@@ -1,11 +1,11 @@
 /**
- * Reading request bodies and the budget that all bodies held in this process share. Chunks are copied: uWebSockets.js takes their memory back after
+ * Reading request bodies and the budget that those held in this process share. Chunks are copied: uWebSockets.js takes their memory back after
  * the callback.
  */
 import type { HttpResponse } from 'uWebSockets.js';
 import { FlashdError } from '../errors/index.ts';
 
-/** Bytes of bodies in memory, requests and unread responses together. */
+/** Bytes of request bodies in memory. */
 export class BodyBudget {
   readonly #maxBytes: number;
   #bytes = 0;
@@ -23,11 +23,6 @@ export class BodyBudget {
     if (this.#bytes + bytes > this.#maxBytes) return false;
     this.#bytes += bytes;
     return true;
-  }
-
-  /** What exists already counts whether it fits or not: it is new requests that are refused for it. */
-  force(bytes: number): void {
-    this.#bytes += bytes;
   }
 
   give(bytes: number): void {

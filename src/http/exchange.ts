@@ -11,10 +11,11 @@ import { eventJson, httpBlock, isTextual, type RequestFacts } from './event.ts';
 import type { RequestHead } from './head.ts';
 import { isResponseStatus, refuse, writeError, writeResult, type BodyHolder, type Marks, type Result } from './response.ts';
 import { serverTiming } from './timing.ts';
+import type { UnreadResponse, UnreadResponses } from './unread.ts';
 
 const NO_BODY: readonly Uint8Array[] = [];
 
-export class Exchange extends Invocation implements RequestFacts, BodyHolder {
+export class Exchange extends Invocation implements RequestFacts, BodyHolder, UnreadResponse {
   readonly label = randomUUID();
   readonly functionName: string;
   readonly path: string;
@@ -26,13 +27,12 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
   body: readonly Uint8Array[] = NO_BODY;
   readonly #res: HttpResponse;
   readonly #budget: BodyBudget;
+  readonly #unread: UnreadResponses;
   #bodyBytes = 0;
-  /** Bytes of the response that its client has yet to read, when it is a large one. */
-  #unread = 0;
   #meta = '';
   #metaKind: EventKind | undefined;
 
-  constructor(res: HttpResponse, head: RequestHead, functionName: string, path: string, sourceIp: string, budget: BodyBudget) {
+  constructor(res: HttpResponse, head: RequestHead, functionName: string, path: string, sourceIp: string, budget: BodyBudget, unread: UnreadResponses) {
     super();
     this.#res = res;
     this.head = head;
@@ -41,6 +41,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
     this.path = path;
     this.sourceIp = sourceIp;
     this.#budget = budget;
+    this.#unread = unread;
   }
 
   get requestId(): string {
@@ -109,13 +110,19 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder {
   }
 
   hold(bytes: number): void {
-    this.#budget.force(bytes);
-    this.#unread = bytes;
+    this.#unread.hold(this, bytes);
+  }
+
+  sent(bytes: number): void {
+    this.#unread.read(this, bytes);
   }
 
   letGo(): void {
-    this.#budget.give(this.#unread);
-    this.#unread = 0;
+    this.#unread.letGo(this);
+  }
+
+  drop(): void {
+    if (!this.aborted) this.#res.close();
   }
 }
 

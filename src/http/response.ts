@@ -13,7 +13,7 @@ const STATUS_LINES: readonly (string | undefined)[] = Array.from({ length: 600 }
 );
 
 /** Bodies above this are written as the client reads, so that a large one does not hold up everybody else for its copying. */
-const WHOLE_BODY_BYTES = 256 * 1024;
+const WHOLE_BODY_BYTES = 64 * 1024;
 
 const RETRY_AFTER_SECONDS = 1;
 
@@ -39,6 +39,8 @@ export function isResponseStatus(status: number): boolean {
 /** Who accounts for a body that waits for its client to read it. */
 export interface BodyHolder {
   hold(bytes: number): void;
+  /** So many of them have gone out. */
+  sent(bytes: number): void;
   letGo(): void;
 }
 
@@ -163,6 +165,7 @@ function writeLarge(res: HttpResponse, body: ArrayBuffer, holder: BodyHolder): v
   holder.hold(body.byteLength);
   const start = res.getWriteOffset();
   res.onWritable((offset) => {
+    holder.sent(offset - start);
     const [, done] = res.tryEnd(new Uint8Array(body, offset - start), body.byteLength);
     if (done) holder.letGo();
     return done;

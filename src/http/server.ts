@@ -18,6 +18,7 @@ import { Gate, type Accepts } from './gate.ts';
 import { RequestHead, checkTarget } from './head.ts';
 import { refuse, writeError, writeText, type Marks } from './response.ts';
 import { secureApp, watchFiles, type TlsFiles } from './tls.ts';
+import { UnreadResponses } from './unread.ts';
 
 export type HttpServerOptions = {
   readonly host: string;
@@ -27,9 +28,13 @@ export type HttpServerOptions = {
   /** "" or the domain below which each function has a host name. */
   readonly domain: string;
   readonly maxBodyBytes: number;
-  /** Bytes of all bodies in memory together. */
+  /** Bytes of all request bodies in memory together. */
   readonly bodyBudgetBytes: number;
   readonly bodyTimeoutMs: number;
+  /** Bytes of all large responses that wait for their clients. */
+  readonly unreadBudgetBytes: number;
+  /** How long a client may take for one however slowly it reads. */
+  readonly unreadGraceMs: number;
   /** Of one client to functions; 0: no limit. */
   readonly clientRequestsPerSecond: number;
   readonly credentials: Accepts;
@@ -58,6 +63,7 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #dispatcher: Dispatcher;
   readonly #bodies: BodyLimits;
+  readonly #unread: UnreadResponses;
   /** ".example.org", or "" */
   readonly #suffix: string;
   /** The one that takes new connections, and with TLS those before it, whose connections go on. */
@@ -75,6 +81,7 @@ export class HttpServer {
     this.#options = options;
     this.#dispatcher = options.dispatcher;
     this.#bodies = { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs, budget: new BodyBudget(options.bodyBudgetBytes) };
+    this.#unread = new UnreadResponses(options.unreadBudgetBytes, options.unreadGraceMs);
     this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
     this.#clients = options.clientRequestsPerSecond > 0 ? new ClientRates(options.clientRequestsPerSecond) : undefined;
     this.#gate = new Gate(options.credentials);
@@ -88,7 +95,7 @@ export class HttpServer {
   }
 
   get bodyBytes(): number {
-    return this.#bodies.budget.bytes;
+    return this.#bodies.budget.bytes + this.#unread.bytes;
   }
 
   /** Resolves with the port. */
@@ -207,7 +214,7 @@ export class HttpServer {
 
   /** A request of our own walks the way of those that it is to be quick for. */
   #beat(res: HttpResponse, head: RequestHead): void {
-    const beat = new Beat(res, head, '', '/', clientAddress(res), this.#bodies.budget);
+    const beat = new Beat(res, head, '', '/', clientAddress(res), this.#bodies.budget, this.#unread);
     if (!this.#dispatcher.beat(beat)) return writeText(res, false, 200, 'text/plain', '');
     res.onAborted(() => (beat.aborted = true));
   }
@@ -236,7 +243,7 @@ export class HttpServer {
       }
     }
     if (bodyLength === 0) this.#dispatcher.anticipate(name);
-    const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget);
+    const exchange = new Exchange(res, head, name, path, clientAddress(res), this.#bodies.budget, this.#unread);
     if (queue === undefined) {
       const error = isFunctionName(name)
         ? new FlashdError('function_not_found', { message: `there is no function "${name}"` })

@@ -103,10 +103,10 @@ describe("flashd's own processes", () => {
     assert.ok(below.length > 3);
     for (const { pid, name } of below) {
       for (const status of statuses(pid)) assert.deepEqual([status['NoNewPrivs'], status['Seccomp']], ['1', '2'], name);
-      assert.equal(coreLimit(pid) ?? '0 0', '0 0', name);
+      assert.equal(coreLimit(pid) ?? '1 1', '1 1', name);
     }
     assert.ok(statuses(sandboxd).length > 0);
-    assert.equal(coreLimit(flashd.pid), '0 0');
+    assert.equal(coreLimit(flashd.pid), '1 1');
   });
 
   test("sandboxd's program is sealed, and nobody writes to it", () => {
@@ -129,7 +129,7 @@ describe("flashd's own processes", () => {
       for (const set of CAPABILITY_SETS) assert.equal(status[set], NONE, set);
       assert.deepEqual([status['Uid'], status['Groups']!.trim(), status['NoNewPrivs'], status['Seccomp']], [Array(4).fill(uid).join('\t'), '', '1', '2']);
     }
-    assert.equal(coreLimit(gateway), '0 0');
+    assert.equal(coreLimit(gateway), '1 1');
   });
 
   test("whoever has the gateway's rights reads no other user's files, and not the gateway either", () => {

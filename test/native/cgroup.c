@@ -69,6 +69,11 @@ static void limits_arrive(struct fl_cgroup_host *host)
   struct fl_error error = { 0 };
   bool v2 = fl_cgroup_host_features(host) & FL_FEATURE_CGROUP_V2;
 
+  if (fl_cgroup_host_features(host) & FL_FEATURE_CGROUP_PIDS) {
+    uint64_t ids;
+
+    CHECK(fl_file_read_number(AT_FDCWD, "/proc/sys/kernel/pid_max", &ids) == 0 && number_of(host, FL_CONTROLLER_PIDS, "pids.max") < ids);
+  }
   CHECK(fl_cgroup_create(host, 3, &limits, &cgroup, &error) == 0);
   CHECK(v2 ? cgroup.into_fd >= 0 && cgroup.joins == 0 : cgroup.into_fd == -1 && cgroup.joins == host->trees);
   more.memory_bytes = 128 << 20;

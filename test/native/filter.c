@@ -212,9 +212,9 @@ static void core_dumps_stay_forbidden(void)
 {
   const struct rlimit none = { 0, 0 };
   struct rlimit before, after;
-  void *high = mmap((void *)(1ul << 33), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void *high = mmap((void *)(3ul << 44), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-  CHECK(high == (void *)(1ul << 33));
+  CHECK(high == (void *)(3ul << 44));
   CHECK(getrlimit(RLIMIT_CORE, &before) == 0 && syscall(SYS_setrlimit, RLIMIT_CORE | HIGH, &none) == 0 && syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL) == 0 &&
         syscall(SYS_prlimit64, 0, RLIMIT_CORE | HIGH, high, NULL) == 0);
   CHECK(getrlimit(RLIMIT_CORE, &after) == 0 && after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max && before.rlim_max == 1);

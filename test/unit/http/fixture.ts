@@ -15,6 +15,8 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     maxBodyBytes: 1000,
     bodyBudgetBytes: 10_000,
     bodyTimeoutMs: 10_000,
+    unreadBudgetBytes: 64 << 20,
+    unreadGraceMs: 10_000,
     clientRequestsPerSecond: 0,
     credentials: { hasTokens: () => false, acceptsToken: () => false, acceptsKey: () => false },
     managementSocket: '',

@@ -115,7 +115,7 @@ describe('responses', () => {
   });
 
   test('a large body goes out whole to a slow reader and is accounted for meanwhile', async (t) => {
-    const { port, registry, addon, server } = await serve(t, { bodyBudgetBytes: 64 << 20 });
+    const { port, registry, addon, server } = await serve(t);
     registry.deploy('hello');
     const bytes = 24 << 20;
     addon.onRequest = (request) => setImmediate(() => addon.events.onResponse(request.channel, request.id, 200, '', new Uint8Array(bytes).fill(120).buffer, 0, 0));
@@ -131,6 +131,30 @@ describe('responses', () => {
     assert.ok(got > bytes && got < bytes + 1000, `${got} bytes`);
     assert.equal(server.bodyBytes, 0);
     socket.destroy();
+  });
+
+  test('of those who read too slowly the slowest go when there are too many, and nobody else has to wait for them', async (t) => {
+    const { port, registry, addon, server } = await serve(t, { unreadBudgetBytes: 60 << 20 });
+    registry.deploy('hello');
+    const bytes = 24 << 20;
+    addon.onRequest = (request) => setImmediate(() => addon.events.onResponse(request.channel, request.id, 200, '', new ArrayBuffer(bytes), 0, 0));
+    const slow = [open(port), open(port), open(port), open(port)];
+    let closed = 0;
+    let asked = 0;
+    const respond = addon.onRequest;
+    addon.onRequest = (request) => ((asked += 1), respond(request));
+    for (const socket of slow) {
+      socket.on('close', () => (closed += 1)).pause();
+      socket.write(get('/function/hello'));
+    }
+    for (let waited = 0; (asked < slow.length || server.bodyBytes !== 2 * bytes) && waited < 5000; waited += 20) await sleep(20);
+    assert.equal(server.bodyBytes, 2 * bytes);
+    for (let turn = 0; turn < 5; turn++) assert.equal((await (await fetch(`http://127.0.0.1:${port}/function/hello`)).arrayBuffer()).byteLength, bytes);
+    assert.equal((await exchange(port, 'POST /function/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc', 50)).status, 200);
+    for (const socket of slow) socket.resume();
+    for (let waited = 0; closed < 2 && waited < 5000; waited += 20) await sleep(20);
+    assert.ok(closed >= 2, `${closed} closed`);
+    slow.forEach((socket) => socket.destroy());
   });
 
   test('a status that is no answer is the function\'s fault', async (t) => {
@@ -226,7 +250,7 @@ describe('clients that leave', () => {
   });
 
   test('in the middle of a body or of a large answer leave nothing in the budget', async (t) => {
-    const { port, registry, addon, server } = await serve(t, { bodyBudgetBytes: 64 << 20 });
+    const { port, registry, addon, server } = await serve(t);
     registry.deploy('hello');
     const half = open(port);
     half.write('POST /function/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc');

@@ -159,7 +159,7 @@ describe('requests that end ambiguously', () => {
   });
 
   test('a large answer to a chunked body arrives whole before the connection is closed, and leaves nothing in the budget', async (t) => {
-    const { port, registry, addon, server } = await serve(t, { bodyBudgetBytes: 64 << 20 });
+    const { port, registry, addon, server } = await serve(t);
     registry.deploy('echo');
     const bytes = 5 << 20;
     addon.onRequest = (request) => addon.events.onResponse(request.channel, request.id, 200, '', new Uint8Array(bytes).fill(120).buffer, 0, 0);
