@@ -1,6 +1,6 @@
 /**
  * `npm test`: every check there is, the cheap ones first. One failure does not hide the others, but the exit status tells it.
- *   types → native tests, plain and sanitized → fuzz corpora → everything under test/ in one run of node:test, whose summary comes last
+ *   types → native tests, plain and sanitized → fuzz corpora → what needs the machine for itself → everything else under test/ in one run of node:test, whose summary comes last
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -10,6 +10,8 @@ import { node, root, run, runShown, script, step } from './steps.ts';
 
 /** unit needs nothing; the others use what the build made, and run as root. */
 const SUITES = ['unit', 'native', 'integration', 'conformance', 'escape', 'e2e', 'vm'];
+/** They tell by the processor time that somebody takes what he does: beside another suite he takes too little. */
+const ALONE = ['test/e2e/unasked.test.ts'];
 /** A test that hangs is ended: the longest takes a third of this. */
 const TEST_TIMEOUT_MS = 600_000;
 
@@ -23,6 +25,9 @@ async function check(label: string, work: () => Promise<unknown>): Promise<void>
   }
 }
 
+const testArguments = (concurrency: number, files: string[]): string[] =>
+  ['--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, `--test-timeout=${TEST_TIMEOUT_MS}`, ...files];
+
 await script(async () => {
   await step('test: install the Debian packages the tests need', () => run('build/setup', ['test']));
   await prepareFunctions();
@@ -32,10 +37,10 @@ await script(async () => {
   await check('test: native tests, plain and sanitized', () => run('make', ['-C', 'native', '-s', 'check']));
   await check('test: replay the fuzz corpora', () => run('make', ['-C', 'native', '-s', 'fuzz']));
 
+  await check('test: what needs the machine for itself', () => run(node, testArguments(1, ALONE)));
+
   if (failures.length > 0) console.log(`failed so far: ${failures.join(', ')}`);
-  const files = SUITES.flatMap(suite => globSync(`test/${suite}/**/*.test.ts`, { cwd: root }).sort());
-  const status = await runShown(node, [
-    '--disable-warning=ExperimentalWarning', '--test', '--test-reporter=spec', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, ...files,
-  ]);
+  const files = SUITES.flatMap(suite => globSync(`test/${suite}/**/*.test.ts`, { cwd: root }).sort()).filter((file) => !ALONE.includes(file));
+  const status = await runShown(node, testArguments(2, files));
   process.exitCode = failures.length > 0 ? 1 : status;
 });
