@@ -32,6 +32,7 @@ int fl_channels_start(uv_loop_t *loop, uint32_t channels_max, size_t response_bo
   table.max = channels_max;
   table.response_body_max = response_body_max;
   table.loop = loop;
+  fl_unfinished_start(response_body_max);
   return fl_streams_open(loop, err);
 }
 

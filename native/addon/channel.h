@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "addon/frame_decoder.h"
+#include "addon/unfinished.h"
 
 enum {
   FL_CHANNELS_MAX = 65536,                     /* ceiling of AddonLimits.channelsMax */
@@ -56,6 +57,7 @@ struct fl_channel {
   uint64_t asked_ns;
   uint64_t phase_ns[FL_PHASES];                /* how long each took, of the time since it was asked for */
   struct fl_decoder decoder;
+  struct fl_unfinished unfinished;             /* what the decoder has begun */
   struct fl_stream data, log[FL_LOG_STREAMS];
   struct fl_chunk *chunks, **chunks_end;
   size_t queued_bytes;

@@ -5,6 +5,7 @@
 #include "addon/channel.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -279,6 +280,12 @@ static const char *take_started(struct fl_channel *channel, const struct fl_repl
   return why;
 }
 
+/* At most one reply a request, which also bounds how many frames a turn can bring. Id 0: it failed to load before it saw a request. */
+static bool unsolicited(const struct fl_channel *channel, const struct fl_frame *frame)
+{
+  return frame->id == 0 ? channel->faulted_early : channel->outstanding == 0;
+}
+
 /* NULL, or the word for what is wrong with it. The reply's memory is taken over. */
 static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply)
 {
@@ -288,10 +295,10 @@ static const char *take_reply(struct fl_channel *channel, struct fl_reply *reply
     .bytes = reply->meta, .bytes_length = frame->meta_length,
   };
 
+  fl_unfinished_end(&channel->unfinished);
   if (frame->type == FL_FRAME_STARTED)
     return take_started(channel, reply);
-  /* At most one reply a request, which also bounds how many frames a turn can bring. Id 0: it failed to load before it saw a request. */
-  if (frame->id == 0 ? channel->faulted_early : channel->outstanding == 0) {
+  if (unsolicited(channel, frame)) {
     free_reply(reply);
     return "unsolicited";
   }
@@ -326,6 +333,22 @@ static const char *take_bytes(struct fl_channel *channel, uint8_t *bytes, size_t
       why = take_reply(channel, &reply);
   }
   return why;
+}
+
+/* The rest of a frame is still to come. NULL, or why it is not waited for. */
+static const char *await_rest(struct fl_channel *channel)
+{
+  const struct fl_frame *frame = &channel->decoder.frame;
+  struct fl_unfinished *victim;
+
+  if (channel->unfinished.bytes > 0 || fl_decoder_missing(&channel->decoder) == 0)
+    return NULL;
+  if (frame->type != FL_FRAME_STARTED && unsolicited(channel, frame))
+    return "unsolicited";
+  fl_unfinished_begin(&channel->unfinished, frame->length);
+  while ((victim = fl_unfinished_victim(&channel->unfinished)))
+    break_channel((struct fl_channel *)((char *)victim - offsetof(struct fl_channel, unfinished)), "garbage", "unfinished");
+  return NULL;
 }
 
 /* One read. Returns what it brought; 0: nothing for now, or the channel is broken. *ret_drained: the socket was emptied. */
@@ -366,6 +389,8 @@ static size_t read_once(struct fl_channel *channel, size_t budget, bool *ret_dra
     why = take_reply(channel, &reply);
   if (!why && (size_t)got > direct)
     why = take_bytes(channel, tail, (size_t)got - direct);
+  if (!why)
+    why = await_rest(channel);
   if (why) {
     break_channel(channel, strcmp(why, "memory") == 0 ? "reset" : "garbage", why);
     return 0;
@@ -405,6 +430,7 @@ void fl_channel_data_stop(struct fl_channel *channel)
     fl_vigil_answered();
   channel->write_ended = true;
   drop_chunks(channel);
+  fl_unfinished_end(&channel->unfinished);
   fl_decoder_reset(&channel->decoder);
   fl_stream_stop(&channel->data);
 }

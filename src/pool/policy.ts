@@ -54,3 +54,9 @@ export function victim<T extends Idle>(candidates: Iterable<T>): T | undefined {
 export function shouldYield(size: number, starvingSize: number): boolean {
   return size > starvingSize + 1;
 }
+
+/** What flashd does for an instance takes time of a whole processor: how much longer it would have taken with the instance's share. */
+export function sharelessMs(phasesUs: readonly number[], cpuMillis: number): number {
+  const us = phasesUs.reduce((sum, phase) => sum + phase, 0);
+  return cpuMillis >= 1000 ? 0 : us / cpuMillis - us / 1000;
+}

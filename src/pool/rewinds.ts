@@ -2,12 +2,13 @@
  * Rewinding the instances of one version. A fork of the function template is described before it is told anything (sandboxd keeps the snapshot); after each response it is made into that again,
  * off the request's path, and gets an INIT, on which it renews what a fork would. What cannot be rewound is over: the next request gets another instance.
  *
- *   created ─▶ described ─INIT, ping─▶ standby ─▶ serves ─▶ rewinding ─INIT, ping─▶ available ─▶ serves …
+ *   created ─▶ described ─INIT, ping─▶ standby ─▶ serves ─▶ rewinding ─▶ pays ─INIT, ping─▶ available ─▶ serves …
  *                 └─ refused ─▶ over: later ones are not described, and serve one request each
  */
 import { availableParallelism } from 'node:os';
 import type { Rewound, Sandbox } from '../sandbox/contract.ts';
 import { toFlashdError } from '../errors/index.ts';
+import { sharelessMs } from './policy.ts';
 import type { PooledInstance } from './pooled-instance.ts';
 import type { PoolCounters } from './pools.ts';
 
@@ -19,9 +20,11 @@ export const REWINDS_AT_ONCE = availableParallelism();
 const LATE_MS = 20;
 /** For one that was rewound to renew itself and to answer a ping: as long as a standby has. */
 const READY_MS = 30_000;
+/** What an instance owes is paid once it is as much as a timer can tell. */
+const PAYABLE_MS = 1;
 
 export interface RewindHost {
-  readonly spec: { readonly init: string; readonly ping: string };
+  readonly spec: { readonly init: string; readonly ping: string; readonly limits: { readonly cpuMillis: number } };
   readonly sandbox: Sandbox;
   readonly counters: PoolCounters;
   /** Whether a request waits for an instance. */
@@ -42,7 +45,9 @@ export type Proof = { proven: number; failure: string | undefined };
 export class Rewinds {
   readonly #host: RewindHost;
   #refusals = 0;
-  readonly #deadlines = new Map<PooledInstance, NodeJS.Timeout>();
+  readonly #timers = new Map<PooledInstance, NodeJS.Timeout>();
+  /** Milliseconds that an instance has to wait, since its rewinds took time of a processor of which it has but a part. */
+  readonly #owed = new WeakMap<PooledInstance, number>();
   #underWay = 0;
   /** The last one comes first: what it needs is still in the processors' caches. */
   readonly #waiting: PooledInstance[] = [];
@@ -132,22 +137,30 @@ export class Rewinds {
   }
 
   #rewound(instance: PooledInstance, rewound: Rewound): void {
-    const { counters, spec, waiting } = this.#host;
+    const { counters, spec } = this.#host;
     this.#finishedAt = performance.now();
     counters.rewinds++;
     counters.pagesRewound += rewound.writtenPages + rewound.droppedPages;
     for (const [phase, us] of rewound.phases.entries()) counters.rewindPhaseUs[phase]! += us;
     if (instance.condemned) return;
     instance.lastRewind = rewound;
+    const owedMs = (this.#owed.get(instance) ?? 0) + sharelessMs(rewound.phases, spec.limits.cpuMillis), pays = owedMs >= PAYABLE_MS;
+    this.#owed.set(instance, pays ? 0 : owedMs);
+    if (pays) this.#timers.set(instance, setTimeout(() => this.#renew(instance), owedMs).unref());
+    else this.#renew(instance);
+  }
+
+  #renew(instance: PooledInstance): void {
+    const { spec, waiting } = this.#host;
     instance.begin(spec.init, waiting ? undefined : spec.ping);
     if (waiting) this.#host.rewound(instance);
-    else this.#deadlines.set(instance, setTimeout(() => this.#end(instance), READY_MS).unref());
+    else this.#timers.set(instance, setTimeout(() => this.#end(instance), READY_MS).unref());
   }
 
   /** It has answered its ping, or is over. */
   settled(instance: PooledInstance): void {
-    clearTimeout(this.#deadlines.get(instance));
-    this.#deadlines.delete(instance);
+    clearTimeout(this.#timers.get(instance));
+    this.#timers.delete(instance);
     const index = this.#waiting.indexOf(instance);
     if (index !== -1) this.#waiting.splice(index, 1);
   }

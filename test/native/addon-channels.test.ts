@@ -5,8 +5,11 @@ import { after, before, beforeEach, test } from 'node:test';
 import { bodyBytes, type ResponseBody } from '../../src/sandbox/contract.ts';
 import { FRAME, PROTOCOL } from '../../src/sandbox/protocol.ts';
 import {
-  addon, afterTurns, type Behaviour, bundleFd, CHANNELS_MAX, destroy, events, next, open, openDescriptors, request, start,
+  addon, afterTurns, type Behaviour, bundleFd, CHANNELS_MAX, destroy, events, next, open, openDescriptors, request, RESPONSE_BODY_MAX, start,
 } from './addon/harness.ts';
+
+/** FL_UNFINISHED_FRAMES */
+const UNFINISHED_FRAMES = 32;
 
 const text = (body: ResponseBody): string => bodyBytes(body).toString();
 const chunk = (value: string): Uint8Array => Buffer.from(value);
@@ -196,6 +199,30 @@ test('a second reply to one request breaks the channel after the first was told'
   request(channel, 1);
   await next('response');
   assert.deepEqual(await next('broken'), { kind: 'broken', channel, reason: 'garbage', detail: 'unsolicited' });
+});
+
+test('half a reply that nobody asked for breaks the channel, before its rest', async (t) => {
+  const channel = channelOf(t, 'beginsUnasked');
+  request(channel, 1);
+  await next('response');
+  assert.deepEqual(await next('broken'), { kind: 'broken', channel, reason: 'garbage', detail: 'unsolicited' });
+});
+
+test('unfinished replies have room together: beyond it who began first is ended, once it has had a second', async (t) => {
+  const started = performance.now();
+  const slow = Array.from({ length: UNFINISHED_FRAMES }, () => channelOf(t, 'begins'));
+  for (const channel of slow) request(channel, 1);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const echo = channelOf(t, 'echo'), body = Buffer.alloc(RESPONSE_BODY_MAX, 'e');
+  request(echo, 1, '{}', [body]);
+  assert.equal(bodyBytes((await next('response')).body).length, RESPONSE_BODY_MAX);
+  if (performance.now() - started < 900) assert.deepEqual(events.filter((event) => event.kind === 'broken'), [], 'nobody is ended before');
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  request(echo, 2, '{}', [body]);
+  assert.equal((await next('response')).id, 2);
+  const { channel, detail } = await next('broken');
+  assert.deepEqual([slow.includes(channel), detail], [true, 'unfinished']);
+  assert.deepEqual(events.filter((event) => event.kind === 'broken'), [], 'nobody else is ended');
 });
 
 for (const behaviour of ['badHeader', 'badStatus', 'manyHeaders', 'largeMeta'] as const) {

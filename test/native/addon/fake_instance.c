@@ -333,6 +333,15 @@ static void answer_wrongly(enum behaviour behaviour, struct request *request)
       put(&frame, sizeof frame);
       put("half of it", 10);
       _exit(3);
+    case BEGINS_UNASKED:
+      echo(request);
+      put(&frame, sizeof frame);
+      break;
+    case BEGINS:
+      frame.length = (8u << 20) - 4096;
+      put(&frame, sizeof frame);
+      put("part of it", 10);
+      break;
     case ID_ZERO:
       frame.id = frame.length = 0;
       put(&frame, sizeof frame);
@@ -402,7 +411,7 @@ void run_instance(enum behaviour behaviour)
       case SILENT:
         break;
       case GARBAGE: case HUGE: case CUT: case ID_ZERO: case RESERVED: case TWICE: case TOO_LARGE: case READY_FRAME: case META_TOO_LONG:
-      case BAD_STATUS: case ODD_HEADERS:
+      case BAD_STATUS: case ODD_HEADERS: case BEGINS: case BEGINS_UNASKED:
         answer_wrongly(behaviour, &request);
         break;
       default:

@@ -25,6 +25,7 @@ export const BEHAVIOURS = [
   'echo', 'garbage', 'huge', 'cut', 'badHeader', 'slowReader', 'logFlood', 'idZero', 'reserved', 'twice', 'fault', 'silent', 'exitUnread',
   'hopByHop', 'tooLarge', 'dribble', 'reversed', 'readyFrame', 'metaTooLong', 'earlyFault', 'badStatus', 'closeLogs', 'manyHeaders',
   'oddHeaders', 'largeMeta', 'shutRead', 'outOfBand', 'badThenGood', 'tellsStart', 'tellsStartLate', 'tellsStartTwice', 'tellsStartShort',
+  'begins', 'beginsUnasked',
 ] as const;
 export type Behaviour = typeof BEHAVIOURS[number];
 

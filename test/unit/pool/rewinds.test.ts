@@ -11,7 +11,7 @@ const REWOUND: Rewound = { type: 'rewound', request: 0, ownPages: 0, writtenPage
 const LATE_MS = 40;
 
 /** Rewinds whose sandbox answers when it is told to. */
-function rewindsOf() {
+function rewindsOf(cpuMillis = 1000) {
   /** Instances in the order in which sandboxd was asked to rewind them. */
   const asked: number[] = [];
   const answers = new Map<number, { resolve: (rewound: Rewound) => void; reject: (error: Error) => void }>();
@@ -22,7 +22,7 @@ function rewindsOf() {
     return new Promise<Rewound>((resolve, reject) => answers.set(id, { resolve, reject }));
   };
   const host = {
-    spec: { init: '', ping: '' },
+    spec: { init: '', ping: '', limits: { cpuMillis } },
     sandbox: { rewind: ask },
     counters: { rewinds: 0, pagesRewound: 0, rewindsFailed: 0, rewindPhaseUs: [] },
     waiting: true,
@@ -58,18 +58,42 @@ describe('rewinds of one version', () => {
   });
 
   test('who needs an instance waits for one as long as they succeed one another, and is remembered', async () => {
-    const { rewinds, answers, state, last } = rewindsOf();
+    const { rewinds, answers, state } = rewindsOf();
     assert.equal(rewinds.soon(), false, 'none has shown yet how long it takes');
     answers.get(0)!.resolve(REWOUND);
     await turn();
     assert.equal(rewinds.soon(), true);
     await sleep(LATE_MS);
     assert.deepEqual([rewinds.soon(), state.retries], [false, 1]);
-    for (const next of [last, ...answers.keys()]) {
+    for (const next of answers.keys()) {
       answers.get(next)!.resolve(REWOUND);
       await turn();
     }
     assert.equal(rewinds.soon(), false, 'processors are free');
+  });
+
+  test('who has a part of a processor waits until the rewind has taken no more than that', async () => {
+    const { rewinds, instances, answers, done, last } = rewindsOf(100);
+    const begin = performance.now();
+    const finish = async (id: number, phases: number[]) => {
+      answers.get(id)!.resolve({ ...REWOUND, phases });
+      await turn();
+    };
+    await finish(0, [1500, 500]);
+    await finish(last, [50, 50]);
+    await finish(last - 1, [1500, 500]);
+    assert.deepEqual(done, [last], 'what is not worth a timer is owed');
+    rewinds.settled(instances[last - 1]!);
+    while (done.length < 2) await sleep(1);
+    assert.ok(performance.now() - begin >= 17, 'nine times 2 ms');
+    await sleep(20);
+    assert.deepEqual(done, [last, 0], 'who is over is not waited for');
+    rewinds.rewind(instances[last]!);
+    await finish(last - 2, []);
+    await finish(last, [20]);
+    assert.deepEqual(done, [last, 0, last - 2], 'it adds up');
+    await sleep(10);
+    assert.deepEqual(done, [last, 0, last - 2, last]);
   });
 
   test('who is over while it waits is not asked for', async () => {
