@@ -39,7 +39,7 @@ function registerInvocations(metrics: Metrics, { dispatcher }: Sources): void {
       for (const [outcome, value] of tally.failures) yield { labels: { function: name, outcome }, value };
     }
   });
-  metrics.counter('flashd_limits_met_total', 'Instances that had met a limit of their sandbox when they ended, by limit: memory (something was killed), pids (a fork was refused)', function* (): Generator<Sample> {
+  metrics.counter('flashd_limits_met_total', 'Instances that had met a limit of their sandbox when they ended, by limit: memory (something was killed), pids (a fork was refused), sockets (it was ended for them)', function* (): Generator<Sample> {
     for (const { name, tally } of dispatcher.functions) {
       for (const [limit, value] of Object.entries(tally.limitsMet)) yield { labels: { function: name, limit }, value };
     }

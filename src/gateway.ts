@@ -151,12 +151,14 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     else logger.warn({ function: functionName, version, reason: refusal }, 'no function template');
   };
   const onRewindRefused = ({ functionName, version }: PoolSpec, reason: string): void => logger.warn({ function: functionName, version, reason }, 'instances cannot be rewound: each serves one request');
-  const onLimitMet = ({ functionName, limits }: PoolSpec, labels: LogLabels, { oomKills, pidsRefused, memoryPeakBytes }: InstanceEnd): void => {
+  const onLimitMet = ({ functionName, limits }: PoolSpec, labels: LogLabels, { oomKills, pidsRefused, sockets, memoryPeakBytes }: InstanceEnd): void => {
     const met = dispatcher.find(functionName)?.tally.limitsMet;
     if (met !== undefined && oomKills > 0) met.memory++;
     if (met !== undefined && pidsRefused > 0) met.pids++;
+    if (met !== undefined && sockets > 0) met.sockets++;
     if (oomKills > 0) logs.limit(labels, `out of memory: ${oomKills} killed, at ${memoryPeakBytes} bytes`);
     if (pidsRefused > 0) logs.limit(labels, `out of processes: ${pidsRefused} refused beyond ${limits.pids}`);
+    if (sockets > 0) logs.limit(labels, `out of sockets: ended with ${sockets}, beyond ${limits.descriptors} and one full backlog`);
   };
   const pools = new Pools({ sandbox, bounds, usageIntervalMs: USAGE_INTERVAL_MS, acrossFunctions: config.reuseAcrossFunctions === 1, holdBundle, report, onTemplate, onRewindRefused, onLimitMet });
   const dispatcher = new Dispatcher({

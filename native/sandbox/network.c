@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-enum { TABLE_BYTES = 4096, BACKLOG_MAX = 128, WAITING_MAX = 1024 };
+enum { TABLE_BYTES = 4096, WAITING_MAX = 1024 };
 
 int fl_network_loopback(struct fl_error *err)
 {
@@ -30,7 +30,7 @@ int fl_network_loopback(struct fl_error *err)
 /* Connections that nobody has accepted yet, and those that wait for their end, are kernel memory that is nobody's (net/ipv4/inet_connection_sock.c, inet_csk_accept; tcp_minisocks.c). */
 static int limit(struct fl_error *err)
 {
-  static const struct { const char *path; uint64_t most; } limits[] = { { "/proc/sys/net/core/somaxconn", BACKLOG_MAX }, { "/proc/sys/net/ipv4/tcp_max_tw_buckets", WAITING_MAX } };
+  static const struct { const char *path; uint64_t most; } limits[] = { { "/proc/sys/net/core/somaxconn", FL_NETWORK_BACKLOG_MAX }, { "/proc/sys/net/ipv4/tcp_max_tw_buckets", WAITING_MAX } };
 
   for (size_t i = 0; i < FL_COUNT(limits); i++) {
     int result = fl_file_write_number(AT_FDCWD, limits[i].path, limits[i].most);

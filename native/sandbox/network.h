@@ -11,7 +11,10 @@
 
 #include "network/part.h"
 
-enum { FL_NETWORK_SPARES_MAX = 64 };
+enum {
+  FL_NETWORK_SPARES_MAX = 64,
+  FL_NETWORK_BACKLOG_MAX = 128                  /* connections that wait to be accepted, of one socket */
+};
 
 struct fl_networks {
   int own;                                     /* the namespace the builder lives in */

@@ -20,6 +20,7 @@ static void look(struct fl_daemon *daemon, struct fl_instance *instance)
   uint64_t before = instance->refused;
   struct fl_error err = {0};
 
+  fl_sockets_look(instance);
   if (fl_parts_refused(daemon->parts, &instance->sandbox, &instance->refused) < 0)
     return;
   if (instance->held ? instance->refused == before : instance->refused - before >= FORKS)

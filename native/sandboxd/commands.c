@@ -99,7 +99,7 @@ static void stats(struct fl_daemon *daemon, uint64_t request)
   fl_daemon_send(daemon, &reply, sizeof reply);
 }
 
-/* The FL_USAGE_MAX lowest ids above `after`, in order. Processor time costs several times what memory does: of many instances it is read in turns. */
+/* The FL_USAGE_MAX lowest ids above `after`, in order. Processor time and sockets cost several times what memory does: of many instances they are looked at in turns. */
 static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
 {
   struct fl_usage_ok reply = {.header = fl_control_header(FL_MSG_USAGE_OK, sizeof reply, request)};
@@ -108,10 +108,10 @@ static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
 
   daemon->usages += after == 0;
   while (reply.count < FL_USAGE_MAX) {
-    const struct fl_instance *next = NULL;
+    struct fl_instance *next = NULL;
 
     for (uint32_t i = 0; i < daemon->instances; i++) {
-      const struct fl_instance *instance = daemon->instance[i];
+      struct fl_instance *instance = daemon->instance[i];
 
       if (instance->state == FL_INSTANCE_RUNNING && !instance->probe && instance->id > after && (!next || instance->id < next->id))
         next = instance;
@@ -121,8 +121,11 @@ static void usage(struct fl_daemon *daemon, uint64_t request, uint64_t after)
     struct fl_usage_entry *entry = &reply.entry[reply.count++];
     entry->instance = after = next->id;
     fl_cgroup_memory(host, &next->sandbox.cgroup, &entry->memory_bytes);
-    if ((next->id + daemon->usages) % turns == 0 && fl_cgroup_cpu(host, &next->sandbox.cgroup, &entry->cpu_us) == 0)
+    if ((next->id + daemon->usages) % turns != 0)
+      continue;
+    if (fl_cgroup_cpu(host, &next->sandbox.cgroup, &entry->cpu_us) == 0)
       entry->at_us = fl_daemon_now_ns() / 1000;
+    fl_sockets_look(next);
   }
   reply.more = reply.count == FL_USAGE_MAX;
   fl_daemon_send(daemon, &reply, sizeof reply);

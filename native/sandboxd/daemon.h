@@ -12,6 +12,7 @@
  *   keepers.c    a process beside each instance that is rewound
  *   rested.c     instances that go from one function to another
  *   bombs.c      who forks without end is held back
+ *   sockets.c    who has too many sockets is ended
  *   functions.c  function templates: freeze an instance, make its image a template
  *   names.c      the forwarder of host names: started, told of policies, answered
  *   interception.c  the monitor of system calls: started, told of instances, heard, mourned
@@ -87,6 +88,7 @@ struct fl_instance {
   bool misplaced;                              /* … as soon as it is assigned, or its keeper, which has moved it, has put it back */
   bool held;                                   /* bombs.c: it is */
   uint64_t refused;                            /* bombs.c: forks, at the last look */
+  uint32_t sockets;                            /* sockets.c: it had so many, which is why it is ended; else 0 */
   pid_t keeper;                                /* keepers.c; 0: it has none */
   int keeper_fd;                               /* our end of its socket, or -1 */
   uint64_t keeper_request;                     /* what it is at work on, or 0 */
@@ -286,6 +288,9 @@ void fl_keepers_end(struct fl_daemon *daemon, struct fl_instance *instance);
 int fl_bombs_watch(struct fl_daemon *daemon, struct fl_instance *instance, struct fl_error *err);
 void fl_bombs_run(struct fl_daemon *daemon, uint64_t now_ns);
 uint64_t fl_bombs_deadline_ns(const struct fl_daemon *daemon);
+
+/* sockets.c */
+void fl_sockets_look(struct fl_instance *instance);
 
 /* rested.c */
 /* One that can be bound, or NULL. / There was none. */

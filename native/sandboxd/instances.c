@@ -128,6 +128,7 @@ static void add_usage(struct fl_daemon *daemon, struct fl_instance *instance, ui
   uint64_t total_us = usage.cpu_us ? usage.cpu_us : cpu_us;
   ended->oom_kills = usage.oom_kills;
   ended->pids_refused = usage.pids_refused;
+  ended->sockets = instance->sockets;
   ended->memory_peak_bytes = instance->handed_on ? 0 : usage.memory_peak_bytes;
   ended->cpu_us = total_us > instance->cpu_before_us ? total_us - instance->cpu_before_us : 0;
   instance->cpu_before_us = total_us;

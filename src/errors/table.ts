@@ -49,6 +49,7 @@ export const ERROR_TABLE = {
   function_crashed: entry('function', 502, 'the function was killed by a signal before it answered', 'see `flashd logs NAME`; a native handler may have a memory error'),
   function_out_of_memory: entry('function', 502, 'the function used more memory than it may', 'raise memoryMb in function.json, or use less'),
   function_out_of_processes: entry('function', 502, 'the function ended after it was refused a process or thread', 'raise pids in function.json, or make fewer at a time; `flashd logs NAME` says what it met'),
+  function_out_of_sockets: entry('function', 502, 'the function was ended because it had more sockets than it may', 'close connections, and accept those that wait; or raise descriptors in function.json'),
   function_protocol_error: entry('function', 502, 'the function broke the connection that flashd talks to it over', 'do not touch descriptor 3 in the function'),
 
   // Too much at once

@@ -32,6 +32,7 @@ export function failedError(failed: Failed): FlashdError {
 
 function endedError(end: InstanceEnd): FlashdError {
   if (end.oomKills > 0) return new FlashdError('function_out_of_memory', { details: { memoryPeakBytes: end.memoryPeakBytes } });
+  if (end.sockets > 0) return new FlashdError('function_out_of_sockets', { details: { sockets: end.sockets } });
   if (end.broken?.reason === 'garbage') {
     if (end.broken.detail === 'too-large') return new FlashdError('response_too_large');
     return new FlashdError('function_protocol_error', { details: { reason: end.broken.detail } });

@@ -9,7 +9,7 @@ export class Tally {
   /** By error code; "aborted" for results that nobody waited for any more. */
   readonly failures = new Map<string, number>();
   /** Instances that met a limit of their sandbox, however their work ended. */
-  readonly limitsMet: Record<'memory' | 'pids', number> = { memory: 0, pids: 0 };
+  readonly limitsMet: Record<'memory' | 'pids' | 'sockets', number> = { memory: 0, pids: 0, sockets: 0 };
   succeeded = 0;
   retries = 0;
   /** Not cumulative. */

@@ -274,7 +274,7 @@ export class PooledInstance implements InstanceOwner {
   }
 
   onEnded(end: InstanceEnd): void {
-    if (end.oomKills > 0 || end.pidsRefused > 0) this.#pool.limitMet(this.#instance!.labels, end);
+    if (end.oomKills > 0 || end.pidsRefused > 0 || end.sockets > 0) this.#pool.limitMet(this.#instance!.labels, end);
     this.#over({ kind: 'ended', end });
   }
 
@@ -293,7 +293,7 @@ export class PooledInstance implements InstanceOwner {
     this.destroy();
     this.#over({
       kind: 'ended',
-      end: { how: 'destroyed', status: 0, oomKills: 0, pidsRefused: 0, memoryPeakBytes: 0, cpuUs: 0, broken: { reason: 'garbage', detail } },
+      end: { how: 'destroyed', status: 0, oomKills: 0, pidsRefused: 0, sockets: 0, memoryPeakBytes: 0, cpuUs: 0, broken: { reason: 'garbage', detail } },
     });
   }
 

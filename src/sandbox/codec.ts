@@ -266,6 +266,7 @@ function decodeEnded(bytes: Buffer, request: number): Ended {
     status: bytes.readInt32LE(at.status),
     oomKills: bytes.readUInt32LE(at.oom_kills),
     pidsRefused: bytes.readUInt32LE(at.pids_refused),
+    sockets: bytes.readUInt32LE(at.sockets),
     memoryPeakBytes: readU64(bytes, at.memory_peak_bytes),
     cpuUs: readU64(bytes, at.cpu_us),
   };

@@ -39,6 +39,8 @@ export type InstanceEnd = {
   readonly status: number;
   readonly oomKills: number;
   readonly pidsRefused: number;
+  /** It had more than it may, and was ended for that; else 0. */
+  readonly sockets: number;
   readonly memoryPeakBytes: number;
   readonly cpuUs: number;
   /** What its data socket did first, if it did. */

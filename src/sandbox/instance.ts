@@ -157,6 +157,7 @@ export class GuardedInstance implements Instance {
       status: ended?.status ?? 0,
       oomKills: ended?.oomKills ?? 0,
       pidsRefused: ended?.pidsRefused ?? 0,
+      sockets: ended?.sockets ?? 0,
       memoryPeakBytes: ended?.memoryPeakBytes ?? 0,
       cpuUs: ended?.cpuUs ?? 0,
       broken: this.#broken,

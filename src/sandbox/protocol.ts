@@ -186,7 +186,8 @@ export const LAYOUT = {
     pids_refused: 36,
     memory_peak_bytes: 40,
     cpu_us: 48,
-    $size: 56,
+    sockets: 56,
+    $size: 64,
   },
   fl_stats: { header: 0, $size: 16 },
   fl_stats_ok: {
@@ -277,6 +278,7 @@ export type Ended = {
   readonly status: number;
   readonly oomKills: number;
   readonly pidsRefused: number;
+  readonly sockets: number;
   readonly memoryPeakBytes: number;
   readonly cpuUs: number;
 };

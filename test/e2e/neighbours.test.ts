@@ -61,6 +61,32 @@ def handler(event, context):
   except OSError: pass
   return {'sent': sent, 'connections': len(kept) // 2}
 `;
+/** More sockets than it may have, of which next to none is a descriptor of its own: connections that wait to be accepted, and answers of the kernel's that nobody reads in processes of their own. */
+const DESCRIPTORS = 256;
+const SOCKETS = `
+import os, socket, struct, time
+def wait(event):
+  listeners = [socket.create_server(('127.0.0.1', 5000 + port), backlog=128) for port in range(100)]
+  for server in listeners:
+    for _ in range(100):
+      client = socket.socket(); client.setblocking(False); client.connect_ex(server.getsockname()); client.setblocking(True)
+      client.send(bytes(event)); client.close()
+def unread(event):
+  for _ in range(8):
+    if os.fork() == 0:
+      kept = []
+      while len(kept) < 200:
+        kept.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0))
+        for _ in range(event): kept[-1].send(struct.pack('=IHHIIB3x', 20, 18, 0x301, 1, 0, 0))
+      time.sleep(60)
+def few(event):
+  kept = [socket.socketpair() for _ in range(100)]
+def handler(event, context):
+  query = event['queryStringParameters']
+  {'wait': wait, 'unread': unread, 'few': few}[query['what']](int(query['each']))
+  time.sleep(float(query['seconds']))
+  return 'not ended'
+`;
 const MIB = 2 ** 20;
 /** A connection takes a few pages whatever the limit. */
 const LEAST_BYTES = 64 * 1024;
@@ -108,7 +134,10 @@ describe('noisy neighbours', () => {
     mkdirSync(join(below, 'unread'));
     writeFileSync(join(below, 'unread/handler.py'), UNREAD);
     writeFileSync(join(below, 'unread/function.json'), JSON.stringify({ memoryMb: MEMORY_MB, timeoutMs: 30_000 }));
-    await flashd.cli('deploy', join(below, 'busy'), join(below, 'few'), join(below, 'bomb'), join(below, 'unread'));
+    mkdirSync(join(below, 'sockets'));
+    writeFileSync(join(below, 'sockets/handler.py'), SOCKETS);
+    writeFileSync(join(below, 'sockets/function.json'), JSON.stringify({ descriptors: DESCRIPTORS, timeoutMs: 30_000 }));
+    await flashd.cli('deploy', join(below, 'sockets'), join(below, 'busy'), join(below, 'few'), join(below, 'bomb'), join(below, 'unread'));
     noise = new Noise(flashd);
     for (const end = performance.now() + NOISE_MS; performance.now() < end; await sleep(10)) {
       const { status, body } = await flashd.http('GET', `/function/victim?name=${++asked}`);
@@ -169,6 +198,22 @@ describe('noisy neighbours', () => {
     if (status !== 200) return assert.equal((JSON.parse(body.toString()) as { error: Told }).error.code, 'function_out_of_memory', body.toString());
     const { sent, connections } = JSON.parse(body.toString()) as { sent: number; connections: number };
     assert.ok(connections > 16 && sent <= MEMORY_MB * MIB / 2 + connections * LEAST_BYTES, `${sent / MIB} MiB in ${connections} connections`);
+  });
+
+  for (const what of ['wait', 'unread']) {
+    test(`sockets that are no descriptors of one process end at a limit (${what})`, async () => {
+      const before = await met('sockets', 'sockets');
+      const { status, body } = await flashd.http('GET', `/function/sockets?what=${what}&each=1&seconds=20`);
+      const { code, details } = (JSON.parse(body.toString()) as { error: Told & { details: { sockets: number } } }).error;
+      assert.deepEqual([status, code], [502, 'function_out_of_sockets'], body.toString());
+      assert.ok(details.sockets > DESCRIPTORS, String(details.sockets));
+      assert.equal(await met('sockets', 'sockets'), before + 1);
+      assert.match((await limitsToldBy('sockets')).at(-1)!.message, /^out of sockets: ended with \d+, beyond 256 and one full backlog$/);
+    });
+  }
+
+  test('who has as many sockets as it may is not ended', async () => {
+    assert.equal((await flashd.http('GET', '/function/sockets?what=few&each=0&seconds=3')).body.toString(), '"not ended"');
   });
 
   test('who forks without end at its limit is held back, and no longer than that', async () => {

@@ -286,6 +286,8 @@ struct fl_ended {                              /* the reply to DESTROY, or an ev
   uint32_t pids_refused;                       /* forks refused by the pids limit */
   uint64_t memory_peak_bytes;                  /* 0: unknown */
   uint64_t cpu_us;
+  uint32_t sockets;                            /* it had more than it may, and was ended for that; else 0 */
+  uint32_t reserved;
 };
 
 struct fl_stats { struct fl_header header; };

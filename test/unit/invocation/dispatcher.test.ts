@@ -162,6 +162,7 @@ describe('ends of instances', () => {
     { title: 'an out-of-memory kill', end: { how: PROTOCOL.FL_END_SIGNALED, status: 9, oomKills: 1 }, code: 'function_out_of_memory' },
     { title: 'an exit after a refused fork', end: { how: PROTOCOL.FL_END_EXITED, status: 1, pidsRefused: 2 }, code: 'function_out_of_processes' },
     { title: 'a signal after a refused fork', end: { how: PROTOCOL.FL_END_SIGNALED, status: 6, pidsRefused: 1 }, code: 'function_out_of_processes' },
+    { title: 'an end for too many sockets', end: { how: PROTOCOL.FL_END_DESTROYED, sockets: 2000 }, code: 'function_out_of_sockets' },
     { title: 'an out-of-memory kill among refused forks', end: { how: PROTOCOL.FL_END_SIGNALED, status: 9, oomKills: 1, pidsRefused: 9 }, code: 'function_out_of_memory' },
     { title: 'a closed data socket of a living process', end: { how: PROTOCOL.FL_END_DESTROYED }, code: 'function_protocol_error' },
   ];

@@ -7,7 +7,7 @@ import { FRAME, LAYOUT, PROTOCOL, type InstanceUsage } from '../../../src/sandbo
 
 export type FakeRequest = { channel: ChannelId; instance: number; id: number; flags: number; millisecondsLeft: number; meta: string; body: Buffer };
 export type FakeChannel = { id: ChannelId; init: string; instance: number; closed: boolean; destroyed: boolean; rested?: boolean; openAtEnd?: boolean; flags: number; from: number; network: number; requests: FakeRequest[]; pings: FakeRequest[] };
-export type EndOptions = { how?: number; status?: number; oomKills?: number; pidsRefused?: number };
+export type EndOptions = { how?: number; status?: number; oomKills?: number; pidsRefused?: number; sockets?: number };
 
 export class FakeAddon implements Addon {
   events!: AddonEvents;
@@ -194,13 +194,14 @@ export class FakeAddon implements Addon {
     this.events.onControl(bytes);
   }
 
-  ended(channel: FakeChannel, { how = PROTOCOL.FL_END_EXITED, status = 0, oomKills = 0, pidsRefused = 0 }: EndOptions = {}): void {
+  ended(channel: FakeChannel, { how = PROTOCOL.FL_END_EXITED, status = 0, oomKills = 0, pidsRefused = 0, sockets = 0 }: EndOptions = {}): void {
     const bytes = packet(PROTOCOL.FL_MSG_ENDED, LAYOUT.fl_ended.$size, 0);
     bytes.writeBigUInt64LE(BigInt(channel.instance), LAYOUT.fl_ended.instance);
     bytes.writeUInt32LE(how, LAYOUT.fl_ended.how);
     bytes.writeInt32LE(status, LAYOUT.fl_ended.status);
     bytes.writeUInt32LE(oomKills, LAYOUT.fl_ended.oom_kills);
     bytes.writeUInt32LE(pidsRefused, LAYOUT.fl_ended.pids_refused);
+    bytes.writeUInt32LE(sockets, LAYOUT.fl_ended.sockets);
     this.events.onControl(bytes);
   }
 

@@ -117,6 +117,7 @@ describe('control protocol', () => {
     bytes.writeInt32LE(11, LAYOUT.fl_ended.status);
     bytes.writeUInt32LE(1, LAYOUT.fl_ended.oom_kills);
     bytes.writeBigUInt64LE(123456n, LAYOUT.fl_ended.cpu_us);
+    bytes.writeUInt32LE(9, LAYOUT.fl_ended.sockets);
     assert.deepEqual(decode(bytes), {
       type: 'ended',
       request: 77,
@@ -125,6 +126,7 @@ describe('control protocol', () => {
       status: 11,
       oomKills: 1,
       pidsRefused: 0,
+      sockets: 9,
       memoryPeakBytes: 0,
       cpuUs: 123456,
     });
