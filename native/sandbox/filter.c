@@ -19,7 +19,7 @@
 #include "base/cleanup.h"
 #include "sandbox/policy.h"
 
-enum { FRONT_MAX = 3 + FL_POLICY_REFUSALS_MAX * 11 };
+enum { FRONT_MAX = 3 + FL_POLICY_REFUSALS_MAX * 13 };
 
 static int add_groups(scmp_filter_ctx context, uint32_t action, const struct fl_policy_group *groups, size_t count, struct fl_error *err)
 {
@@ -74,9 +74,13 @@ static size_t write_refusal(struct sock_filter *at, const struct fl_policy_refus
   unsigned ends = 1 + 2 * refusal->words + (refusal->pointer ? 4 : 0);
   size_t length = 0;
 
+  for (unsigned word = 0; word < refusal->words; word++)
+    ends += refusal->word[word].mask != UINT32_MAX;
   at[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)refusal->number, 0, (uint8_t)(ends + 1));
   for (unsigned word = 0; word < refusal->words; word++) {
     at[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low_half(refusal->word[word].argument));
+    if (refusal->word[word].mask != UINT32_MAX)
+      at[length++] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, refusal->word[word].mask);
     at[length] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refusal->word[word].value, 0, (uint8_t)(ends - length));
     length++;
   }

@@ -15,8 +15,10 @@
 #include <linux/fcntl.h>
 #include <linux/personality.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -156,18 +158,21 @@ const struct fl_policy_pretence fl_policy_pretences[] = {
 const size_t fl_policy_pretence_count = FL_COUNT(fl_policy_pretences);
 
 const struct fl_policy_refusal fl_policy_refusals[] = {
-  { SYS_ioctl, 1, { { 1, TIOCSTI } }, 0, EPERM, "types into the terminal as if its user had" },
-  { SYS_ioctl, 1, { { 1, TIOCLINUX } }, 0, EPERM, "pastes into the console" },
-  { SYS_fcntl, 1, { { 1, F_NOTIFY } }, 0, EPERM, "tells what becomes of directories, as watches do" },
-  { SYS_fcntl, 1, { { 1, F_SETPIPE_SZ } }, 0, EPERM, "of the pipes that it logs to, it would be on the gateway's account (fs.pipe-user-pages-soft)" },
-  { SYS_getsockopt, 2, { { 1, SOL_SOCKET }, { 2, NR_SO_PEERPIDFD } }, 0, EPERM, "a descriptor of the process at the other end, which is sandboxd" },
-  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, NR_SO_PASSPIDFD } }, 0, EPERM, "the same, with each message" },
-  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_ATTACH_FILTER } }, 0, EPERM, "compiled filters are nobody's memory, and of their bytes there is one count for the machine (net.core.bpf_jit_limit)" },
-  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_ATTACH_REUSEPORT_CBPF } }, 0, EPERM, "the same" },
-  { SYS_prctl, 1, { { 0, PR_SET_SECCOMP } }, 0, EPERM, "the same; by seccomp(), which templates and forks need, until the seal" },
-  { SYS_setsockopt, 2, { { 1, SOL_SOCKET }, { 2, SO_RCVBUF } }, 0, 0, "what waits in netlink sockets, and in connections that nobody has accepted, is nobody's memory: as where net.core.rmem_max is not above the default" },
-  { SYS_setrlimit, 1, { { 0, RLIMIT_CORE } }, 0, 0, "1 is the only one that keeps the host's program for core dumps from being started (core(5)); none is written anyway" },
-  { SYS_prlimit64, 1, { { 1, RLIMIT_CORE } }, 2, 0, "the same" },
+  { SYS_ioctl, 1, { { 1, WORD, TIOCSTI } }, 0, EPERM, "types into the terminal as if its user had" },
+  { SYS_ioctl, 1, { { 1, WORD, TIOCLINUX } }, 0, EPERM, "pastes into the console" },
+  { SYS_fcntl, 1, { { 1, WORD, F_NOTIFY } }, 0, EPERM, "tells what becomes of directories, as watches do" },
+  { SYS_fcntl, 1, { { 1, WORD, F_SETPIPE_SZ } }, 0, EPERM, "of the pipes that it logs to, it would be on the gateway's account (fs.pipe-user-pages-soft)" },
+  { SYS_getsockopt, 2, { { 1, WORD, SOL_SOCKET }, { 2, WORD, NR_SO_PEERPIDFD } }, 0, EPERM, "a descriptor of the process at the other end, which is sandboxd" },
+  { SYS_setsockopt, 2, { { 1, WORD, SOL_SOCKET }, { 2, WORD, NR_SO_PASSPIDFD } }, 0, EPERM, "the same, with each message" },
+  { SYS_setsockopt, 2, { { 1, WORD, SOL_SOCKET }, { 2, WORD, SO_ATTACH_FILTER } }, 0, EPERM, "compiled filters are nobody's memory, and of their bytes there is one count for the machine (net.core.bpf_jit_limit)" },
+  { SYS_setsockopt, 2, { { 1, WORD, SOL_SOCKET }, { 2, WORD, SO_ATTACH_REUSEPORT_CBPF } }, 0, EPERM, "the same" },
+  { SYS_prctl, 1, { { 0, WORD, PR_SET_SECCOMP } }, 0, EPERM, "the same; by seccomp(), which templates and forks need, until the seal" },
+  { SYS_setsockopt, 2, { { 1, WORD, SOL_SOCKET }, { 2, WORD, SO_RCVBUF } }, 0, 0, "what waits in netlink sockets, and in connections that nobody has accepted, is nobody's memory: as where net.core.rmem_max is not above the default" },
+  { SYS_setrlimit, 1, { { 0, WORD, RLIMIT_CORE } }, 0, 0, "1 is the only one that keeps the host's program for core dumps from being started (core(5)); none is written anyway" },
+  { SYS_prlimit64, 1, { { 1, WORD, RLIMIT_CORE } }, 2, 0, "the same" },
+  { SYS_mmap, 1, { { 3, MAP_HUGETLB, MAP_HUGETLB } }, 0, ENOMEM, "the machine's reserve of huge pages is for whom its owner meant it, and is counted apart from memory; there is none" },
+  { SYS_memfd_create, 1, { { 1, MFD_HUGETLB, MFD_HUGETLB } }, 0, ENOMEM, "the same" },
+  { SYS_shmget, 1, { { 2, SHM_HUGETLB, SHM_HUGETLB } }, 0, ENOMEM, "the same" },
 };
 _Static_assert(FL_COUNT(fl_policy_refusals) <= FL_POLICY_REFUSALS_MAX, "filter.c has room for them");
 const size_t fl_policy_refusal_count = FL_COUNT(fl_policy_refusals);

@@ -22,8 +22,8 @@ struct fl_policy_group { const char *reason; const int *numbers; size_t count; }
 struct fl_policy_match { unsigned argument; uint64_t mask, value; };
 struct fl_policy_rule { int number; unsigned matches; struct fl_policy_match match[2]; const char *reason; };
 
-/* Answered with this errno (0: success, and nothing is done) when the low half of each argument named has this value, and `pointer`, if it is not 0, is an argument that is not NULL. */
-struct fl_policy_word { unsigned argument; uint32_t value; };
+/* Answered with this errno (0: success, and nothing is done) when of the low half of each argument named (word & mask) == value, and `pointer`, if it is not 0, is an argument that is not NULL. */
+struct fl_policy_word { unsigned argument; uint32_t mask, value; };
 struct fl_policy_refusal { int number; unsigned words; struct fl_policy_word word[2]; unsigned pointer; int answer; const char *reason; };
 
 /* Answered with success, and nothing is done. */

@@ -45,6 +45,7 @@ export const ANSWERS: Readonly<Record<string, Readonly<Record<string, Answer>>>>
     ),
     ...each('ENOSYS', 'clone3 user', 'inotify_init', 'inotify_init1', 'inotify_add_watch', 'io_setup', 'mq_open', 'filter for system calls'),
     ...each('EPERM', 'notifications for a directory', 'filter for system calls by prctl', 'filter for a socket', 'filter for the sockets of a port', 'larger log'),
+    ...each('ENOMEM', 'reserve of huge pages', 'reserve of huge pages by a file', 'reserve of huge pages by a segment'),
     'larger buffer to receive into': 'as before',
   },
   identity: {

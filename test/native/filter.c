@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -220,6 +221,19 @@ static void core_dumps_stay_forbidden(void)
   CHECK(getrlimit(RLIMIT_CORE, &after) == 0 && after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max && before.rlim_max == 1);
   CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0 && setrlimit(RLIMIT_NOFILE, &(struct rlimit){ before.rlim_cur - 1, before.rlim_max }) == 0);
   CHECK(getrlimit(RLIMIT_NOFILE, &after) == 0 && after.rlim_cur == before.rlim_cur - 1);
+}
+
+/* Whatever else is asked for beside it; and nothing else is refused for it. */
+static void no_reserve_is_touched(void)
+{
+  const unsigned long plain = MAP_PRIVATE | MAP_ANONYMOUS, large = 1ul << 21;
+
+  for (unsigned long high = 0; high < 4; high++)
+    CHECK((long)mmap(NULL, large, PROT_READ, (int)(plain | MAP_HUGETLB), -1, 0) == -1 && errno == ENOMEM &&
+          syscall(SYS_mmap, 0, large, PROT_READ, plain | MAP_HUGETLB | MAP_NORESERVE | high << 32, -1, 0) == -1 && errno == ENOMEM &&
+          refused(SYS_memfd_create, (unsigned long)"", MFD_HUGETLB | MFD_CLOEXEC | high << 32, 0, ENOMEM) &&
+          refused(SYS_shmget, IPC_PRIVATE, large, SHM_HUGETLB | IPC_CREAT | 0600 | high << 32, ENOMEM));
+  CHECK(mmap(NULL, large, PROT_READ, (int)plain | MAP_NORESERVE, -1, 0) != MAP_FAILED);
 }
 
 static void *second_thread(void *argument)
@@ -430,6 +444,7 @@ int main(void)
     clone_makes_no_namespaces();
     no_filters_are_compiled();
     core_dumps_stay_forbidden();
+    no_reserve_is_touched();
     ordinary_programs_work();
     _exit(0);
   }

@@ -25,6 +25,7 @@ static inline uint32_t interpret(const struct sock_filter *filter, uint32_t coun
     case BPF_MISC | BPF_TAX: other = value; break;
     case BPF_ALU | BPF_ADD | BPF_X: value += other; break;
     case BPF_ALU | BPF_ADD | BPF_K: value += here->k; break;
+    case BPF_ALU | BPF_AND | BPF_K: value &= here->k; break;
     case BPF_JMP | BPF_JA: at += here->k; break;
     case BPF_JMP | BPF_JEQ | BPF_K: at += value == here->k ? here->jt : here->jf; break;
     case BPF_JMP | BPF_JGT | BPF_K: at += value > here->k ? here->jt : here->jf; break;

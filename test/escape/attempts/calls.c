@@ -15,8 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -149,6 +151,9 @@ static void use_up_what_is_shared(void)
   TRY("filter for a socket", setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
   TRY("filter for the sockets of a port", setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter));
   TRY("larger log", fcntl(1, F_SETPIPE_SZ, 1 << 20));
+  TRY("reserve of huge pages", (long)mmap(NULL, 1 << 21, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
+  TRY("reserve of huge pages by a file", syscall(SYS_memfd_create, "", MFD_HUGETLB));
+  TRY("reserve of huge pages by a segment", shmget(IPC_PRIVATE, 1 << 21, SHM_HUGETLB | IPC_CREAT | 0600));
   getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &usual, &length);
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ 64 << 20 }, sizeof(int));
   getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &larger, &length);
