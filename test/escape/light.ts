@@ -21,7 +21,10 @@ export const REFUSED_OTHERWISE: readonly Difference[] = [
   },
   {
     why: 'Landlock keeps abstract sockets in; the seal closes System V IPC',
-    answers: { network: each('EPERM', 'abstract socket of the victim', 'shared memory of the victim', 'message queue of the victim') },
+    answers: {
+      network: each('EPERM', 'abstract socket of the victim', 'shared memory of the victim', 'message queue of the victim'),
+      calls: each('EPERM', 'reserve of huge pages by a segment'),
+    },
   },
   { why: 'Landlock refuses to make devices before the kernel looks for a capability', answers: { files: each('EACCES', 'mknod mem', 'mknod null', 'mknod disk') } },
   {
