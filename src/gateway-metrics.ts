@@ -17,6 +17,7 @@ export type Sources = {
   /** sandboxd's own numbers as they were last; undefined before the first. */
   readonly stats: () => Stats | undefined;
   readonly bodyBytes: () => number;
+  readonly connections: { readonly open: number; readonly refused: number };
 };
 
 export function registerMetrics(metrics: Metrics, sources: Sources): void {
@@ -24,6 +25,8 @@ export function registerMetrics(metrics: Metrics, sources: Sources): void {
   registerInstances(metrics, sources);
   registerRewinds(metrics, sources);
   registerSandboxd(metrics, sources);
+  metrics.gauge('flashd_connections', 'Connections of clients', () => sources.connections.open);
+  metrics.counter('flashd_connections_refused_total', 'Connections that were closed at once, because there are too many', () => sources.connections.refused);
   metrics.gauge('flashd_body_bytes', 'Request and response bodies held in memory', sources.bodyBytes);
   metrics.counter('flashd_syscalls_total', 'System calls that a policy told of, by call and verdict: audited, denied, allowed', function* (): Generator<Sample> {
     for (const { functionName, call, verdict, value } of sources.syscalls.counts()) yield { labels: { function: functionName, call, verdict }, value };

@@ -20,6 +20,7 @@ import { invokeLocally } from './http/local-invocation.ts';
 import { verifyRewinds } from './http/verification.ts';
 import { ManagementServer } from './http/management.ts';
 import { profile } from './http/profile.ts';
+import { connectionsMax } from './http/connections.ts';
 import { HttpServer } from './http/server.ts';
 import { SyscallObserver } from './interception/index.ts';
 import { Dispatcher } from './invocation/dispatcher.ts';
@@ -177,6 +178,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     port,
     sharedPort: false,
     domain: config.domain,
+    maxConnections: connectionsMax(config.maxConnections, config.maxInstances),
     maxBodyBytes: config.maxBodyBytes,
     bodyBudgetBytes: Math.max(BODY_BUDGET_MIN_BYTES, BODIES_MAX * config.maxBodyBytes),
     bodyTimeoutMs: BODY_TIMEOUT_MS,
@@ -196,7 +198,7 @@ async function start(config: Config, version: string, addon: Addon, logger: Logg
     },
     report,
   });
-  registerMetrics(metrics, { dispatcher, pools, sandbox, logs, syscalls, stats: () => stats, bodyBytes: () => server.bodyBytes });
+  registerMetrics(metrics, { dispatcher, pools, sandbox, logs, syscalls, stats: () => stats, bodyBytes: () => server.bodyBytes, connections: server.connections });
   stack.defer(() => server.close());
 
   let publicPort = port;

@@ -68,6 +68,7 @@ export const OPTIONS = {
   maxResponseBytes: integer(6 * MIB, 1024, 64 * MIB, 'largest response body of a function'),
   maxFunctions: integer(1000, 1, 100_000, 'functions that may be deployed at once'),
   maxInstances: integer(1200, 1, 16_384, 'instances of all functions together'),
+  maxConnections: integer(8192, 16, 1_000_000, 'connections of all clients together, as far as there are descriptors for them: more are closed at once, and from half of it on a client gets new ones slowly'),
   clientRequestsPerSecond: number(0, 0, 1_000_000, 'requests a second of one client (IPv4 address or IPv6 /64) to functions, twice as many in a burst; 0: any number'),
   queueMax: integer(2048, 0, 1_000_000, 'requests of all functions together that may wait for an instance'),
   memoryBudgetMb: integer(

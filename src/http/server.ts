@@ -13,6 +13,7 @@ import { Beat } from './beat.ts';
 import { BodyBudget, BodyReader, type BodyLimits } from './body.ts';
 import { API_PREFIX, Api } from './api.ts';
 import { ClientRates, clientKey, rateLimited } from './client-rates.ts';
+import { Connections } from './connections.ts';
 import { Exchange } from './exchange.ts';
 import { Gate, type Accepts } from './gate.ts';
 import { RequestHead, checkTarget } from './head.ts';
@@ -27,6 +28,8 @@ export type HttpServerOptions = {
   readonly sharedPort: boolean;
   /** "" or the domain below which each function has a host name. */
   readonly domain: string;
+  /** Of all clients together. */
+  readonly maxConnections: number;
   readonly maxBodyBytes: number;
   /** Bytes of all request bodies in memory together. */
   readonly bodyBudgetBytes: number;
@@ -63,6 +66,7 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #dispatcher: Dispatcher;
   readonly #bodies: BodyLimits;
+  readonly connections: Connections;
   readonly #unread: UnreadResponses;
   /** ".example.org", or "" */
   readonly #suffix: string;
@@ -80,6 +84,7 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#dispatcher = options.dispatcher;
+    this.connections = new Connections(options.maxConnections);
     this.#bodies = { maxBytes: options.maxBodyBytes, timeoutMs: options.bodyTimeoutMs, budget: new BodyBudget(options.bodyBudgetBytes) };
     this.#unread = new UnreadResponses(options.unreadBudgetBytes, options.unreadGraceMs);
     this.#suffix = options.domain === '' ? '' : '.' + options.domain.toLowerCase();
@@ -140,7 +145,7 @@ export class HttpServer {
 
   #makeApp(): TemplatedApp {
     const { tls } = this.#options;
-    return (tls === undefined ? App() : secureApp(tls)).any('/*', (res, req) => this.#handle(res, req));
+    return this.connections.watch(tls === undefined ? App() : secureApp(tls)).any('/*', (res, req) => this.#handle(res, req));
   }
 
   #listenWith(app: TemplatedApp, port: number, options: number): Promise<us_listen_socket> {

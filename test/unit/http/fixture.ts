@@ -12,6 +12,7 @@ export async function serve(t: TestContext, options: Partial<HttpServerOptions> 
     port: 0,
     sharedPort: false,
     domain: '',
+    maxConnections: 10_000,
     maxBodyBytes: 1000,
     bodyBudgetBytes: 10_000,
     bodyTimeoutMs: 10_000,

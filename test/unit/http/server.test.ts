@@ -150,7 +150,7 @@ describe('responses', () => {
     for (let waited = 0; (asked < slow.length || server.bodyBytes !== 2 * bytes) && waited < 5000; waited += 20) await sleep(20);
     assert.equal(server.bodyBytes, 2 * bytes);
     for (let turn = 0; turn < 5; turn++) assert.equal((await (await fetch(`http://127.0.0.1:${port}/function/hello`)).arrayBuffer()).byteLength, bytes);
-    assert.equal((await exchange(port, 'POST /function/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc', 50)).status, 200);
+    assert.equal((await exchange(port, 'POST /function/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc', 5000)).status, 200);
     for (const socket of slow) socket.resume();
     for (let waited = 0; closed < 2 && waited < 5000; waited += 20) await sleep(20);
     assert.ok(closed >= 2, `${closed} closed`);
