@@ -65,7 +65,7 @@ export class Exchange extends Invocation implements RequestFacts, BodyHolder, Un
 
   release(): void {
     this.body = NO_BODY;
-    this.#budget.give(this.#bodyBytes);
+    this.#budget.give(this.functionName, this.#bodyBytes);
     this.#bodyBytes = 0;
   }
 

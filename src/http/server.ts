@@ -265,7 +265,7 @@ export class HttpServer {
       const message = `the request body has ${length} bytes, more than ${this.#bodies.maxBytes}`;
       return exchange.respondError(new FlashdError('payload_too_large', { message }), true);
     }
-    const reader = new BodyReader(res, this.#bodies, (result) => {
+    const reader = new BodyReader(queue.name, res, this.#bodies, (result) => {
       if (result instanceof FlashdError) return exchange.respondError(result, true);
       exchange.attach(result);
       if (!head.isChunked) return this.#dispatcher.submit(queue, exchange);

@@ -207,15 +207,52 @@ describe('errors', () => {
     assert.deepEqual([chunked.status, chunked.closed, addon.channels.length, server.bodyBytes], [413, true, 0, 0]);
   });
 
+  const post = (name: string, sent: number): string => `POST /function/${name} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n${'x'.repeat(sent)}`;
+
   test('bodies beyond the budget of all are 503, slow ones 408', async (t) => {
-    const { port, registry, server } = await serve(t, { bodyBudgetBytes: 1500, bodyTimeoutMs: 60 });
-    registry.deploy('hello');
-    const request = `POST /function/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n${'x'.repeat(900)}`;
-    const slow = exchange(port, request);
+    const { port, registry, server } = await serve(t, { bodyBudgetBytes: 2000, bodyTimeoutMs: 60 });
+    for (const name of ['hello', 'other', 'third']) registry.deploy(name);
+    const slow = [exchange(port, post('hello', 900)), exchange(port, post('other', 900))];
     await sleep(20);
-    assert.equal((await exchange(port, request)).status, 503);
-    assert.equal((await slow).status, 408);
+    assert.equal((await exchange(port, post('third', 900))).status, 503);
+    for (const reply of slow) assert.equal((await reply).status, 408);
     assert.equal(server.bodyBytes, 0);
+  });
+
+  test('what is sent to one function has half of the budget', async (t) => {
+    const { port, registry, addon, server } = await serve(t, { bodyBudgetBytes: 3000 });
+    for (const name of ['hello', 'other']) registry.deploy(name);
+    const held = open(port);
+    held.write(post('hello', 1000));
+    await sleep(20);
+    assert.equal((await exchange(port, post('hello', 1000))).status, 503);
+    addon.onRequest = (request) => setImmediate(() => addon.respond(request));
+    assert.equal((await exchange(port, post('other', 1000))).status, 200);
+    held.destroy();
+    addon.respond(addon.channels[0]!.requests[0]!);
+    assert.equal((await exchange(port, post('hello', 1000))).status, 200);
+    assert.equal(server.bodyBytes, 0);
+  });
+
+  test('the slowest gives way to others, once it has had a second', async (t) => {
+    const { port, registry, addon, server } = await serve(t, { bodyBudgetBytes: 2000 });
+    for (const name of ['hello', 'other', 'third']) registry.deploy(name);
+    addon.onRequest = (request) => setImmediate(() => addon.respond(request));
+    const [slow, slower] = [open(port), open(port)];
+    let answer = '';
+    slower.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    slow.write(post('hello', 950));
+    slower.write(post('other', 900));
+    await sleep(1100);
+    assert.equal(server.bodyBytes, 1850);
+    assert.equal((await exchange(port, post('third', 1000))).status, 200);
+    await sleep(50);
+    assert.match(answer, /^HTTP\/1.1 503 [^]*comes slowly/);
+    assert.equal(server.bodyBytes, 950);
+    slow.write('x'.repeat(50));
+    const [finished] = (await new Promise<Buffer[]>((resolve) => slow.once('data', (chunk: Buffer) => resolve([chunk])))) as [Buffer];
+    assert.match(finished.toString(), /^HTTP\/1.1 200 /);
+    for (const socket of [slow, slower]) socket.destroy();
   });
 
   test('other addresses and methods', async (t) => {
