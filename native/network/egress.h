@@ -25,7 +25,9 @@
 #define FL_EGRESS_GATEWAY_TEXT "169.254.53.53"
 
 enum {
-  FL_EGRESS_CONNECTIONS_MAX = 1024,            /* of one sandbox at a time: the host's connection tracking is everybody's */
+  FL_EGRESS_CONNECTIONS_MAX = 1024,            /* of one sandbox at a time, … */
+  FL_EGRESS_CONNECTIONS_MIN = 64,
+  FL_EGRESS_CONNECTIONS_SHARE = 128,           /* … or this part of what the host tracks for everybody: as many instances as a function has at most by default leave half of it */
   FL_EGRESS_PREFIX_BYTES = 10,                 /* "f", eight digits of the hash, "-" */
   FL_EGRESS_TARGETS_MAX = 64,                  /* opened at once: the addresses of one name, with each of its ports */
   FL_EGRESS_OPENED_MAX = 512,                  /* open at a time for one sandbox, beside its rules */
@@ -96,7 +98,7 @@ bool fl_egress_is_chain(const char *name, size_t size);
 struct fl_egress_rules { const char *links; struct fl_prefix block; uint32_t nameserver, forwarder; const char *uplink; };
 void fl_egress_rules_put(struct fl_nft *nft, const struct fl_egress_rules *rules);
 /* A slot's part of it: who it is, and that it has not been granted anything. */
-void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address);
+void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address, uint32_t connections);
 void fl_egress_rules_delete_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address);
 void fl_egress_rules_put_policy(struct fl_nft *nft, uint32_t slot, uint32_t address, const struct fl_egress_policy *policy);
 void fl_egress_rules_put_target(struct fl_nft *nft, uint32_t slot, struct fl_egress_target target, uint32_t seconds);

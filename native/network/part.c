@@ -17,11 +17,21 @@
 
 enum { CARRIER_US = 1000 };
 
+static uint32_t connections_each(void)
+{
+  uint64_t tracked = 0;
+
+  fl_file_read_number(AT_FDCWD, "/proc/sys/net/netfilter/nf_conntrack_max", &tracked);
+  tracked /= FL_EGRESS_CONNECTIONS_SHARE;
+  return tracked > FL_EGRESS_CONNECTIONS_MAX ? FL_EGRESS_CONNECTIONS_MAX : tracked < FL_EGRESS_CONNECTIONS_MIN ? FL_EGRESS_CONNECTIONS_MIN : (uint32_t)tracked;
+}
+
 static int open_all(struct fl_egress_maker *maker, struct fl_error *err)
 {
   if (maker->route && maker->conntrack && maker->nft.netlink)
     return 0;
   fl_egress_links(maker->name, maker->links);
+  maker->connections = connections_each();
   if (!maker->route && !(maker->route = fl_netlink_open(NETLINK_ROUTE, err)))
     return -EIO;
   if (!maker->conntrack && !(maker->conntrack = fl_netlink_open(NETLINK_NETFILTER, err)))
@@ -65,7 +75,7 @@ static int furnish_outside(struct fl_egress_maker *maker, const char *link, uint
     return fl_fail(err, FL_ERR_NETWORK, -result, "turn forwarding on", "%s", link);
   /* The table knows it before it can send. */
   fl_nft_begin(&maker->nft);
-  fl_egress_rules_put_slot(&maker->nft, link, slot, address);
+  fl_egress_rules_put_slot(&maker->nft, link, slot, address, maker->connections);
   result = fl_nft_commit(&maker->nft, "add sandbox to nftables table", err);
   if (result == 0)
     result = fl_link_up(maker->route, link, err);

@@ -12,6 +12,7 @@ struct fl_egress_maker {                       /* zeroed: nothing is open yet, t
   char links[FL_EGRESS_PREFIX_BYTES + 1];
   struct fl_nft nft;
   struct fl_netlink *route, *conntrack;
+  uint32_t connections;                        /* that a sandbox may have at a time */
 };
 
 /* Leaves the process in the new namespace, complete and known to the table; after a failure in its own, and with nothing left. */

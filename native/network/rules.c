@@ -202,6 +202,18 @@ static void drop_faster(struct fl_nft *nft, const char *chain, enum fl_nft_field
   end(nft, NF_DROP, NULL);
 }
 
+/* What belongs to a connection, and errors that do. Nothing else that somebody's protocol helper expects of one, such as a second connection to an address that a server has named. */
+static void accept_connected(struct fl_nft *nft, const char *chain)
+{
+  fl_nft_rule(nft, chain);
+  if_ct_state(nft, CT_ESTABLISHED);
+  end(nft, NF_ACCEPT, NULL);
+  fl_nft_rule(nft, chain);
+  if_ct_state(nft, CT_RELATED);
+  if_transport(nft, IPPROTO_ICMP);
+  end(nft, NF_ACCEPT, NULL);
+}
+
 static void put_entry(struct fl_nft *nft, const struct fl_egress_rules *rules)
 {
   fl_nft_hook_add(nft, "entry", "filter", NF_INET_PRE_ROUTING, PRIORITY_DECIDE);
@@ -215,9 +227,7 @@ static void put_entry(struct fl_nft *nft, const struct fl_egress_rules *rules)
   fl_nft_source_not_in(nft, SOURCES);
   end(nft, NF_DROP, NULL);
   drop_faster(nft, "entry", FL_NFT_SOURCE, UP);
-  fl_nft_rule(nft, "entry");
-  if_ct_state(nft, CT_ESTABLISHED | CT_RELATED);
-  end(nft, NF_ACCEPT, NULL);
+  accept_connected(nft, "entry");
   fl_nft_rule(nft, "entry");
   if_ct_state(nft, CT_INVALID);
   end(nft, NF_DROP, NULL);
@@ -282,8 +292,12 @@ static void put_exit(struct fl_nft *nft, const struct fl_egress_rules *rules)
   if_link(nft, NFT_META_OIFNAME, rules->links, false);
   end(nft, NF_ACCEPT, NULL);
   drop_faster(nft, "exit", FL_NFT_DESTINATION, DOWN);
+  accept_connected(nft, "exit");
+  /* A reset of the host's goes as related to what it refuses (nf_ct_attach). */
   fl_nft_rule(nft, "exit");
-  if_ct_state(nft, CT_ESTABLISHED | CT_RELATED);
+  fl_nft_meta(nft, NFT_META_IIF);
+  fl_nft_is(nft, &nowhere, sizeof nowhere);
+  if_ct_state(nft, CT_RELATED);
   end(nft, NF_ACCEPT, NULL);
   /* A refused packet never became a connection, so that the refusal belongs to none. */
   fl_nft_rule(nft, "exit");
@@ -355,7 +369,7 @@ bool fl_egress_is_chain(const char *name, size_t size)
   return size > 1 && name[0] == 's' && name[1] >= '0' && name[1] <= '9';
 }
 
-void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address)
+void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slot, uint32_t address, uint32_t connections)
 {
   const struct source source = source_of(link, address);
   char chain[FL_EGRESS_CHAIN_BYTES];
@@ -364,7 +378,7 @@ void fl_egress_rules_put_slot(struct fl_nft *nft, const char *link, uint32_t slo
   fl_nft_chain_add(nft, chain);
   fl_nft_chain_flush(nft, chain);                                /* a builder that died may have left one */
   fl_nft_rule(nft, chain);
-  fl_nft_connections_over(nft, FL_EGRESS_CONNECTIONS_MAX);
+  fl_nft_connections_over(nft, connections);
   end_refused(nft);
   fl_nft_rule(nft, chain);
   end(nft, NFT_JUMP, COMMON);
