@@ -59,6 +59,7 @@ export class PooledInstance implements InstanceOwner {
   #toldProcessors: Processors = PROCESSORS.all;
   /** What the ping that it is answering was sent for, when not to prepare it. */
   #beat: Work | undefined;
+  #beatenAt = 0;
   /** Runtimes take memory for each beat. */
   beaten = false;
   /** Takes no more work and is destroyed when what it works on is over. */
@@ -133,6 +134,7 @@ export class PooledInstance implements InstanceOwner {
   beat(work: Work, meta: string): boolean {
     if (this.#pingId !== 0 || this.#slots.length > 0) return false;
     this.beaten = true;
+    this.#beatenAt = performance.now();
     this.#pingId = this.#nextId();
     this.#beat = work;
     this.#instance!.ping(this.#pingId, meta);
@@ -301,7 +303,10 @@ export class PooledInstance implements InstanceOwner {
     const beat = this.#beat;
     this.#pingId = 0;
     this.#beat = undefined;
-    if (beat !== undefined) return beat.onResponse(this, status, headers, body, loadUs, handlerUs);
+    if (beat !== undefined) {
+      this.#idleness.beat(performance.now() - this.#beatenAt);
+      return beat.onResponse(this, status, headers, body, loadUs, handlerUs);
+    }
     this.answered++;
     if (this.#pool.lane.open) this.settle();
     this.#pool.prepared(this);

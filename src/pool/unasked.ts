@@ -9,6 +9,8 @@ const SHARE = 0.1;
 /** For how long a function yields after it was last found at it: twice as long each time that it is again no later than that. */
 const YIELDS_FIRST_MS = 2000;
 const YIELDS_LAST_MS = 64_000;
+/** Of a beat of the pulse, which an instance is asked for too: who takes longer for his answers has no more for it. */
+const BEAT_MS_MAX = 1;
 
 /** When one instance was asked for nothing, and what it took. */
 export class Idleness {
@@ -26,6 +28,11 @@ export class Idleness {
   end(now: number): void {
     if (this.#since > 0) this.#total += now - this.#since;
     this.#since = 0;
+  }
+
+  /** It was asked for a beat, and took so many milliseconds for it. */
+  beat(ms: number): void {
+    this.#total -= Math.min(ms, BEAT_MS_MAX);
   }
 
   /** Of one processor, since the last measurement: what it took unasked, at least. processors: as many as it may use. */

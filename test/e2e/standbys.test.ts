@@ -1,20 +1,42 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LANGUAGES, prepareFixture, type Fixture } from '../conformance/fixtures.ts';
 import { Flashd, startOf } from '../conformance/packaged.ts';
 import { memoryOf, processesOf } from '../bench/systems/memory.ts';
-import { family, killed } from './footprint.ts';
+import { attempt, family, killed } from './footprint.ts';
 
 const WAIT_MS = 5000;
+/** Until the last one was replaced, on a machine that has other things to do. */
+const REPLACED_MS = 20_000;
 /** V8 and HotSpot would tidy up five to eight seconds after they were last at work; standbys that were kept at work by the pulse are replaced after five. */
 const TIDYING_MS = 9000;
 /** The one from before the function template is replaced. */
 const RENEWED_MS = 1000;
 /** Of its own, when it has idled. 700 kB are the budget, and 1500 for Node.js, whose versions differ; what is above 700 is what compilers may take that were still at work. */
 const USS_KIB_MAX = (language: string): number => (language === 'node' ? 1500 : 1000);
+/** What the report of a failure mentions. */
+const MENTIONED_KIB = 100;
+
+/** For the report of a failure: what its threads have done, if they have. */
+function workOf(pid: number): string {
+  const threads = attempt(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+  return threads.map((thread) => attempt(() => {
+    const [ns] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+    return `${readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim()} ${Math.round(Number(ns) / 1000)} us`;
+  })).join(', ');
+}
+
+/** And where what it has of its own is. */
+function ownOf(pid: number): string {
+  const mappings = (attempt(() => readFileSync(`/proc/${pid}/smaps`, 'utf8')) ?? '').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+  return mappings.flatMap((mapping) => {
+    const kib = [...mapping.matchAll(/^Private_(?:Clean|Dirty): +(\d+) kB$/gm)].reduce((sum, [, each]) => sum + Number(each), 0);
+    return kib > MENTIONED_KIB ? [`${kib} kB of ${mapping.split('\n')[0]!.replace(/ +/g, ' ')}`] : [];
+  }).join(', ');
+}
 
 describe('standbys', () => {
   let flashd: Flashd;
@@ -37,8 +59,8 @@ describe('standbys', () => {
     const text = (await of.http('GET', '/metrics')).body.toString();
     return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)![1]);
   };
-  const until = async (what: string, holds: () => Promise<boolean>): Promise<void> => {
-    for (const end = performance.now() + WAIT_MS; !(await holds()); await sleep(20)) assert.ok(performance.now() < end, what);
+  const until = async (what: string, holds: () => Promise<boolean>, ms = WAIT_MS): Promise<void> => {
+    for (const end = performance.now() + ms; !(await holds()); await sleep(20)) assert.ok(performance.now() < end, what);
   };
 
   const templatesReady = (alone: Flashd): Promise<void> => until('function templates', async () => (JSON.parse(await alone.cli('list', '--json')) as { template: string }[]).every(({ template }) => template === 'ready'));
@@ -49,7 +71,11 @@ describe('standbys', () => {
     await until('small standbys', async () => {
       standbys = instancesOf(alone, language).map(({ pid }) => memoryOf(pid)?.uss ?? Infinity);
       return standbys.length === 1 && standbys[0]! <= USS_KIB_MAX(language);
-    }).catch(async () => assert.fail(`${language}: ${standbys} kB, ${await metric('flashd_standbys', alone)} standbys\n${alone.output}`));
+    }, REPLACED_MS).catch(async () => assert.fail([
+      `${language}: ${standbys} kB, ${await metric('flashd_standbys', alone)} standbys`,
+      ...instancesOf(alone, language).map(({ pid }) => `${pid}: ${workOf(pid)}; ${ownOf(pid)}`),
+      alone.output,
+    ].join('\n')));
   };
 
   for (const language of LANGUAGES) {

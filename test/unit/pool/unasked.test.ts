@@ -52,6 +52,18 @@ describe('what an instance takes unasked', () => {
     assert.equal(idleness.measured(usage(3500, 2500), 1, 3900), 0);
   });
 
+  test('is not what it takes for the pulse, as long as that is quick', () => {
+    const beatenWith = (ms: number): number => {
+      const idleness = new Idleness();
+      idleness.begin(1);
+      idleness.measured(usage(1000, 0), 1, 1000);
+      for (let beat = 0; beat < 100; beat++) idleness.beat(ms);
+      return idleness.measured(usage(2000, 150), 1, 2000);
+    };
+    assert.ok(Math.abs(beatenWith(0.5) - 0.1) < 1e-9);
+    assert.ok(Math.abs(beatenWith(5) - 0.05) < 1e-9);
+  });
+
   test('is nothing where it had less than one processor, and that all along', () => {
     const idleness = new Idleness();
     idleness.measured(usage(1000, 0), 0.4, 1000);
